@@ -1,0 +1,134 @@
+"""RackIntent: everything that one rack should serve, frozen, and all that a renderer may see.
+
+It holds *structure* only (subnets, pools, zones, settings).  *Records* (one DHCP host, one RRset) are many and travel
+on their own plane, so that a bundle costs the same at 50,000 hosts as at 100; see `workers.rack.records`.
+Addresses and networks are text in canonical form here: renderers quote, they do not calculate policy.
+Row ids are part of the intent where a daemon needs a number that is never reused (Kea's `subnet-id`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class RackLayout:
+    """Where a rack host keeps its files; absolute paths, reported by the rack when it enrols.
+
+    root: the rack's state directory.  `config_path` is where a service's activated bundle is found, `state_path` where
+    its daemon may write, `run_path` where sockets and pid files are.
+    """
+
+    root: str = "/var/lib/muster-rack"
+    boot_files: str = "/usr/lib/ipxe"
+
+    def config_path(self, service: str, name: str = "") -> str:
+        """Path of a file in the service's activated bundle (a symbolic link that is swapped atomically)."""
+        return f"{self.root}/services/{service}/current" + (f"/{name}" if name else "")
+
+    def state_path(self, service: str, name: str = "") -> str:
+        """Path below the service's own writable directory, which outlives every bundle."""
+        return f"{self.root}/services/{service}/state" + (f"/{name}" if name else "")
+
+    def run_path(self, service: str, name: str = "") -> str:
+        """Path below the service's directory for sockets and pid files."""
+        return f"{self.root}/services/{service}/run" + (f"/{name}" if name else "")
+
+
+@dataclass(frozen=True)
+class RackPorts:
+    """Ports the rack's daemons bind; other than the standard ones only on a rack without privileges (loopback trial)."""
+
+    dhcp4: int = 67
+    dns: int = 53
+    tftp: int = 69
+    ntp: int = 123
+    machine_http: int = 5248
+    proxy: int = 3128
+    rndc: int = 953
+
+
+@dataclass(frozen=True)
+class PoolIntent:
+    """A dynamic range: addresses that DHCP leases to clients without a reservation. Both ends included."""
+
+    range_id: int
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class SubnetIntent:
+    """One subnet on a VLAN that this rack serves.
+
+    subnet_id is the row id and never reused.  `rack_address` is the rack's own address in the subnet, the one clients
+    are given as next-server, DNS and NTP server; None when the rack has none there (then DHCP does not serve it).
+    """
+
+    subnet_id: int
+    cidr: str
+    gateway: str | None
+    rack_address: str | None
+    dns_servers: tuple[str, ...]
+    ntp_servers: tuple[str, ...]
+    domain: str
+    pools: tuple[PoolIntent, ...] = ()
+    lease_seconds: int = 600
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.cidr else 4
+
+
+@dataclass(frozen=True)
+class VlanIntent:
+    """One VLAN as this rack sees it: the interface on which it is served and what is switched on there."""
+
+    vlan_id: int
+    name: str
+    interface: str
+    mtu: int
+    dhcp_on: bool
+    router_advertisements: bool
+    subnets: tuple[SubnetIntent, ...] = ()
+
+
+@dataclass(frozen=True)
+class ZoneIntent:
+    """A DNS zone served by this rack. Its RRsets travel as records; the bundle only says that the zone exists.
+
+    role: `primary` or `secondary`.  `primary_address` is set for secondaries.  `nameservers` are absolute names of all
+    racks that serve it.
+    """
+
+    zone_id: int
+    name: str
+    role: str
+    nameserver: str
+    nameserver_addresses: tuple[str, ...]
+    ttl_seconds: int = 30
+    primary_address: str | None = None
+    secondaries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RackIntent:
+    """Everything one rack should serve at one generation of desired state."""
+
+    rack_id: int
+    rack_name: str
+    generation: int
+    control_plane_host: str
+    control_plane_port: int
+    vlans: tuple[VlanIntent, ...] = ()
+    zones: tuple[ZoneIntent, ...] = ()
+    dns_forwarders: tuple[str, ...] = ()
+    ntp_upstreams: tuple[str, ...] = ()
+    layout: RackLayout = field(default_factory=RackLayout)
+    ports: RackPorts = field(default_factory=RackPorts)
+
+    @property
+    def subnets(self) -> tuple[SubnetIntent, ...]:
+        """All subnets of all VLANs, in the order of the VLANs."""
+        return tuple(subnet for vlan in self.vlans for subnet in vlan.subnets)

@@ -1,0 +1,65 @@
+"""ServiceSpec: what Muster knows of a daemon, as data.
+
+One module in `renderers/services/` with one constant `SERVICE` adds a service: planning, apply, activation, probing and
+the packages a rack host needs all read it from here.  Commands are argument vectors, never shell strings; the words
+`{staged}`, `{current}`, `{state}` and `{run}` in them are replaced by the service's directories on the rack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from renderers.bundle import Bundle
+from renderers.intent import RackIntent
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """A question that the rack asks a service as a client would; `kind` names a module of `workers.rack.probes`."""
+
+    kind: str
+    parameters: tuple[tuple[str, str | int], ...] = ()
+
+    def parameter(self, name: str) -> str | int:
+        """Value of a parameter. KeyError names the probe and the parameter."""
+        for key, value in self.parameters:
+            if key == name:
+                return value
+        raise KeyError(f"probe {self.kind}: no parameter {name!r}")
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """A file below the service's state directory that is written only if it is absent (a zone's first contents)."""
+
+    path: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """One rendered service.
+
+    wanted: says whether an intent asks for the service at all.
+    render: intent to bundle.
+    checker: the daemon's own checker, run on the staged files before they are activated; None if it has none.
+    command: the daemon in the foreground, as its supervisor runs it.
+    user: the user the daemon drops to (owner of state and run directories).
+    channel: the module of `workers.rack.channels` that activates a new bundle on the running daemon.
+    probes: intent to the probes that must be green after an apply.
+    packages: Debian packages a rack host needs.
+    """
+
+    name: str
+    title: str
+    wanted: Callable[[RackIntent], bool]
+    render: Callable[[RackIntent], Bundle]
+    command: tuple[str, ...]
+    channel: str
+    probes: Callable[[RackIntent], tuple[ProbeSpec, ...]]
+    packages: tuple[str, ...]
+    checker: tuple[str, ...] | None = None
+    user: str = "root"
+    state_files: Callable[[RackIntent], tuple[StateFile, ...]] = lambda intent: ()
+    environment: tuple[tuple[str, str], ...] = ()
