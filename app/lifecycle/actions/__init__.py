@@ -1,0 +1,1 @@
+"""Lifecycle verbs, one module each with one constant `ACTION`."""

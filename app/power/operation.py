@@ -1,0 +1,64 @@
+"""One power operation from beginning to end: do it, then look whether it happened.
+
+A controller that accepts "on" has not switched anything on yet, and some never do; so after `on`, `off` and `cycle` the
+state is read until it is reached or the time is over.  Drivers that cannot be asked are taken at their word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.power.base import VERBS, Parameters, PowerDriver, PowerError, PowerState, checked
+
+QUERY_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class PowerOutcome:
+    """What came of an operation: `power` is the last state seen (`unknown` if nobody could look)."""
+
+    power: PowerState
+    seconds: float
+
+
+def operate(
+    driver: PowerDriver,
+    verb: str,
+    parameters: Parameters,
+    deadline: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> PowerOutcome:
+    """Carry out one verb within `deadline` seconds.  PowerError says why not."""
+    if verb not in VERBS:
+        raise PowerError("garbage", f"power verb {verb!r} does not exist; there are {', '.join(VERBS)}")
+    full = checked(driver, parameters)
+    begin = clock()
+
+    def left() -> float:
+        rest = deadline - (clock() - begin)
+        if rest <= 0:
+            raise PowerError("timeout", f"{verb} was not finished within {deadline:g} s")
+        return rest
+
+    power: PowerState = "unknown"
+    if verb == "query":
+        power = driver.query(full, left())
+    elif verb == "pxe":
+        driver.pxe_next(full, left())
+    elif verb == "soft_off":
+        driver.soft_off(full, left())
+    else:
+        {"on": driver.on, "off": driver.off, "cycle": driver.cycle}[verb](full, left())
+        wanted: PowerState = "off" if verb == "off" else "on"
+        while driver.queryable and (power := driver.query(full, left())) != wanted:
+            if left() <= QUERY_PAUSE_SECONDS:
+                raise PowerError(
+                    "timeout",
+                    f"the controller accepted {verb} but the machine is still {power} after {deadline:g} s;"
+                    " look at the controller's own log",
+                )
+            sleep(QUERY_PAUSE_SECONDS)
+    return PowerOutcome(power, clock() - begin)

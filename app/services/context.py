@@ -1,0 +1,74 @@
+"""Context: what every service needs besides its input, chosen by `app.wiring` and handed in by the edges."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from app.services.errors import Forbidden
+from app.store.unit_of_work import Store
+
+ROLES = ("viewer", "operator", "admin")
+
+
+class Ring(Protocol):
+    """Wakes workers. A lost ring costs only time, so none of these raises."""
+
+    def advance(self, machine_id: int) -> None:
+        """Have the region worker look at a machine's operation."""
+
+    def reconcile(self, rack_id: int) -> None:
+        """Have the region worker compare a rack with what it should be."""
+
+    def rack(self, rack_name: str) -> None:
+        """Have a rack fetch what is new."""
+
+
+class SecretBox(Protocol):
+    """Encrypts secrets at rest."""
+
+    def seal(self, plain: str) -> str:
+        """Encrypt with the newest key."""
+
+    def open(self, sealed: str) -> str:
+        """Decrypt with any known key; ValueError if none fits."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who is calling. role: viewer, operator, admin; `system` for Muster itself; `rack` and `machine` for those edges."""
+
+    name: str
+    role: str
+    user_id: int | None = None
+
+
+SYSTEM = Actor("muster", "system")
+
+
+@dataclass(frozen=True)
+class Context:
+    """The store, the clock, the secret box, the bell and the caller."""
+
+    store: Store
+    clock: Callable[[], dt.datetime]
+    secrets: SecretBox
+    ring: Ring
+    actor: Actor = SYSTEM
+
+    def acting_as(self, actor: Actor) -> Context:
+        """The same context for another caller."""
+        return replace(self, actor=actor)
+
+    def require(self, role: str, doing: str) -> None:
+        """Forbidden unless the caller has at least `role`. `doing` completes: 'you may not ...'."""
+        if self.actor.role == "system":
+            return
+        held = ROLES.index(self.actor.role) if self.actor.role in ROLES else -1
+        if held < ROLES.index(role):
+            raise Forbidden(
+                f"{self.actor.name} ({self.actor.role}) may not {doing}; it takes the role {role}; ask an administrator.",
+                rule=f"role >= {role}",
+            )

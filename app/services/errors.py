@@ -1,0 +1,57 @@
+"""What a service says when it refuses: the thing, the value, the rule and the remedy.
+
+Edges turn these into RFC 9457 problems, pages and exit codes; `status` is the HTTP status they suggest.
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Parent of all refusals. detail is a whole sentence for people; field names the input that was wrong, if one was."""
+
+    status = 500
+    title = "Internal error"
+
+    def __init__(
+        self, detail: str, *, field: str | None = None, remedy: str | None = None, rule: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.remedy = remedy
+        self.rule = rule
+
+
+class NotFound(ServiceError):
+    """No such thing, or not one that the caller may know of."""
+
+    status = 404
+    title = "Not found"
+
+
+class Invalid(ServiceError):
+    """The input breaks a rule."""
+
+    status = 422
+    title = "Invalid input"
+
+
+class Conflict(ServiceError):
+    """The input is right, but the present state does not allow it."""
+
+    status = 409
+    title = "Conflict"
+
+
+class Unauthorized(ServiceError):
+    """Nobody known is calling."""
+
+    status = 401
+    title = "Not signed in"
+
+
+class Forbidden(ServiceError):
+    """The caller is known and may not do this."""
+
+    status = 403
+    title = "Not allowed"

@@ -1,0 +1,36 @@
+"""All models, by subject."""
+
+from app.store.models.base import Base, utc_now
+from app.store.models.image import Image, ImageFile, Setting
+from app.store.models.journal import ChangeEvent, Event
+from app.store.models.machine import (
+    Bmc,
+    BootToken,
+    Disk,
+    Interface,
+    Machine,
+    Operation,
+    PowerOperation,
+    ScriptResult,
+)
+from app.store.models.network import Domain, Fabric, IpAddress, IpRange, Subnet, Vlan
+from app.store.models.placement import Pool, Tag, Zone, machine_tag
+from app.store.models.rack import (
+    Apply,
+    Counter,
+    EnrolmentCode,
+    Observation,
+    Offer,
+    Plan,
+    Rack,
+    RecordChange,
+    RecordFailure,
+)
+from app.store.models.user import ApiToken, SshKey, User
+
+__all__ = [
+    "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Disk", "Domain", "EnrolmentCode", "Event",
+    "Fabric", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "Machine", "Observation", "Offer", "Operation",
+    "Plan", "Pool", "PowerOperation", "Rack", "RecordChange", "RecordFailure", "ScriptResult", "Setting", "SshKey",
+    "Subnet", "Tag", "User", "Vlan", "Zone", "machine_tag", "utc_now",
+]  # fmt: skip

@@ -1,0 +1,165 @@
+"""Racks and what travels to them: offers, applies, observations, record changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.store.models.base import Base, CreatedAt, PrimaryKey
+
+
+class Rack(Base):
+    """A rack host. generation grows whenever desired state that it serves changes; offers are numbered per rack.
+
+    Tokens are kept as SHA-256.  relay_token_hash authenticates the rack's squid in front of the machine edge.
+    layout, ports and interfaces are what the rack reported when it enrolled (and since).
+    """
+
+    __tablename__ = "rack"
+
+    id: Mapped[PrimaryKey]
+    name: Mapped[str] = mapped_column(unique=True)
+    token_hash: Mapped[str | None] = mapped_column(unique=True)
+    relay_token_hash: Mapped[str | None]
+    layout: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    ports: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    interfaces: Mapped[list[Any]] = mapped_column(default=list)
+    control_plane_host: Mapped[str] = mapped_column(default="")
+    control_plane_port: Mapped[int] = mapped_column(default=5240)
+    generation: Mapped[int] = mapped_column(default=1)
+    planned_generation: Mapped[int] = mapped_column(default=0)
+    offer_number: Mapped[int] = mapped_column(default=0)
+    applied_offer: Mapped[int] = mapped_column(default=0)
+    applied_records: Mapped[int] = mapped_column(BigInteger, default=0)
+    version: Mapped[str | None]
+    seen_at: Mapped[dt.datetime | None]
+    enrolled_at: Mapped[CreatedAt]
+
+
+class EnrolmentCode(Base):
+    """A one-time code with which a rack host enrols. Only its SHA-256 is kept."""
+
+    __tablename__ = "enrolment_code"
+
+    id: Mapped[PrimaryKey]
+    code_hash: Mapped[str] = mapped_column(unique=True)
+    rack_name: Mapped[str | None]
+    expires_at: Mapped[dt.datetime]
+    used_at: Mapped[dt.datetime | None]
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
+    created_at: Mapped[CreatedAt]
+
+
+class Plan(Base):
+    """The stored summary of a comparison: what would change on a rack. status: empty, offered, held, superseded."""
+
+    __tablename__ = "plan"
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    generation: Mapped[int]
+    status: Mapped[str]
+    changes: Mapped[list[Any]] = mapped_column(default=list)
+    dangers: Mapped[list[Any]] = mapped_column(default=list)
+    danger_hash: Mapped[str | None]
+    approved_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
+    created_at: Mapped[CreatedAt]
+
+
+class Offer(Base):
+    """What a rack is asked to run, numbered and signed. content is the canonical JSON that the signature covers."""
+
+    __tablename__ = "offer"
+    __table_args__ = (UniqueConstraint("rack_id", "number"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    number: Mapped[int]
+    generation: Mapped[int]
+    plan_id: Mapped[int | None] = mapped_column(ForeignKey("plan.id", ondelete="SET NULL"))
+    content: Mapped[str] = mapped_column(Text)
+    signature: Mapped[str]
+    digests: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[CreatedAt]
+
+
+class Apply(Base):
+    """The record of a rack carrying out one offer for one service. outcome: kept, undone, failed, unchanged."""
+
+    __tablename__ = "apply"
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    offer_number: Mapped[int]
+    service: Mapped[str]
+    outcome: Mapped[str]
+    stage: Mapped[str]
+    reason: Mapped[str | None] = mapped_column(Text)
+    digest: Mapped[str | None]
+    seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    probes: Mapped[list[Any]] = mapped_column(default=list)
+    at: Mapped[CreatedAt]
+
+
+class Observation(Base):
+    """The newest word of a rack about one of its services."""
+
+    __tablename__ = "observation"
+    __table_args__ = (UniqueConstraint("rack_id", "service"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    service: Mapped[str]
+    digest: Mapped[str | None]
+    running: Mapped[bool] = mapped_column(default=False)
+    probes_ok: Mapped[bool | None]
+    detail: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[CreatedAt]
+
+
+class RecordChange(Base):
+    """One host or one RRset as it should be; value None is a tombstone. sequence grows in commit order.
+
+    Sequences come from the `records` counter, whose row is locked last in the writing transaction, so that a rack that
+    has read up to a sequence has missed nothing below it.
+    """
+
+    __tablename__ = "record_change"
+    __table_args__ = (
+        Index("ix_record_change_scope_sequence", "scope", "sequence"),
+        Index("ix_record_change_key", "scope", "key"),
+    )
+
+    sequence: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    scope: Mapped[str]
+    key: Mapped[str]
+    value: Mapped[dict[str, Any] | None]
+    at: Mapped[CreatedAt]
+
+
+class RecordFailure(Base):
+    """A record change that a rack could not apply, with its reason; removed when a later change of the key succeeds."""
+
+    __tablename__ = "record_failure"
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    scope: Mapped[str]
+    key: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[CreatedAt]
+
+
+class Counter(Base):
+    """A number that only grows, locked by the row."""
+
+    __tablename__ = "counter"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger, default=0)

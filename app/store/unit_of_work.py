@@ -1,0 +1,84 @@
+"""Transactions: where they begin and end, on SQLite and PostgreSQL alike.
+
+`Store.write()` is one transaction with the write lock taken at its start on SQLite (BEGIN IMMEDIATE, busy_timeout), so
+that a read followed by a write cannot fail half-way.  `Store.read()` is one snapshot (explicit BEGIN on SQLite;
+REPEATABLE READ, read only, on PostgreSQL).  Functions given to `after_commit` run only when the commit succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+AFTER_COMMIT = "after_commit"
+WAIT_MILLISECONDS = 15_000
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for `sqlite:///path` or `postgresql+psycopg2://...`, set up for the promises of this module."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": WAIT_MILLISECONDS / 1000, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's own BEGIN below; the driver's implicit one comes too late.
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {WAIT_MILLISECONDS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    mode = connection.get_execution_options().get("muster_mode", "write")
+    connection.exec_driver_sql("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
+
+
+class Store:
+    """Opens units of work on one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One read-write transaction: committed at the end, rolled back on any exception."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            if self.engine.dialect.name == "sqlite":
+                session.connection(execution_options={"muster_mode": "write"})
+            try:
+                yield session
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
+            for call in session.info.pop(AFTER_COMMIT, []):
+                call()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent snapshot; nothing written in it is kept."""
+        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+            options: dict[str, Any] = {"muster_mode": "read"}
+            if self.engine.dialect.name == "postgresql":
+                options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            session.connection(execution_options=options)
+            try:
+                yield session
+            finally:
+                session.rollback()
+
+
+def after_commit(session: Session, call: Callable[[], None]) -> None:
+    """Have `call` run once the surrounding `Store.write()` has committed."""
+    session.info.setdefault(AFTER_COMMIT, []).append(call)
