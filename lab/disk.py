@@ -1,0 +1,74 @@
+"""A raw disk image and what is on it, read from outside the machine."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECTOR = 512
+"""The logical block size that QEMU gives a raw image, in bytes."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition: its number, first byte, length in bytes, type and name as sfdisk(8) gives them."""
+
+    number: int
+    start: int
+    size: int
+    type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """A machine's disk: a sparse raw file of `size` bytes."""
+
+    path: Path
+    size: int
+
+    def make(self) -> None:
+        """Make the image, empty; one that exists is kept."""
+        if not self.path.exists():
+            with self.path.open("wb") as image:
+                image.truncate(self.size)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the disk."""
+        with self.path.open("rb") as image:
+            image.seek(offset)
+            return image.read(length)
+
+    def signatures(self) -> list[str]:
+        """Return the types of the signatures wipefs(8) finds (gpt, PMBR, ext4); empty for a blank disk."""
+        found = _output(["wipefs", "--no-act", "--json", str(self.path)])
+        return [entry["type"] for entry in json.loads(found)["signatures"]] if found.strip() else []
+
+    def partitions(self) -> list[Partition]:
+        """Return the partitions in the table; empty when there is no table."""
+        if not {"gpt", "dos", "PMBR"} & set(self.signatures()):
+            return []
+        table: dict[str, Any] = json.loads(_output(["sfdisk", "--json", str(self.path)]))["partitiontable"]
+        return [
+            Partition(
+                number=int(entry["node"].removeprefix(str(self.path))),
+                start=entry["start"] * SECTOR,
+                size=entry["size"] * SECTOR,
+                type=entry["type"],
+                name=entry.get("name", ""),
+            )
+            for entry in table.get("partitions", [])
+        ]
+
+    def filesystem(self, partition: Partition) -> str:
+        """Return the type of the file system on a partition (ext4, vfat); empty when there is none."""
+        argv = ["blkid", "--probe", "--offset", str(partition.start), "--size", str(partition.size)]
+        return _output([*argv, "--output", "value", "--match-tag", "TYPE", str(self.path)], nothing_found=2).strip()
+
+
+def _output(argv: list[str], nothing_found: int = 0) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    if done.returncode not in (0, nothing_found):
+        raise OSError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
