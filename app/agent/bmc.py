@@ -59,7 +59,7 @@ def parse_fields(text: str) -> dict[str, str]:
 
 
 def parse_lan(text: str) -> tuple[str, str] | None:
-    """The IPv4 address and MAC in `ipmitool lan print N`; None if the channel has none (an address not set is 0.0.0.0)."""
+    """The IPv4 address and MAC in `ipmitool lan print N`; None if it has none (one that is not set is 0.0.0.0)."""
     fields = parse_fields(text)
     address, mac = fields.get("IP Address", ""), fields.get("MAC Address", "").lower()
     if not _ADDRESS.fullmatch(address) or address in ("0.0.0.0", "255.255.255.255"):
@@ -157,7 +157,8 @@ def read(probe: Probe) -> tuple[Bmc | None, str | None]:
     manufacturer = fields.get("Manufacturer ID", "")
     for channel in CHANNELS:
         lan = probe.try_run(["ipmitool", "lan", "print", str(channel)])
-        found = parse_lan(lan.text) if lan.ok else None
+        # ipmitool ends with 1 when any of the other parameters cannot be read; we need these two only.
+        found = parse_lan(lan.text)
         if found:
             number = int(manufacturer) if manufacturer.isdigit() else None
             return Bmc(found[0], found[1], channel, fields.get("IPMI Version", ""), number), None

@@ -21,7 +21,7 @@ from .runner import OUTPUT_LIMIT, DeadlinePassed, call_with_deadline, say
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a script ended: `status` is passed, failed, timedout or skipped; `exit_code` is None unless it ended itself."""
+    """How a script ended: passed, failed, timedout or skipped; `exit_code` is None unless it ended by itself."""
 
     script: str
     status: str

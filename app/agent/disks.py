@@ -24,7 +24,7 @@ _OPAQUE = re.compile(r"(nvme-eui\.|nvme-nvme\.|nvme-uuid\.|scsi-[0-9])")
 
 @dataclass(frozen=True)
 class Holder:
-    """Something on a disk: `kind` is lsblk's type (part, lvm, crypt, raid1, ...); `depth` counts from the disk, 1 up."""
+    """Something on a disk: `kind` is lsblk's type (part, lvm, crypt, raid1); `depth` counts up from 1 on the disk."""
 
     name: str
     path: str

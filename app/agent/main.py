@@ -15,7 +15,7 @@ from typing import Any
 from . import cmdline, commission, enlist, erase, install
 from .cmdline import BootParameters
 from .edge import Edge
-from .errors import AgentError, EdgeRefused
+from .errors import AgentError
 from .runner import Completed, run, say
 
 _TRACEBACK_TAIL = 3000
@@ -81,10 +81,6 @@ def perform(edge: Edge, boot: BootParameters, runner: Callable[[list[str]], Comp
         message = PURPOSES[purpose](edge, boot, task)
         say(f"{purpose}: {message}")
         edge.status("finished", purpose, message, 1.0)
-    except EdgeRefused as error:
-        # The run was ended from above, or never ours: there is nobody to report to.
-        say(str(error))
-        return 1
     except Exception as error:  # The last line of defence: every failure must reach the operator.
         message = explain(error)
         say(f"{purpose}: failed: {message}")

@@ -54,7 +54,7 @@ class Probe:
         return self.root / name.lstrip("/")
 
     def read(self, name: str) -> str | None:
-        """The text of a small file without surrounding blanks; None if it is absent or cannot be read (sysfs does both)."""
+        """A small file's text without surrounding blanks; None if it is absent or cannot be read (sysfs does both)."""
         try:
             return self.path(name).read_text("utf-8", "replace").strip()
         except OSError:

@@ -5,6 +5,7 @@ A command is a list of arguments, never a shell string. Each stream is kept up t
 that a talkative command neither fills the memory nor blocks. At its deadline the whole process group is killed.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,7 +30,7 @@ def say(text: str) -> None:
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command ended. `exit_code` is None when it was stopped at its deadline; 127 when there is no such program."""
+    """How a command ended. `exit_code` is None when it was stopped at its deadline, 127 when there is no program."""
 
     argv: tuple[str, ...]
     exit_code: int | None
@@ -87,7 +88,8 @@ def run(argv: Sequence[str], timeout_seconds: float = 60.0) -> Completed:
         )
     except FileNotFoundError:
         return Completed(words, 127, b"", f"{words[0]}: no such program in this image".encode())
-    assert process.stdout is not None and process.stderr is not None
+    if process.stdout is None or process.stderr is None:
+        raise AssertionError("stdout=PIPE and stderr=PIPE give pipes")
     with process.stdout, process.stderr:
         out, err = _Drain(process.stdout), _Drain(process.stderr)
         code: int | None
@@ -100,10 +102,8 @@ def run(argv: Sequence[str], timeout_seconds: float = 60.0) -> Completed:
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
@@ -134,7 +134,7 @@ def call_with_deadline(function: Callable[[], T], timeout_seconds: float) -> T:
     def body() -> None:
         try:
             values.append(function())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+        except BaseException as error:  # Handed to the caller below.
             errors.append(error)
 
     thread = threading.Thread(target=body, daemon=True)

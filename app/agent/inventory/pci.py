@@ -1,4 +1,4 @@
-"""PCI devices, from lspci(8) in its machine-readable form (`-vmm`) with numbers (`-nn`), domains (`-D`) and drivers (`-k`)."""
+"""PCI devices, from lspci(8): machine-readable (`-vmm`), with numbers (`-nn`), domains (`-D`) and drivers (`-k`)."""
 
 import re
 from typing import Any
