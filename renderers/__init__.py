@@ -1,1 +1,4 @@
-"""Pure rendering: a RackIntent goes in, bundles of files and plans come out; no clock, random, socket, environment or database."""
+"""Pure rendering: a RackIntent goes in, bundles of files and plans come out.
+
+No clock, random, socket, environment or database here.
+"""

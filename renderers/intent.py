@@ -37,7 +37,7 @@ class RackLayout:
 
 @dataclass(frozen=True)
 class RackPorts:
-    """Ports the rack's daemons bind; other than the standard ones only on a rack without privileges (loopback trial)."""
+    """Ports the rack's daemons bind; other than the standard ones only on a rack without privileges."""
 
     dhcp4: int = 67
     dns: int = 53
@@ -114,7 +114,12 @@ class ZoneIntent:
 
 @dataclass(frozen=True)
 class RackIntent:
-    """Everything one rack should serve at one generation of desired state."""
+    """Everything one rack should serve at one generation of desired state.
+
+    disciplines_clock: chrony may step and slew the rack's own clock; off where the host's clock belongs to somebody
+    else (a container, a namespace): chrony then serves corrected time all the same.
+    cache_megabytes: disk that squid may fill with images and packages.
+    """
 
     rack_id: int
     rack_name: str
@@ -127,8 +132,22 @@ class RackIntent:
     ntp_upstreams: tuple[str, ...] = ()
     layout: RackLayout = field(default_factory=RackLayout)
     ports: RackPorts = field(default_factory=RackPorts)
+    disciplines_clock: bool = False
+    cache_megabytes: int = 20_000
 
     @property
     def subnets(self) -> tuple[SubnetIntent, ...]:
         """All subnets of all VLANs, in the order of the VLANs."""
         return tuple(subnet for vlan in self.vlans for subnet in vlan.subnets)
+
+    @property
+    def rack_addresses(self) -> tuple[str, ...]:
+        """The rack's own addresses in the subnets it serves, each once, IPv4 first."""
+        found = dict.fromkeys(subnet.rack_address for subnet in self.subnets if subnet.rack_address is not None)
+        return tuple(sorted(found, key=lambda address: ":" in address))
+
+    @property
+    def served_networks(self) -> tuple[str, ...]:
+        """The networks whose machines may use this rack, each once, IPv4 first."""
+        found = dict.fromkeys(subnet.cidr for subnet in self.subnets)
+        return tuple(sorted(found, key=lambda cidr: ":" in cidr))

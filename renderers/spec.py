@@ -2,7 +2,8 @@
 
 One module in `renderers/services/` with one constant `SERVICE` adds a service: planning, apply, activation, probing and
 the packages a rack host needs all read it from here.  Commands are argument vectors, never shell strings; the words
-`{staged}`, `{current}`, `{state}` and `{run}` in them are replaced by the service's directories on the rack.
+`{staged}`, `{current}`, `{state}` and `{run}` in them, and in the values of `environment`, are replaced by the
+service's directories on the rack.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ class ProbeSpec:
 
 @dataclass(frozen=True)
 class StateFile:
-    """A file below the service's state directory that is written only if it is absent (a zone's first contents)."""
+    """A file below the service's state directory that is written only if it is absent (a zone's first contents).
+
+    path: relative to the state directory.  source: path of a file of the same bundle whose text is copied.  The file
+    and the directories made for it belong to the service's user.
+    """
 
     path: str
     source: str
@@ -44,8 +49,10 @@ class ServiceSpec:
     wanted: says whether an intent asks for the service at all.
     render: intent to bundle.
     checker: the daemon's own checker, run on the staged files before they are activated; None if it has none.
-    command: the daemon in the foreground, as its supervisor runs it.
+    command: the daemon in the foreground, as its supervisor runs it; `arguments` adds what depends on the intent.
+    prepare: a command, harmless to repeat, that must have ended well before the daemon is *started* (not reloaded).
     user: the user the daemon drops to (owner of state and run directories).
+    contents: names of the things (subnets, zones) a bundle serves, so that a plan can tell how many of them would go.
     channel: the module of `workers.rack.channels` that activates a new bundle on the running daemon.
     probes: intent to the probes that must be green after an apply.
     packages: Debian packages a rack host needs.
@@ -63,3 +70,10 @@ class ServiceSpec:
     user: str = "root"
     state_files: Callable[[RackIntent], tuple[StateFile, ...]] = lambda intent: ()
     environment: tuple[tuple[str, str], ...] = ()
+    arguments: Callable[[RackIntent], tuple[str, ...]] = lambda intent: ()
+    prepare: tuple[str, ...] | None = None
+    contents: Callable[[Bundle], frozenset[str]] = lambda bundle: frozenset(file.path for file in bundle.files)
+
+    def command_for(self, intent: RackIntent) -> tuple[str, ...]:
+        """The whole command line of the daemon for one rack, places not yet filled in."""
+        return self.command + self.arguments(intent)

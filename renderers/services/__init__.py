@@ -1,0 +1,1 @@
+"""One module per rendered service, each with one constant SERVICE; found by `renderers.registry`."""

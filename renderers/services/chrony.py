@@ -1,0 +1,51 @@
+"""chrony: time for the machines.
+
+With no upstream in reach the rack's own clock still serves, at stratum 10: machines of one rack that agree with each
+other can be logged into, certificates and all.  chronyc talks over a unix socket only (`cmdport 0`).  The socket has a
+directory of its own, because chronyd refuses one that others may enter and makes it itself as it wants it.
+"""
+
+from __future__ import annotations
+
+from renderers import text
+from renderers.bundle import Bundle, RenderedFile
+from renderers.intent import RackIntent
+from renderers.spec import ProbeSpec, ServiceSpec
+
+NAME = "chrony"
+FILE = "chrony.conf"
+SOCKET = "command/chronyd.sock"
+"""Where chronyc finds the daemon, relative to the run directory."""
+
+
+def render(intent: RackIntent) -> Bundle:
+    """One file, without secrets."""
+    four = [item for item in intent.rack_addresses if ":" not in item]
+    six = [item for item in intent.rack_addresses if ":" in item]
+    body = text.fill(
+        "config/chrony/chrony.conf.j2",
+        intent=intent,
+        # chronyd binds one address of each family, or all; `allow` holds either way.
+        bind=[*(four if len(four) == 1 else []), *(six if len(six) == 1 else [])],
+        state=intent.layout.state_path(NAME),
+        socket=intent.layout.run_path(NAME, SOCKET),
+        pid_file=intent.layout.run_path(NAME, "chronyd.pid"),
+    )
+    return Bundle(NAME, (RenderedFile(FILE, body, 0o644),))
+
+
+SERVICE = ServiceSpec(
+    name=NAME,
+    title="Time (chrony)",
+    wanted=lambda intent: bool(intent.rack_addresses),
+    render=render,
+    command=("chronyd", "-d", "-u", "_chrony", "-f", f"{{current}}/{FILE}"),
+    arguments=lambda intent: () if intent.disciplines_clock else ("-x",),
+    checker=("chronyd", "-p", "-f", f"{{staged}}/{FILE}"),
+    user="_chrony",
+    channel="chrony",
+    probes=lambda intent: tuple(
+        ProbeSpec("ntp", (("server", address), ("port", intent.ports.ntp))) for address in intent.rack_addresses
+    ),
+    packages=("chrony",),
+)

@@ -1,0 +1,50 @@
+"""dnsmasq: the small loaders by TFTP, and nothing else (`port=0` switches its DNS off, there is no DHCP range).
+
+dnsmasq always listens on port 69, so a rack whose TFTP port is another one (no privileges) does without it.
+It does not read its configuration again on SIGHUP: a changed bundle means a restart, which is why the bundle holds
+nothing that changes often.  `tftp-secure` is not set: it only serves files owned by dnsmasq's own user, and the loaders
+belong to Debian's package `ipxe`.
+"""
+
+from __future__ import annotations
+
+from renderers import text
+from renderers.bundle import Bundle, RenderedFile
+from renderers.intent import RackIntent
+from renderers.services.kea4 import LOADERS
+from renderers.spec import ProbeSpec, ServiceSpec
+
+NAME = "dnsmasq"
+FILE = "dnsmasq.conf"
+
+
+def _addresses(intent: RackIntent) -> list[str]:
+    return [item for item in intent.rack_addresses if ":" not in item]
+
+
+def render(intent: RackIntent) -> Bundle:
+    """One file, without secrets."""
+    body = text.fill(
+        "config/dnsmasq/dnsmasq.conf.j2",
+        addresses=_addresses(intent),
+        root=intent.layout.boot_files,
+        pid_file=intent.layout.run_path(NAME, "dnsmasq.pid"),
+    )
+    return Bundle(NAME, (RenderedFile(FILE, body, 0o644),))
+
+
+SERVICE = ServiceSpec(
+    name=NAME,
+    title="TFTP (dnsmasq)",
+    wanted=lambda intent: intent.ports.tftp == 69 and bool(_addresses(intent)),
+    render=render,
+    command=("dnsmasq", "-k", f"--conf-file={{current}}/{FILE}"),
+    checker=("dnsmasq", "--test", f"--conf-file={{staged}}/{FILE}"),
+    user="dnsmasq",
+    channel="dnsmasq",
+    probes=lambda intent: tuple(
+        ProbeSpec("tftp", (("server", address), ("port", intent.ports.tftp), ("file", LOADERS["bios"])))
+        for address in _addresses(intent)
+    ),
+    packages=("dnsmasq-base", "ipxe"),
+)
