@@ -46,7 +46,9 @@ class Action:
     """One lifecycle verb.
 
     An action without steps moves straight from a from-state to `success`.  One with steps enters `transient`, and ends
-    in `success` or `failure`.  role: the least role that may ask for it (viewer < operator < admin).
+    in `success` or `failure`.  From a state in `instant_from` there is nothing to carry out: it goes to `success` at
+    once.  aborted: where an abort of the running action leads; None means back to the state in which it was asked for.
+    role: the least role that may ask for it (viewer < operator < admin).
     """
 
     name: str
@@ -61,10 +63,14 @@ class Action:
     parameters: tuple[ActionParameter, ...] = ()
     confirm: str | None = None
     listed: bool = True
+    instant_from: frozenset[State] = frozenset()
+    aborted: State | None = None
 
     def __post_init__(self) -> None:
         if bool(self.steps) != (self.transient is not None) or (self.transient is None) != (self.failure is None):
             raise ValueError(f"action {self.name}: steps, a transient state and a failure state come together")
+        if not self.instant_from <= self.from_states:
+            raise ValueError(f"action {self.name}: instant_from must be part of from_states")
         names = [step.name for step in self.steps]
         if len(names) != len(set(names)):
             raise ValueError(f"action {self.name}: step names must differ, got {names}")

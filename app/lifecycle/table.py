@@ -58,3 +58,23 @@ def for_transient(state: State) -> Action:
         if action.transient is state:
             return action
     raise KeyError(f"{state} is not transient")
+
+
+def after_abort(action: Action, asked_in: State) -> State:
+    """Where a machine is after its running `action`, asked for in state `asked_in`, was aborted."""
+    return action.aborted or asked_in
+
+
+def transitions() -> tuple[tuple[State, State, str], ...]:
+    """All moves there are, as (from, to, label): verbs by name, `finished`, `failed` and `abort` for what runs."""
+    moves: set[tuple[State, State, str]] = set()
+    for action in actions().values():
+        for state in action.from_states:
+            instant = action.transient is None or state in action.instant_from
+            moves.add((state, action.success if action.transient is None or instant else action.transient, action.name))
+        if action.transient is not None and action.failure is not None:
+            moves.add((action.transient, action.success, "finished"))
+            moves.add((action.transient, action.failure, "failed"))
+            for state in action.from_states - action.instant_from:
+                moves.add((action.transient, after_abort(action, state), "abort"))
+    return tuple(sorted(moves))
