@@ -1,0 +1,81 @@
+"""What the lab's operator sets up, through the REST API: the network, the image, a key, and the rack's enrolment code."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.api import Api, ApiRefused
+from lab.namespace import exec_prefix
+from lab.network import VirtualSite
+
+DOMAIN = "lab.muster"
+SUBNET, SUBNET6 = "10.20.0.0/24", "fd20::/64"
+GATEWAY = "10.20.0.254"
+DYNAMIC = ("10.20.0.100", "10.20.0.199")
+SYNC_SECONDS = 90.0
+SERVICES = ("bind", "chrony", "dnsmasq", "kea4", "radvd", "squid")
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """The lab's rack as the control plane knows it."""
+
+    rack_id: int
+    name: str
+
+
+def set_up_network(api: Api) -> None:
+    """One domain, the default fabric's untagged VLAN with DHCP and router advertisements, two subnets, a dynamic range."""
+    domain = api.post("/domains", {"name": DOMAIN})
+    vlan = next(one for one in api.get("/vlans")["items"] if one["vid"] == 0)
+    subnet = api.post(
+        "/subnets",
+        {"cidr": SUBNET, "name": "lan", "vlan_id": vlan["id"], "domain_id": domain["id"], "gateway": GATEWAY},
+    )
+    api.post("/subnets", {"cidr": SUBNET6, "name": "lan6", "vlan_id": vlan["id"], "domain_id": domain["id"]})
+    api.post("/ranges", {"subnet_id": subnet["id"], "kind": "dynamic", "start": DYNAMIC[0], "end": DYNAMIC[1]})
+    api.call("PATCH", f"/vlans/{vlan['id']}", json={"router_advertisements": True})
+    api.call("PUT", "/settings/enrolment_policy", json={"value": {"on": True}})
+
+
+def switch_dhcp_on(api: Api) -> None:
+    """Serve DHCP on the VLAN, now that a rack with an address there has enrolled."""
+    vlan = next(one for one in api.get("/vlans")["items"] if one["vid"] == 0)
+    api.call("PATCH", f"/vlans/{vlan['id']}", json={"dhcp_on": True})
+
+
+def enrol_rack(api: Api, site: VirtualSite, root: Path, url: str, python: str) -> Enrolled:
+    """Enrol the rack as a real one is: an administrator's one-time code, typed in on the rack host."""
+    code = api.post("/racks/codes", {"name": "rack1"})["code"]
+    argv = [python, "-m", "workers.rack", "enrol", "--url", url, "--code-file", "-", "--root", str(root), "--lab"]
+    done = subprocess.run(
+        [*exec_prefix(site.rack), *argv], input=f"{code}\n", text=True, capture_output=True, check=False,
+        cwd=Path(__file__).resolve().parent.parent,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise ApiRefused(f"muster-rack enrol ended with exit code {done.returncode}: {done.stderr.strip()[-600:]}")
+    rack = next(one for one in api.get("/racks")["items"] if one["name"] == "rack1")
+    return Enrolled(rack["id"], rack["name"])
+
+
+def wait_in_sync(api: Api, rack: Enrolled, services: tuple[str, ...] = SERVICES) -> dict[str, Any]:
+    """The rack's state once every service runs what is wanted and its probes are green."""
+    end = time.monotonic() + SYNC_SECONDS
+    shown: dict[str, Any] = {}
+    while time.monotonic() < end:
+        shown = api.get(f"/racks/{rack.rack_id}")
+        by_name = {one["service"]: one for one in shown["services"]}
+        if shown["in_sync"] and all(by_name.get(name, {}).get("probes_ok") for name in services):
+            return shown
+        time.sleep(0.3)
+    red = [f"{one['service']}: {one.get('detail')}" for one in shown.get("services", []) if not one.get("probes_ok")]
+    raise ApiRefused(f"rack {rack.name} is not in sync after {SYNC_SECONDS:.0f} s: {'; '.join(red) or shown}")
+
+
+def add_owner_key(api: Api, public_key: str) -> None:
+    """The key that the walk logs in with."""
+    api.post("/keys", {"public_key": public_key})

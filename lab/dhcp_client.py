@@ -1,0 +1,123 @@
+"""A small DHCPv4 client (RFC 2131), as a network card's firmware or iPXE has one.
+
+It asks by broadcast on one interface, which need not have an address, and says which architecture (option 93, RFC 4578)
+and user class (option 77) it is, as the boot file depends on them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DISCOVER, OFFER, REQUEST, ACK, NAK = 1, 2, 3, 5, 6
+COOKIE = bytes.fromhex("63825363")
+BROADCAST_FLAG = 0x8000
+BIOS = 0
+REQUESTED_OPTIONS = bytes([1, 3, 6, 12, 15, 42, 51, 54, 66, 67])
+TRIES, TRY_SECONDS = 4, 1.5
+
+
+class DhcpFailed(AssertionError):
+    """No address was had; says what was asked and what came back."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a server acknowledged. options: raw values by option number."""
+
+    address: str
+    server: str
+    next_server: str
+    boot_file: str
+    prefix_length: int
+    options: Mapping[int, bytes]
+
+    def addresses(self, option: int) -> tuple[str, ...]:
+        """An option that is a list of addresses (routers, DNS, NTP servers)."""
+        value = self.options.get(option, b"")
+        return tuple(str(ipaddress.IPv4Address(value[at : at + 4])) for at in range(0, len(value) - 3, 4))
+
+
+def discover_and_request(
+    interface: str, mac: str, *, user_class: str | None = None, architecture: int = BIOS, vendor_class: str = "PXEClient"
+) -> Lease:
+    """DISCOVER, take the first OFFER, REQUEST it. DhcpFailed when no server answers or it says NAK."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        link.bind(("", 68))
+        own: list[tuple[int, bytes]] = [
+            (60, vendor_class.encode()), (93, struct.pack("!H", architecture)), (94, bytes([1, 2, 1])),
+            (55, REQUESTED_OPTIONS),
+        ]  # fmt: skip
+        if user_class:
+            own.append((77, user_class.encode()))
+        offer = _ask(link, mac, DISCOVER, own)
+        address = ipaddress.IPv4Address(offer[16:20])
+        options = _options(offer)
+        chosen = [*own, (50, address.packed), (54, options[54])]
+        acknowledged = _ask(link, mac, REQUEST, chosen)
+    options = _options(acknowledged)
+    if options[53] != bytes([ACK]):
+        raise DhcpFailed(f"{mac}: the server refused {address} (DHCPNAK)")
+    mask = ipaddress.IPv4Network(f"0.0.0.0/{ipaddress.IPv4Address(options.get(1, bytes([255] * 4)))}")
+    boot_file = acknowledged[108:236].split(b"\0", 1)[0] or options.get(67, b"")
+    return Lease(
+        address=str(ipaddress.IPv4Address(acknowledged[16:20])),
+        server=str(ipaddress.IPv4Address(options[54])),
+        next_server=str(ipaddress.IPv4Address(acknowledged[20:24])),
+        boot_file=boot_file.rstrip(b"\0").decode(),
+        prefix_length=mask.prefixlen,
+        options=options,
+    )
+
+
+def _ask(link: socket.socket, mac: str, kind: int, options: list[tuple[int, bytes]]) -> bytes:
+    xid = os.urandom(4)
+    body = b"".join(bytes([number, len(value)]) + value for number, value in [(53, bytes([kind])), *options])
+    hardware = bytes.fromhex(mac.replace(":", ""))
+    packet = (
+        struct.pack("!BBBB4sHH", 1, 1, 6, 0, xid, 0, BROADCAST_FLAG)
+        + bytes(16)
+        + hardware.ljust(16, b"\0")
+        + bytes(192)
+        + COOKIE
+        + body
+        + b"\xff"
+    )
+    wanted = (OFFER,) if kind == DISCOVER else (ACK, NAK)
+    for _ in range(TRIES):
+        link.sendto(packet.ljust(300, b"\0"), ("255.255.255.255", 67))
+        end = time.monotonic() + TRY_SECONDS
+        while (left := end - time.monotonic()) > 0:
+            link.settimeout(left)
+            try:
+                answer = link.recv(4096)
+            except TimeoutError:
+                break
+            if len(answer) > 240 and answer[0] == 2 and answer[4:8] == xid and answer[236:240] == COOKIE:
+                said = _options(answer).get(53, b"\0")[0]
+                if said in wanted:
+                    return answer
+    raise DhcpFailed(f"{mac}: no answer to DHCP message {kind} in {TRIES} tries of {TRY_SECONDS} s")
+
+
+def _options(packet: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    at = 240
+    while at < len(packet) and packet[at] != 255:
+        if packet[at] == 0:
+            at += 1
+            continue
+        if at + 1 >= len(packet):
+            break
+        length = packet[at + 1]
+        found[packet[at]] = found.get(packet[at], b"") + packet[at + 2 : at + 2 + length]
+        at += 2 + length
+    return found

@@ -1,0 +1,87 @@
+"""Looking at the site from outside of Muster: name servers, SSH, raw disks. Nothing here asks the control plane.
+
+Commands run inside the site's switch namespace, where an administrator's laptop would be plugged in.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class NotSeen(AssertionError):
+    """What should be visible from outside is not."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """An observer at one place of the network. prefix: argv that enters its namespace; folder: for keys and known hosts."""
+
+    prefix: tuple[str, ...]
+    folder: Path
+
+    def run(self, argv: Sequence[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command there."""
+        return subprocess.run(
+            [*self.prefix, *argv], capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+        )
+
+    def names(self, server: str, fqdn: str, address: str) -> str:
+        """The name resolves forward and reverse at `server`; NotSeen says what was answered instead."""
+        forward = self.dig(server, fqdn, "A")
+        if forward != [address]:
+            raise NotSeen(f"{server} answers {forward} for {fqdn} A, expected {address}")
+        reverse = self.run(["dig", "+short", "+time=2", "+tries=2", f"@{server}", "-x", address]).stdout.split()
+        if reverse != [f"{fqdn}."]:
+            raise NotSeen(f"{server} answers {reverse} for the reverse of {address}, expected {fqdn}.")
+        return f"{fqdn} <-> {address} at {server}"
+
+    def dig(self, server: str, name: str, kind: str) -> list[str]:
+        """Answers of a name server, as text."""
+        return self.run(["dig", "+short", "+time=2", "+tries=2", f"@{server}", name, kind]).stdout.split()
+
+    def know_host(self, address: str, keys: Sequence[str]) -> None:
+        """Trust exactly these host keys for an address (what the machine told when it phoned home)."""
+        (self.folder / "known_hosts").write_text("".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys))
+
+    def ssh(self, address: str, command: Sequence[str], *, user: str = "debian", timeout: float = 60) -> str:
+        """Output of a command on the machine, logged in with the owner's key; the host key must be known."""
+        argv = [
+            "ssh", "-i", str(self.folder / "owner_key"), "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}",
+            "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
+            "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR", f"{user}@{address}", shlex.join(command),
+        ]  # fmt: skip
+        done = self.run(argv, timeout)
+        if done.returncode != 0:
+            raise NotSeen(f"ssh {user}@{address} {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def wait_for_ssh(self, address: str, unlike_boot: str | None, deadline_seconds: float) -> str:
+        """Boot id of the running system once SSH answers and it differs from `unlike_boot`."""
+        end = time.monotonic() + deadline_seconds
+        last = "nothing answered"
+        while time.monotonic() < end:
+            try:
+                boot = self.ssh(address, ["cat", "/proc/sys/kernel/random/boot_id"], timeout=30).strip()
+                if boot != unlike_boot:
+                    return boot
+                last = "still the same boot"
+            except (NotSeen, subprocess.TimeoutExpired) as error:
+                last = str(error)
+            time.sleep(1.0)
+        raise NotSeen(f"no new system at {address} within {deadline_seconds:.0f} s; last: {last}")
+
+
+def make_owner_key(folder: Path) -> str:
+    """A fresh ed25519 key pair in `folder`; gives the public half."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder / "owner_key"
+    if not key.exists():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab-owner", "-f", str(key)], check=True, stdin=subprocess.DEVNULL
+        )
+    return key.with_suffix(".pub").read_text().strip()

@@ -1,0 +1,171 @@
+"""`make run`: the whole product on one host, before the user's eyes.
+
+    python -m lab.run [--once]
+
+Boot images (cached), the control plane on SQLite, a virtual rack with real daemons in namespaces, a virtual machine with
+a BMC, and the walk from bare metal to a deployed server and back.  Then it stays until Ctrl-C; with --once it ends with
+exit code 0 only if every step was verified from outside.  Whatever happens, nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from lab import demo, loopback
+from lab.accelerator import choose_accelerator
+from lab.api import Api
+from lab.capability import probe_capabilities
+from lab.control import ControlPlane, listen
+from lab.machine import VirtualMachine
+from lab.network import VirtualSite
+from lab.outside import Outside, make_owner_key
+from lab.supervise import Supervisor, rack_programs
+from lab.terminal import Terminal
+from lab.walk import Walk
+
+PORT = int(os.environ.get("MUSTER_PORT", "5240"))
+STATE = Path(os.environ.get("MUSTER_LAB_STATE", "/var/lib/muster-lab"))
+CACHE = Path(os.environ.get("MUSTER_CACHE", "/var/cache/muster"))
+IMAGE = "debian-12-amd64"
+NEEDED_GIB = 6
+MAC, BMC_ADDRESS = "52:54:00:20:00:11", "10.30.0.11"
+
+
+class Refused(Exception):
+    """One clear sentence why the lab cannot be shown here."""
+
+
+def preflight() -> None:
+    """Refuse early what would fail late: no root, no room."""
+    if os.geteuid() != 0:
+        raise Refused("the virtual rack makes network namespaces and runs DHCP, which takes root; run it as root")
+    for place in (STATE, CACHE):
+        existing = next(parent for parent in (place, *place.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free / 2**30
+        if free < NEEDED_GIB:
+            raise Refused(f"{existing} has {free:.1f} GiB free and the lab needs {NEEDED_GIB}; make room or set MUSTER_LAB_STATE and MUSTER_CACHE")
+
+
+def build_images(terminal: Terminal) -> None:
+    """Make sure that the boot images are in the cache."""
+    with terminal.step("boot images") as proof:
+        argv = [sys.executable, "-m", "workers.region.images", "build", "--cache", str(CACHE), "--progress"]
+        if subprocess.run(argv, check=False, cwd=Path(__file__).resolve().parent.parent).returncode != 0:
+            raise Refused("the boot images could not be built; the lines above say why")
+        size = sum(file.stat().st_size for file in (CACHE / IMAGE).iterdir()) >> 20
+        proof.append(f"{CACHE / IMAGE}, {size} MiB")
+
+
+def show(once: bool, terminal: Terminal) -> None:
+    """Everything, in order. Whatever was started is stopped when this returns or raises."""
+    refusals = probe_capabilities()
+    with contextlib.ExitStack() as stack:
+        sockets = [listen("127.0.0.1", PORT)]
+        with contextlib.suppress(OSError):
+            sockets.append(listen("::1", PORT))
+        if refusals:
+            loopback.show(stack, terminal, sockets, STATE, PORT, refusals, once)
+            return
+        build_images(terminal)
+        with terminal.step("virtual site") as proof:
+            site = stack.enter_context(VirtualSite(STATE / "site"))
+            sockets.append(site.listen_in(site.control, site.uplink.control_address, PORT))
+            proof.append(f"namespaces {site.control}, {site.rack}, {site.lan}")
+        with terminal.step("control plane") as proof:
+            control = ControlPlane(STATE / "control", sockets, f"http://127.0.0.1:{PORT}")
+            stack.enter_context(control)
+            site.remember_process(control.pid)
+            api = Api(control.url)
+            api.sign_in("admin", str(control.password))
+            proof.append(f"http://127.0.0.1:{PORT} and http://[::1]:{PORT}, SQLite")
+        terminal.note(f"sign in as admin, password {control.password} (shown once)")
+        with terminal.step("desired state") as proof:
+            demo.set_up_network(api)
+            api.post("/images/import", {"path": str(CACHE / IMAGE)})
+            outside = Outside(tuple(site.exec_argv(site.lan)), STATE / "owner")
+            demo.add_owner_key(api, make_owner_key(outside.folder))
+            proof.append(f"{demo.SUBNET} on VLAN 0, domain {demo.DOMAIN}, image {IMAGE}")
+        with terminal.step("rack: enrol, render, push, probe") as proof:
+            rack_root = STATE / "rack"
+            url = f"http://{site.uplink.control_address}:{PORT}"
+            rack = demo.enrol_rack(api, site, rack_root, url, sys.executable)
+            demo.switch_dhcp_on(api)
+            supervisor = Supervisor(site, rack_root, rack_programs("--root", str(rack_root)))
+            stack.enter_context(supervisor)
+            shown = demo.wait_in_sync(api, rack)
+            proof.append("in sync: " + ", ".join(sorted(one["service"] for one in shown["services"])))
+        accelerator = choose_accelerator(CACHE / IMAGE / "vmlinuz")
+        with terminal.step("virtual machine") as proof:
+            machine = VirtualMachine(site, "node1", mac=MAC, bmc_address=BMC_ADDRESS, accelerator=accelerator)
+            stack.enter_context(machine)
+            proof.append(f"BIOS, {machine.hardware.memory_mib} MiB, {accelerator.words[1]}, BMC {BMC_ADDRESS}")
+        walk = Walk(api, terminal, outside, machine, site.vlans[0].rack_address, demo.SUBNET, demo.DOMAIN)
+        walk.whole()
+        terminal.table()
+        if not once:
+            stay(terminal, site, walk)
+
+
+def stay(terminal: Terminal, site: VirtualSite, walk: Walk) -> None:
+    """Keep everything up until Ctrl-C, and say how to play on."""
+    terminal.say(f"""
+  The rack, the machine and the control plane stay up until Ctrl-C. To play on:
+    open http://127.0.0.1:{PORT}/machines/{walk.machine_id}            the timeline, live
+    .venv/bin/muster login --url http://127.0.0.1:{PORT} admin         then: muster machine list, muster rack list
+    .venv/bin/muster machine deploy {walk.machine_id} --wait                    deploy it again
+    ip netns exec {site.lan} ssh -i {walk.outside.folder}/owner_key debian@ADDRESS
+    ip netns exec {site.lan} dig @{walk.rack_address} NAME.{walk.domain}
+    tail -f {walk.machine.directory}/serial.log                        the machine's console
+""")
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+
+
+def main() -> int:
+    """0 when all steps were verified, 1 when one was not (one clear sentence), 130 on Ctrl-C."""
+    parser = argparse.ArgumentParser(description="Show Muster's main job on a virtual rack.")
+    parser.add_argument("--once", action="store_true", help="end after the walk with its result")
+    once = parser.parse_args().once
+    terminal = Terminal()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        preflight()
+        fresh_state()
+        show(once, terminal)
+    except KeyboardInterrupt:
+        terminal.say("muster: stopped; nothing is left behind")
+        return 130
+    except Exception as error:
+        if os.environ.get("MUSTER_DEBUG"):
+            raise
+        terminal.say(f"muster: {error}")
+        terminal.say(f"  logs: {STATE}/control/log, {STATE}/rack/log, {STATE}/site/machines/node1/serial.log")
+        return 1
+    return 0
+
+
+def fresh_state() -> None:
+    """Begin from nothing, once what a killed run left has been cleaned."""
+    from lab import leftovers
+
+    if (STATE / "site").exists():
+        leftovers.clean(STATE / "site")
+    if STATE.exists():
+        shutil.rmtree(STATE)
+    STATE.mkdir(parents=True, mode=0o750)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

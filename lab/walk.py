@@ -1,0 +1,194 @@
+"""The main job, walked before the user's eyes: a bare machine becomes a deployed server, and is given back.
+
+Every step is asked for through the REST API and then verified from outside of Muster: at the BMC, at the rack's name
+server, over SSH, on the raw disk.  A step that cannot be seen from outside has not happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.api import Api, ApiRefused
+from lab.machine import VirtualMachine
+from lab.outside import NotSeen, Outside
+from lab.terminal import Terminal
+
+ENLIST_SECONDS, COMMISSION_SECONDS, DEPLOY_SECONDS, RELEASE_SECONDS, SSH_SECONDS = 300, 420, 900, 420, 300
+MARKER = "/etc/muster-lab-was-here"
+USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"
+
+
+@dataclass
+class Walk:
+    """One machine's walk. rack_address: where the rack serves names; subnet: the machine's network in CIDR."""
+
+    api: Api
+    terminal: Terminal
+    outside: Outside
+    machine: VirtualMachine
+    rack_address: str
+    subnet: str
+    domain: str
+    machine_id: int = 0
+    _seen_event: int = 0
+    address: str = ""
+    fqdn: str = ""
+    _facts: dict[str, Any] = field(default_factory=dict)
+
+    def whole(self) -> None:
+        """All steps, in order; the first that fails raises."""
+        steps: tuple[tuple[str, Callable[[], str]], ...] = (
+            ("power on -> enlisted as New", self.enlist),
+            ("commission -> Ready", self.commission),
+            ("allocate", self.allocate),
+            ("deploy -> Deployed", self.deploy),
+            ("log in over SSH", self.log_in),
+            ("reboot, network boot first", self.reboot),
+            ("release with disk erase -> Ready", self.release),
+        )
+        for title, act in steps:
+            with self.terminal.step(title) as proof:
+                proof.append(act())
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def enlist(self) -> str:
+        """Press the power button of an unknown machine; it reports itself, with its BMC, and is off again."""
+        self.machine.power_on()
+
+        def look() -> Any:
+            items = self.api.get("/machines", mac=self.machine.mac)["items"]
+            return items[0] if items else None
+
+        found = self.api.wait_for("the machine to enlist", look, ENLIST_SECONDS)
+        self.machine_id = found["id"]
+        self._wait_off("enlistment")
+        found = self._machine()
+        expect("state", found["state"], "NEW")
+        power = self.api.get(f"/machines/{self.machine_id}/power")
+        expect("BMC driver", power["driver"], "ipmi")
+        expect("BMC address", power["address"], self.machine.bmc.address)
+        expect("BMC MAC", str(power["mac"]).lower(), self.machine.bmc.mac.lower())
+        return f"New as {found['hostname']}, BMC ipmi {power['address']} found in-band, machine off"
+
+    def commission(self) -> str:
+        """Have it look at itself; what it says is what QEMU was told to build."""
+        self._ask("commission")
+        self._wait_state("READY", COMMISSION_SECONDS)
+        self._wait_off("commissioning")
+        inventory = self._machine()["inventory"]
+        disk = next(disk for disk in inventory["disks"] if disk["serial"] == self.machine.serial)
+        expect("disk size", disk["size_bytes"], self.machine.disk.path.stat().st_size)
+        nic = next(nic for nic in inventory["nics"] if nic["mac"] == self.machine.mac)
+        expect("CPU threads", inventory["cpu"]["threads"], self.machine.hardware.cpus)
+        results = self.api.get(f"/machines/{self.machine_id}/results")["items"]
+        failed = [one["script"] for one in results if one["status"] != "passed"]
+        expect("scripts that did not pass", failed, [])
+        memory = inventory["memory"]["total_mib"]
+        return f"{len(results)} scripts, {memory} MiB, {disk['name']} {disk['size_bytes'] >> 30} GiB, {nic['name']} {nic['driver']}"
+
+    def allocate(self) -> str:
+        """Draw it from the pool by what it is; a second try for the same finds nothing and says why."""
+        wish = {"architecture": "amd64", "cpu_count": 1, "storage_gb": 4, "subnet": self.subnet}
+        allocated = self.api.post("/machines/allocate", wish)
+        expect("machine", allocated["id"], self.machine_id)
+        try:
+            self.api.post("/machines/allocate", wish)
+        except ApiRefused as refused:
+            if "409" not in str(refused):
+                raise
+        else:
+            raise NotSeen("a second allocation got a machine, though the only one is taken")
+        return f"{allocated['hostname']} is the owner's"
+
+    def deploy(self) -> str:
+        """Install Debian 12 to disk; Deployed only when the installed system phoned home."""
+        answer = self._ask("deploy", user_data=USER_DATA)
+        for warning in answer.get("warnings") or []:
+            self.terminal.note(f"warning: {warning}")
+        self._wait_state("DEPLOYED", DEPLOY_SECONDS)
+        found = self._machine()
+        self.fqdn = f"{found['hostname']}.{self.domain}"
+        self.address = found["addresses"][0]
+        self._facts["host_keys"] = found["ssh_host_keys"]
+        return self.outside.names(self.rack_address, self.fqdn, self.address)
+
+    def log_in(self) -> str:
+        """With the owner's key; the host key is the one that the machine told at home."""
+        self.outside.know_host(self.address, self._facts["host_keys"])
+        self._facts["boot"] = self.outside.wait_for_ssh(self.address, None, SSH_SECONDS)
+        self._look_inside()
+        expect("user data", self.outside.ssh(self.address, ["cat", MARKER]).strip(), "user data of the owner")
+        return f"debian@{self.address}: {self._facts['layout']}"
+
+    def reboot(self) -> str:
+        """It asks the network first, is told to use its disk, and is the same system again."""
+        self.machine.reset()
+        self.outside.wait_for_ssh(self.address, self._facts["boot"], SSH_SECONDS)
+        self._look_inside()
+        return "the network sent it to its disk; same system, new boot"
+
+    def release(self) -> str:
+        """Give it back: disk erased, name and address free, machine off."""
+        self._ask("release", erase="quick")
+        self._wait_state("READY", RELEASE_SECONDS)
+        self._wait_off("the release")
+        signatures = self.machine.disk.signatures()
+        expect("signatures on the disk", list(signatures), [])
+        expect("names left", self.outside.dig(self.rack_address, self.fqdn, "A"), [])
+        expect("addresses left", self._machine()["addresses"], [])
+        return "no signature on the disk, name gone, machine off"
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def _look_inside(self) -> None:
+        name = self.outside.ssh(self.address, ["hostname", "--fqdn"]).strip()
+        expect("hostname", name, self.fqdn)
+        shown = self.outside.ssh(self.address, ["ip", "-4", "-o", "address", "show", "scope", "global"])
+        if f" {self.address}/" not in shown or "dynamic" in shown:
+            raise NotSeen(f"the machine does not have {self.address} statically: {shown.strip()}")
+        blocks = self.outside.ssh(self.address, ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"]).splitlines()
+        mounts = {line.split()[-1] for line in blocks if "part" in line}
+        if not {"/", "/boot/efi"} <= mounts:
+            raise NotSeen(f"layout flat should mount / and /boot/efi, seen: {blocks}")
+        self._facts["layout"] = ", ".join(sorted(mount for mount in mounts if mount.startswith("/")))
+
+    def _machine(self) -> Any:
+        return self.api.get(f"/machines/{self.machine_id}")
+
+    def _ask(self, verb: str, **parameters: Any) -> Any:
+        return self.api.post(f"/machines/{self.machine_id}/{verb}", parameters)
+
+    def _wait_state(self, state: str, deadline_seconds: float) -> None:
+        def look() -> Any:
+            found = self._machine()
+            if found["state"].startswith("FAILED_"):
+                raise NotSeen(f"{found['state']}: {found['state_reason']}")
+            return found if found["state"] == state else None
+
+        self.api.wait_for(f"state {state}", look, deadline_seconds, self._tell)
+
+    def _wait_off(self, after: str) -> None:
+        end = time.monotonic() + 60
+        while self.machine.is_on:
+            if time.monotonic() > end:
+                raise NotSeen(f"the machine is still on a minute after {after}")
+            time.sleep(0.3)
+
+    def _tell(self) -> None:
+        """Show the machine's newest events below the running step."""
+        if not self._seen_event:
+            self._seen_event = 1
+        for event in self.api.get(f"/machines/{self.machine_id}/events", after=self._seen_event)["items"]:
+            self._seen_event = max(self._seen_event, event["id"])
+            if event["kind"] != "machine.progress":
+                self.terminal.note(event["message"])
+
+
+def expect(what: str, seen: object, wanted: object) -> None:
+    """NotSeen unless what was seen is what was wanted."""
+    if seen != wanted:
+        raise NotSeen(f"{what}: seen {seen!r}, expected {wanted!r}")
