@@ -28,7 +28,7 @@ class State(StrEnum):
     @property
     def is_transient(self) -> bool:
         """Whether an operation is under way in this state."""
-        return self.value.endswith("ING")
+        return self.value.endswith("ING") and not self.value.startswith("FAILED_")
 
     @property
     def is_failure(self) -> bool:

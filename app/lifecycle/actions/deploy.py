@@ -1,4 +1,4 @@
-"""Deploy: give the machine its address, install an image on its disk, and believe it only when the system calls home."""
+"""Deploy: give a machine its address, install an image on its disk, and believe it only when the system calls home."""
 
 from __future__ import annotations
 

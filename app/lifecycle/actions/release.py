@@ -1,4 +1,4 @@
-"""Release: take a machine back, erase its disks if asked, free its addresses, and put it into the pool, switched off."""
+"""Release: take a machine back, erase its disks if asked, free its addresses, and leave it switched off and READY."""
 
 from __future__ import annotations
 
