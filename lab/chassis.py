@@ -25,6 +25,8 @@ from lab.qmp import Qmp, QmpError
 BOOT_DEVICES = ("none", "pxe", "default", "cdrom", "bios")
 """ipmi_sim's words; `default` is what IPMI calls the hard drive."""
 
+SETTLE_SECONDS = 3.0
+
 
 class Refused(Exception):
     """A request that cannot be done; the message says why."""
@@ -41,6 +43,7 @@ class Chassis:
         self.starts = 0
         self._qemu: asyncio.subprocess.Process | None = None
         self._qmp: Qmp | None = None
+        self._settling: asyncio.Future[None] | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -111,9 +114,7 @@ class Chassis:
                 f"machine {hardware.name} did not start: {error}; see {hardware.directory}/qemu.log"
             ) from error
         self.starts += 1
-        if self.boot != "none":
-            self.boot = "none"
-            await self._reorder("network")
+        self._use_boot_device()
 
     async def turn_off(self) -> None:
         """Cut the power: kill QEMU and wait until it is gone."""
@@ -146,13 +147,26 @@ class Chassis:
         await self._control("qom-set", {"path": path, "property": "bootindex", "value": index})
 
     async def _heard(self, event: str) -> None:
-        """Forget a one-time boot device once a reset has used it."""
-        if event == "RESET" and self.boot != "none":
-            async with self._lock:
-                self.boot = "none"
-                if self.is_on:
-                    with contextlib.suppress(Refused):
-                        await self._reorder("network")
+        if event == "RESET":
+            self._use_boot_device()
+
+    def _use_boot_device(self) -> None:
+        """Forget the one-time boot device, which the boot that begins now uses; a later boot has the usual order."""
+        if self.boot != "none":
+            self.boot = "none"
+            self._settling = asyncio.ensure_future(self._settle(self._qmp))
+
+    async def _settle(self, start: Qmp | None) -> None:
+        """Put the usual order back once the firmware cannot reset again on its own account.
+
+        SeaBIOS answers a warm reset by resetting once more, and OVMF may do so at a first start, so an order that is
+        put back at the first reset is not seen by the boot that it was meant for.
+        """
+        await asyncio.sleep(SETTLE_SECONDS)
+        async with self._lock:
+            if self.is_on and self._qmp is start and self.boot == "none":
+                with contextlib.suppress(Refused):
+                    await self._reorder("network")
 
 
 async def serve(document: dict[str, Any]) -> None:

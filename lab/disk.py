@@ -4,7 +4,6 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 SECTOR = 512
 """The logical block size that QEMU gives a raw image, in bytes."""
@@ -12,7 +11,7 @@ SECTOR = 512
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition: its number, first byte, length in bytes, type and name as sfdisk(8) gives them."""
+    """One partition: its number, first byte, length in bytes, type code as sgdisk(8) writes it (8300, ef00), name."""
 
     number: int
     start: int
@@ -46,25 +45,27 @@ class DiskImage:
         return [entry["type"] for entry in json.loads(found)["signatures"]] if found.strip() else []
 
     def partitions(self) -> list[Partition]:
-        """Return the partitions in the table; empty when there is no table."""
-        if not {"gpt", "dos", "PMBR"} & set(self.signatures()):
+        """Return the partitions of the GPT; empty when there is none."""
+        if "gpt" not in self.signatures():
             return []
-        table: dict[str, Any] = json.loads(_output(["sfdisk", "--json", str(self.path)]))["partitiontable"]
-        return [
-            Partition(
-                number=int(entry["node"].removeprefix(str(self.path))),
-                start=entry["start"] * SECTOR,
-                size=entry["size"] * SECTOR,
-                type=entry["type"],
-                name=entry.get("name", ""),
-            )
-            for entry in table.get("partitions", [])
-        ]
+        return parse_partitions(_output(["sgdisk", "--print", str(self.path)]))
 
     def filesystem(self, partition: Partition) -> str:
         """Return the type of the file system on a partition (ext4, vfat); empty when there is none."""
         argv = ["blkid", "--probe", "--offset", str(partition.start), "--size", str(partition.size)]
         return _output([*argv, "--output", "value", "--match-tag", "TYPE", str(self.path)], nothing_found=2).strip()
+
+
+def parse_partitions(printed: str) -> list[Partition]:
+    """Read the table that `sgdisk --print` writes: number, first sector, last sector, size, its unit, code, name."""
+    table = printed.partition("Number  Start (sector)")[2].splitlines()[1:]
+    partitions = []
+    for words in (line.split(maxsplit=6) for line in table if line.strip()):
+        first, last = int(words[1]), int(words[2])
+        size = (last - first + 1) * SECTOR
+        name = words[6] if len(words) > 6 else ""
+        partitions.append(Partition(int(words[0]), first * SECTOR, size, words[5].lower(), name))
+    return partitions
 
 
 def _output(argv: list[str], nothing_found: int = 0) -> str:

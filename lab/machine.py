@@ -63,7 +63,7 @@ class VirtualMachine:
         bmc_password: str = "factory",  # noqa: S107 - an emulated BMC's factory default
         accelerator: Accelerator | None = None,
     ) -> None:
-        """Describe a machine; `second_nic` is a MAC and its VLAN; uuid and serial are derived from the MAC if absent."""
+        """Describe a machine; `second_nic` is a MAC and its VLAN; absent uuid and serial come from the MAC."""
         for address in (mac, second_nic[0] if second_nic else mac):
             if not _MAC.fullmatch(address):
                 raise ValueError(

@@ -262,7 +262,7 @@ class VirtualSite:
 
 
 def check_path(root: Path) -> None:
-    """Refuse a directory that the emulated BMC could not be told of: it runs a command line, so plain characters only."""
+    """Refuse a directory with unusual characters: the emulated BMC is told of it in a command line."""
     if not _PLAIN_PATH.fullmatch(str(root)):
         raise ValueError(f"directory {str(root)!r}: only letters, digits and . _ / - may be used; choose another")
 

@@ -1,0 +1,27 @@
+"""What a test needs from the host: absent, the test is skipped with the reason; under CI (CI=true) it fails instead."""
+
+import os
+import shutil
+
+import pytest
+
+from lab.capability import probe_capabilities
+
+
+def require(*programs: str) -> None:
+    """Skip (under CI: fail) unless every program is installed."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        _absent(f"not installed: {', '.join(missing)}")
+
+
+def require_virtual_rack() -> None:
+    """Skip (under CI: fail) unless this host can make namespaces and taps and has the lab's programs."""
+    if reasons := probe_capabilities():
+        _absent(" ".join(reasons))
+
+
+def _absent(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason} (CI is set, so this is a failure, not a skip)")
+    pytest.skip(reason)
