@@ -1,0 +1,106 @@
+"""Settings of the whole installation: what may be set, and what is right for each.
+
+`get` and `put` are for services inside a transaction; `show` and `change` are the use cases.  Settings that are
+not in `EDITABLE` are Muster's own (keys) and are neither shown nor changed by people.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.services.changes import audit, changing, touch_racks
+from app.services.context import Context
+from app.services.errors import Invalid, NotFound
+from app.store.models import Rack, Setting
+
+HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
+)
+
+
+def get(session: Session, name: str, default: dict[str, Any]) -> dict[str, Any]:
+    """The setting's value, or `default` when nobody has set it."""
+    row = session.get(Setting, name)
+    return row.value if row is not None else default
+
+
+def put(session: Session, name: str, value: dict[str, Any]) -> None:
+    """Store a setting inside an open transaction."""
+    row = session.get(Setting, name)
+    if row is None:
+        session.add(Setting(name=name, value=value))
+    else:
+        row.value = value
+
+
+def _policy(value: dict[str, Any]) -> dict[str, Any]:
+    if set(value) != {"on"} or not isinstance(value["on"], bool):
+        raise ValueError('must be {"on": true} or {"on": false}')
+    return {"on": value["on"]}
+
+
+def _addresses(value: dict[str, Any]) -> dict[str, Any]:
+    servers = _servers(value)
+    for server in servers:
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            raise ValueError(f"{server!r} is no IP address; DNS servers are named by address") from None
+    return {"servers": servers}
+
+
+def _hosts(value: dict[str, Any]) -> dict[str, Any]:
+    servers = _servers(value)
+    for server in servers:
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            if not HOST.fullmatch(server):
+                raise ValueError(f"{server!r} is neither an IP address nor a host name") from None
+    return {"servers": servers}
+
+
+def _servers(value: dict[str, Any]) -> list[str]:
+    servers = value.get("servers")
+    if set(value) != {"servers"} or not isinstance(servers, list) or not all(isinstance(one, str) for one in servers):
+        raise ValueError('must be {"servers": ["...", "..."]}')
+    if len(servers) > 8 or len(set(servers)) != len(servers):
+        raise ValueError("at most 8 servers, each named once")
+    return servers
+
+
+EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "enrolment_policy": ({"on": True}, _policy),
+    "dns_forwarders": ({"servers": []}, _addresses),
+    "ntp_upstreams": ({"servers": []}, _hosts),
+}
+
+
+def show(context: Context) -> dict[str, dict[str, Any]]:
+    """All settings that people may change, with defaults where nothing is set."""
+    context.require("viewer", "see settings")
+    with context.store.read() as session:
+        rows = session.scalars(select(Setting).where(Setting.name.in_(EDITABLE)))
+        return {name: default for name, (default, _) in EDITABLE.items()} | {row.name: row.value for row in rows}
+
+
+def change(context: Context, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Set one setting; every rack is looked at again, because resolvers and time servers are part of what it serves."""
+    context.require("admin", "change settings")
+    if name not in EDITABLE:
+        raise NotFound(f"setting {name!r} does not exist; there are {', '.join(EDITABLE)}")
+    try:
+        checked = EDITABLE[name][1](value)
+    except ValueError as error:
+        raise Invalid(f"setting {name}: {error}", field="value") from error
+    with changing(context) as session:
+        put(session, name, checked)
+        audit(session, context, "change", "setting", None, name=name, value=checked)
+        touch_racks(session, session.scalars(select(Rack.id)))
+    return checked
