@@ -1,8 +1,8 @@
 """Kea's DHCPv4 server: structure as JSON, built as data and dumped, never templated.
 
 Hosts are not here.  Each subnet includes ``state/hosts/<subnet_id>.json``, which the rack's record keeper writes, so
-that Kea restarts into the same hosts with the control plane down.  Kea's parser replaces ``<?include "path"?>`` wherever
-white space may stand (Kea ARM, "JSON syntax"); the file may be empty, but it must exist.
+that Kea restarts into the same hosts with the control plane down.  Kea's parser replaces ``<?include "path"?>``
+wherever white space may stand (Kea ARM, "JSON syntax"); the file may be empty, but it must exist.
 
 Boot files: the classes `bios`, `uefi-x64`, `uefi-http` and `ipxe` exclude each other and say what a client is.  What it
 is told differs by subnet (the rack's address there), so each subnet *requires* its own four classes, which Kea

@@ -1,0 +1,86 @@
+"""Network configuration of one installed machine, netplan v2 as cloud-init's NoCloud source reads it.
+
+Interfaces are matched by MAC and given their inventory name, so that a kernel that counts differently changes nothing.
+The text is JSON, which is YAML too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+
+from renderers import text
+
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+STANDARD_MTU = 1500
+
+
+@dataclass(frozen=True)
+class Nic:
+    """One interface: its addresses as address/length, and the gateways that lie in their networks."""
+
+    name: str
+    mac: str
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    mtu: int = STANDARD_MTU
+
+
+def network_config(nics: tuple[Nic, ...]) -> dict[str, object]:
+    """Return the configuration as data. ValueError names the interface and what is wrong with it."""
+    for kind in ("name", "mac"):
+        values = [getattr(nic, kind) for nic in nics]
+        if len(values) != len(set(values)):
+            raise ValueError(
+                f"network configuration: two interfaces have the same {kind} in {values}; make them differ"
+            )
+    if not nics:
+        raise ValueError("network configuration: no interface; give the machine at least one")
+    return {"version": 2, "ethernets": {text.interface(nic.name): _ethernet(nic) for nic in nics}}
+
+
+def dump(nics: tuple[Nic, ...]) -> str:
+    """Return the configuration as text, the seed file `network-config`."""
+    return json.dumps(network_config(nics), indent=2) + "\n"
+
+
+def _ethernet(nic: Nic) -> dict[str, object]:
+    if not MAC.fullmatch(nic.mac):
+        raise ValueError(f"interface {nic.name}: {nic.mac!r} is no MAC address of six lower-case bytes with colons")
+    addresses = []
+    for value in nic.addresses:
+        if "/" not in value:
+            raise ValueError(f"interface {nic.name}: address {value!r} has no prefix length; write address/length")
+        addresses.append(ipaddress.ip_interface(value))
+    made: dict[str, object] = {
+        "match": {"macaddress": nic.mac},
+        "set-name": nic.name,
+        "dhcp4": False,
+        "dhcp6": False,
+        # Without addresses the interface need not come up before the machine counts as online.
+        "optional": not addresses,
+    }
+    if addresses:
+        made["addresses"] = [str(item) for item in addresses]
+    routes = []
+    for gateway in nic.gateways:
+        if not any(ipaddress.ip_address(text.address(gateway)) in item.network for item in addresses):
+            raise ValueError(f"interface {nic.name}: gateway {gateway} is in none of {', '.join(nic.addresses)}")
+        # `default` means both families since netplan 0.95; the networks are understood by every version.
+        routes.append({"to": "::/0" if ":" in gateway else "0.0.0.0/0", "via": gateway})
+    if routes:
+        made["routes"] = routes
+    if nic.nameservers:
+        made["nameservers"] = {
+            "addresses": [text.address(item) for item in nic.nameservers],
+            "search": [text.domain(item) for item in nic.search],
+        }
+    if nic.mtu != STANDARD_MTU:
+        if not 576 <= nic.mtu <= 65535:
+            raise ValueError(f"interface {nic.name}: MTU {nic.mtu} is outside 576 to 65535 bytes")
+        made["mtu"] = nic.mtu
+    return made
