@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from lab import tether
 from lab.network import VirtualSite, check_path, check_socket_path
+from lab.process import ProcessName, end_processes, name_process
 
 START_SECONDS = 20.0
 
@@ -77,6 +78,7 @@ autostart=true
 autorestart=true
 startsecs=1
 startretries=1000
+stopwaitsecs=5
 stopasgroup=true
 killasgroup=true
 redirect_stderr=true
@@ -126,10 +128,16 @@ class Supervisor:
         self.end()
 
     def end(self) -> None:
-        """End every program, then the supervisor; harmless when it has ended."""
+        """End every program, then the supervisor; harmless when it has ended.
+
+        A program that outlived its supervisor is ended here. (One that is sent SIGTERM in the moment between fork and
+        exec never sees it: supervisord waits `stopwaitsecs` and kills it.)
+        """
         process, self._process = self._process, None
         if process is not None:
+            programs = self._running()
             tether.stop(process)
+            end_processes(programs)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call one method of supervisord's XML-RPC interface, as in `call("getAllProcessInfo")`."""
@@ -139,6 +147,13 @@ class Supervisor:
     def states(self) -> dict[str, str]:
         """Return the state of every program by its name: RUNNING, STARTING, BACKOFF, FATAL, ..."""
         return {entry["name"]: entry["statename"] for entry in self.call("getAllProcessInfo")}
+
+    def _running(self) -> list[ProcessName]:
+        try:
+            pids = [entry["pid"] for entry in self.call("getAllProcessInfo")]
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return []
+        return [name for pid in pids if pid and (name := name_process(pid)) is not None]
 
     def _answers(self) -> bool:
         try:

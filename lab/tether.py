@@ -2,7 +2,7 @@
 
 The lab holds the other end of this process's standard input and never writes to it. End of file means the lab is
 gone, in whatever way, so the command is asked to end (SIGTERM), and its whole session is killed if it has not within
-ten seconds. The command runs in a session of its own: Ctrl-C at the lab's terminal does not reach it, so the lab
+twenty seconds. The command runs in a session of its own: Ctrl-C at the lab's terminal does not reach it, so the lab
 tears down in order. SIGTERM to the tether does the same as end of file. The tether's exit status is the command's.
 """
 
@@ -18,7 +18,8 @@ from typing import IO
 
 from lab.process import die_with_parent
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
+"""Longer than supervisord waits (stopwaitsecs, 10 s) before it kills a program that ignored SIGTERM."""
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -80,10 +80,8 @@ def test_a_new_machine_is_off_and_its_disk_is_blank(machine: VirtualMachine) -> 
 
 def test_bmc_reports_its_own_address_and_the_machine_uuid(site: VirtualSite, machine: VirtualMachine) -> None:
     """`lan print` shows the BMC's address, netmask and MAC, ARP agrees, and the GUID is the machine's UUID."""
-    settings = dict(
-        (key.strip(), value.strip())
-        for key, _, value in (line.partition(":") for line in ipmitool(site, "lan", "print", "1").splitlines())
-    )
+    lines = [line.partition(":") for line in ipmitool(site, "lan", "print", "1").splitlines()]
+    settings = {key.strip(): value.strip() for key, _, value in lines}
     namespace.run(["ip", "-n", site.rack, "neighbour", "flush", "all"])
     ipmitool(site, "mc", "info")
     neighbours = namespace.run(["ip", "-n", site.rack, "neighbour", "show", "10.30.0.11"])

@@ -33,7 +33,7 @@ def test_supervisor_runs_programs_in_the_rack_and_takes_new_ones(tmp_path: Path)
         Supervisor(site, tmp_path / "rack", programs, {"MUSTER_WORD": "100% spoken"}) as supervisor,
     ):
         wait_for_state(supervisor, "keeper", "RUNNING")
-        unit = "[program:added]\ncommand=/bin/sleep 300\nstartsecs=0\n"
+        unit = "[program:added]\ncommand=/bin/sleep 300\nstartsecs=0\nstopwaitsecs=2\n"
         (tmp_path / "rack" / "units" / "added.conf").write_text(unit, encoding="utf-8")
         added = supervisor.call("reloadConfig")[0][0]
         supervisor.call("addProcessGroup", "added")
