@@ -22,8 +22,8 @@ USER = "bind"
 
 
 def zone_file(zone: ZoneIntent) -> str:
-    """Path of a zone's file, relative to the state directory. A slash of a classless reverse zone is no directory."""
-    return f"zones/{text.domain(zone.name).replace('/', '%')}.zone"
+    """Path of a zone's file, relative to the state directory, which BIND may write to (journals lie beside it)."""
+    return f"{text.domain(zone.name).replace('/', '%')}.zone"
 
 
 def seed_file(zone: ZoneIntent) -> str:

@@ -1,0 +1,157 @@
+"""A rack's directories with rendered bundles in them, and daemons started on them inside a namespace."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from lab import namespace
+from lab.process import ProcessName, end_processes, name_process
+from renderers.intent import RackIntent
+from renderers.services import kea4
+from renderers.spec import ServiceSpec
+
+_T = TypeVar("_T")
+SECRETS = {
+    "tsig-update": "bXVzdGVyLXVwZGF0ZS1rZXktZm9yLXRlc3RzLW9ubHk=",
+    "rndc-key": "cm5kYy1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc=",
+    "relay-token": "relay-token-for-tests",
+}
+
+
+@contextmanager
+def rack_directory() -> Iterator[str]:
+    """A directory that every daemon's user may enter (pytest's own is private to root)."""
+    root = tempfile.mkdtemp(prefix="muster-rack-")
+    os.chmod(root, 0o755)  # noqa: S103 - daemons of other users must pass
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+@contextmanager
+def network_of(intent: RackIntent, name: str) -> Iterator[str]:
+    """A namespace with the intent's interfaces and the rack's addresses; their other ends are in `name`-c, up.
+
+    The other end of the n-th interface is called `end<n>`.
+    """
+    client = f"{name}-c"
+    for space in (name, client):
+        namespace.run(["ip", "netns", "add", space])
+    try:
+        commands = ["link set lo up"]
+        for number, vlan in enumerate(intent.vlans):
+            commands.append(f"link add {vlan.interface} type veth peer name end{number} netns {client}")
+            commands.append(f"link set {vlan.interface} up")
+            for subnet in vlan.subnets:
+                if subnet.rack_address is not None:
+                    length = subnet.cidr.split("/")[1]
+                    nodad = " nodad" if subnet.family == 6 else ""
+                    commands.append(f"addr add {subnet.rack_address}/{length} dev {vlan.interface}{nodad}")
+        namespace.batch(name, commands)
+        namespace.batch(client, ["link set lo up", *(f"link set end{number} up" for number in range(len(intent.vlans)))])
+        yield name
+    finally:
+        for space in (name, client):
+            end_processes(namespace.residents(space))
+            namespace.run(["ip", "netns", "del", space])
+
+
+def at(intent: RackIntent, root: str) -> RackIntent:
+    """The same intent on a rack that keeps its files elsewhere."""
+    return replace(intent, layout=replace(intent.layout, root=root))
+
+
+def install(spec: ServiceSpec, intent: RackIntent) -> Path:
+    """Write a service's bundle and state as a rack would; return the service's directory."""
+    base = Path(intent.layout.root, "services", spec.name)
+    release = base / "releases" / "one"
+    for path in (release, base / "state", base / "run"):
+        path.mkdir(parents=True)
+    for path in (base / "state", base / "run"):
+        _give(path, spec.user)
+    (base / "current").symlink_to(release)
+    for file in spec.render(intent).files:
+        text = file.text
+        for name in file.secret_references:
+            text = text.replace(f"@secret:{name}@", SECRETS[name])
+        path = release / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(file.mode)
+        _give(path, file.owner)
+    for item in spec.state_files(intent):
+        path = base / "state" / item.path
+        shutil.copy(release / item.source, path)
+        _give(path, spec.user)
+    if spec.name == kea4.NAME:
+        for subnet in intent.subnets:
+            path = Path(kea4.hosts_path(intent, subnet.subnet_id))
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    return base
+
+
+def _give(path: Path, user: str) -> None:
+    entry = pwd.getpwnam(user)
+    os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def fill(words: tuple[str, ...], base: Path) -> list[str]:
+    """A command line with its places filled in; staged and current are the same release."""
+    places = {"staged": base / "current", "current": base / "current", "state": base / "state", "run": base / "run"}
+    filled = list(words)
+    for name, path in places.items():
+        filled = [word.replace(f"{{{name}}}", str(path)) for word in filled]
+    return filled
+
+
+def check(spec: ServiceSpec, base: Path, inside: str) -> subprocess.CompletedProcess[str]:
+    """Run a service's own checker inside a namespace."""
+    assert spec.checker is not None
+    argv = [*namespace.exec_prefix(inside), *fill(spec.checker, base)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+@contextmanager
+def running(spec: ServiceSpec, intent: RackIntent, inside: str) -> Iterator[Path]:
+    """Install a service and run its daemon inside a namespace; end exactly that process afterwards."""
+    base = install(spec, intent)
+    environment = {**os.environ, **{key: fill((value,), base)[0] for key, value in spec.environment}}
+    prefix = namespace.exec_prefix(inside)
+    if spec.prepare is not None:
+        subprocess.run(
+            [*prefix, *fill(spec.prepare, base)], env=environment, check=True, timeout=60, capture_output=True
+        )
+    with (base / "output.log").open("w") as log:
+        command = fill(spec.command_for(intent), base)
+        process = subprocess.Popen([*prefix, *command], stdout=log, stderr=log, env=environment)
+    started = name_process(process.pid) or ProcessName(process.pid, -1)
+    try:
+        yield base
+        assert process.poll() is None, (base / "output.log").read_text()
+    finally:
+        end_processes([started])
+        process.wait(timeout=10)
+
+
+def eventually(work: Callable[[], _T], seconds: float = 10.0) -> _T:
+    """Repeat `work` until it raises nothing, for as long as daemons may take to start; then raise what it raised last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""Golden files: an intent goes in, whole files come out; `python -m tests.golden.rewrite` writes them anew."""
