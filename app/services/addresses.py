@@ -1,0 +1,293 @@
+"""Addresses of machines: given at deploy, taken back at release, never the same one twice.
+
+An address is found by walking over what is blocked, in order, a page at a time; so a /8 or a /64 costs memory for one
+page.  Whoever gives addresses of a subnet holds its lock, and the database refuses a second row for an address
+(`uq_ip_address_subnet_id_address`) should anything slip past the lock; then the next address is tried.
+With the address go its records: the DHCP host, the A or AAAA RRset and the PTR.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from app.services.addressing import (
+    Interval,
+    address_key,
+    address_of,
+    first_free,
+    number_key,
+    parse_address,
+    parse_network,
+    usable,
+)
+from app.services.changes import audit, changing
+from app.services.context import Context
+from app.services.errors import Conflict, Invalid, NotFound
+from app.services.names import fqdn
+from app.services.records import put_host, put_names, put_pointer
+from app.services.subnets import address_lock, subnet_of, subnet_row
+from app.store.locks import hold
+from app.store.models import Domain, Interface, IpAddress, IpRange, Machine, Subnet
+from app.store.queries.page import page
+
+__all__ = ["claim", "delete", "find", "free", "renamed", "reserve", "subnet_of"]
+PAGE = 1000
+ATTEMPTS = 20
+NAMED = ("auto", "sticky")
+
+
+def find(
+    context: Context, subnet_id: int | None = None, after: int | None = None, limit: int | None = None
+) -> list[IpAddress]:
+    """A page of addresses in use by id; of one subnet when it is named."""
+    statement = select(IpAddress)
+    if subnet_id is not None:
+        statement = statement.where(IpAddress.subnet_id == subnet_id)
+    with context.store.read() as session:
+        return list(session.scalars(page(statement, IpAddress.id, after, limit)))
+
+
+def claim(session: Session, context: Context, machine: Machine) -> IpAddress:
+    """Give the machine an address in its boot interface's subnet, with host, name and pointer records.
+
+    The address it has there already is kept.  Conflict when there is no subnet or no free address.
+    """
+    interface = _boot_interface(session, machine)
+    subnet = _subnet_of_interface(session, machine, interface)
+    hold(session, address_lock(subnet.id))
+    mine = select(IpAddress).where(
+        IpAddress.interface_id == interface.id, IpAddress.subnet_id == subnet.id, IpAddress.kind.in_(NAMED)
+    )
+    row = session.scalar(mine.order_by(IpAddress.id).limit(1))
+    if row is None:
+        row = _insert_free(session, context, machine, interface, subnet)
+        audit(session, context, "claim", "address", row.id, address=row.address, machine=machine.hostname)
+    _put_address(session, machine, interface, row, subnet)
+    _put_machine_names(session, machine)
+    return row
+
+
+def free(session: Session, context: Context, machine: Machine) -> None:
+    """Take the machine's automatic addresses back, and the records of all that go. Sticky addresses stay."""
+    statement = (
+        select(IpAddress, Interface.mac)
+        .join(Interface, Interface.id == IpAddress.interface_id)
+        .where(Interface.machine_id == machine.id, IpAddress.kind == "auto")
+        .options(selectinload(IpAddress.subnet).selectinload(Subnet.domain))
+    )
+    for row, mac in session.execute(statement).all():
+        subnet = row.subnet
+        put_host(session, subnet.vlan_id, subnet.id, mac, None, machine.hostname)
+        put_pointer(session, row.address, subnet.cidr, subnet.domain.ttl_seconds, None)
+        audit(session, context, "free", "address", row.id, address=row.address, machine=machine.hostname)
+        session.delete(row)
+    session.flush()
+    _put_machine_names(session, machine)
+
+
+def renamed(
+    session: Session, context: Context, machine: Machine, old_hostname: str, old_domain_id: int | None = None
+) -> None:
+    """Move the records of a machine to its new name, after hostname or domain_id have changed."""
+    domain = session.get(Domain, old_domain_id or machine.domain_id)
+    if domain is not None:
+        put_names(session, domain.name, fqdn(old_hostname, domain.name), domain.ttl_seconds, [])
+    statement = (
+        select(IpAddress, Interface)
+        .join(Interface, Interface.id == IpAddress.interface_id)
+        .where(Interface.machine_id == machine.id, IpAddress.kind.in_(NAMED))
+        .options(selectinload(IpAddress.subnet).selectinload(Subnet.domain))
+    )
+    for row, interface in session.execute(statement).all():
+        _put_address(session, machine, interface, row, row.subnet)
+    _put_machine_names(session, machine)
+
+
+def reserve(context: Context, subnet_id: int, address: str, hostname: str | None = None) -> IpAddress:
+    """Keep one address of a subnet for something that Muster does not manage. Conflict when it is in use."""
+    context.require("operator", "reserve addresses")
+    parsed = parse_address(address, "address")
+    with changing(context) as session:
+        hold(session, address_lock(subnet_id))
+        subnet = subnet_row(session, subnet_id)
+        network = parse_network(subnet.cidr)
+        low, high = usable(network)
+        if parsed.version != network.version or not low <= int(parsed) <= high:
+            raise Invalid(
+                f"address {parsed} is no host address of subnet {network}; choose one inside",
+                field="address",
+                rule="an address lies in its subnet",
+            )
+        key = address_key(parsed)
+        dynamic = session.scalar(
+            select(IpRange).where(
+                IpRange.subnet_id == subnet_id,
+                IpRange.kind == "dynamic",
+                IpRange.start_key <= key,
+                IpRange.end_key >= key,
+            )
+        )
+        if dynamic is not None:
+            raise Conflict(
+                f"address {parsed} lies in the dynamic range {dynamic.start}-{dynamic.end} of subnet {network}; choose"
+                " another or shorten the range",
+                field="address",
+                rule="a dynamic range holds no address in use",
+            )
+        other = session.scalar(select(IpAddress).where(IpAddress.subnet_id == subnet_id, IpAddress.address_key == key))
+        if other is not None:
+            raise Conflict(
+                f"address {parsed} of subnet {network} is given to {other.hostname or other.kind} already; choose another",
+                field="address",
+                rule="an address is given once",
+            )
+        row = IpAddress(
+            subnet_id=subnet_id,
+            address=str(parsed),
+            address_key=key,
+            kind="user_reserved",
+            hostname=hostname,
+            created_at=context.clock(),
+        )
+        session.add(row)
+        session.flush()
+        audit(session, context, "reserve", "address", row.id, address=row.address)
+        return row
+
+
+def delete(context: Context, address_id: int) -> None:
+    """Give a reserved address back. Conflict for addresses that machines or racks hold."""
+    context.require("operator", "free reserved addresses")
+    with changing(context) as session:
+        row = session.get(IpAddress, address_id)
+        if row is None:
+            raise NotFound(f"there is no address {address_id}", field="address_id")
+        if row.kind != "user_reserved":
+            raise Conflict(
+                f"address {row.address} is held by {row.hostname or row.kind} ({row.kind}); release the machine or change"
+                " the rack instead",
+                rule="only reserved addresses are freed by hand",
+            )
+        audit(session, context, "free", "address", row.id, address=row.address)
+        session.delete(row)
+
+
+def lowest_free(session: Session, subnet: Subnet) -> str | None:
+    """The lowest address of a subnet that nobody has: outside its ranges, not the gateway, not in use."""
+    network = parse_network(subnet.cidr)
+    statement = select(IpRange.start_key, IpRange.end_key).where(IpRange.subnet_id == subnet.id)
+    ranges = [(int(start, 16), int(end, 16)) for start, end in session.execute(statement)]
+    if subnet.gateway:
+        gateway = int(parse_address(subnet.gateway))
+        ranges.append((gateway, gateway))
+    number = first_free(usable(network), heapq.merge(sorted(ranges), _used(session, subnet.id)))
+    return None if number is None else address_of(number, network)
+
+
+def _used(session: Session, subnet_id: int) -> Iterator[Interval]:
+    """Addresses in use, in order, fetched a page at a time and only as far as somebody reads."""
+    last = ""
+    while True:
+        statement = (
+            select(IpAddress.address_key)
+            .where(IpAddress.subnet_id == subnet_id, IpAddress.address_key > last)
+            .order_by(IpAddress.address_key)
+            .limit(PAGE)
+        )
+        keys = list(session.scalars(statement))
+        for key in keys:
+            number = int(key, 16)
+            yield number, number
+        if len(keys) < PAGE:
+            return
+        last = keys[-1]
+
+
+def _insert_free(
+    session: Session, context: Context, machine: Machine, interface: Interface, subnet: Subnet
+) -> IpAddress:
+    for _ in range(ATTEMPTS):
+        address = lowest_free(session, subnet)
+        if address is None:
+            break
+        row = IpAddress(
+            subnet_id=subnet.id,
+            address=address,
+            address_key=number_key(int(parse_address(address))),
+            kind="auto",
+            interface_id=interface.id,
+            hostname=machine.hostname,
+            created_at=context.clock(),
+        )
+        try:
+            with session.begin_nested():
+                session.add(row)
+        except IntegrityError:
+            continue
+        return row
+    raise Conflict(
+        f"subnet {subnet.cidr}: no free address for {machine.hostname}; all outside its ranges are given: shorten a range"
+        " or release machines",
+        rule="an address is given once",
+    )
+
+
+def _boot_interface(session: Session, machine: Machine) -> Interface:
+    statement = (
+        select(Interface).where(Interface.machine_id == machine.id).order_by(Interface.boot.desc(), Interface.id)
+    )
+    interface = session.scalar(statement.limit(1))
+    if interface is None:
+        raise Conflict(f"machine {machine.hostname} has no network interface; commission it first")
+    return interface
+
+
+def _subnet_of_interface(session: Session, machine: Machine, interface: Interface) -> Subnet:
+    statement = select(Subnet).options(selectinload(Subnet.domain), selectinload(Subnet.vlan))
+    if interface.subnet_id is not None:
+        statement = statement.where(Subnet.id == interface.subnet_id)
+    else:
+        statement = statement.where(Subnet.vlan_id == interface.vlan_id, Subnet.managed, ~Subnet.cidr.contains(":"))
+    subnet = (
+        session.scalar(statement.order_by(Subnet.id).limit(1)) if interface.vlan_id or interface.subnet_id else None
+    )
+    if subnet is None:
+        raise Conflict(
+            f"machine {machine.hostname}: its boot interface {interface.name} ({interface.mac}) is in no subnet that"
+            " Muster manages; commission the machine, or add the subnet to its VLAN"
+        )
+    if not subnet.managed:
+        raise Conflict(
+            f"machine {machine.hostname}: subnet {subnet.cidr} of its boot interface is not managed; switch that on to"
+            " have addresses given",
+            rule="addresses are given in managed subnets only",
+        )
+    return subnet
+
+
+def _put_address(session: Session, machine: Machine, interface: Interface, row: IpAddress, subnet: Subnet) -> None:
+    """Note the DHCP host and the pointer of one address."""
+    row.hostname = machine.hostname
+    domain = session.get(Domain, machine.domain_id) or subnet.domain
+    put_host(session, subnet.vlan_id, subnet.id, interface.mac, row.address, machine.hostname)
+    put_pointer(session, row.address, subnet.cidr, domain.ttl_seconds, fqdn(machine.hostname, domain.name))
+
+
+def _put_machine_names(session: Session, machine: Machine) -> None:
+    """Note the A and AAAA RRsets of the machine's name, from all addresses it has now."""
+    domain = session.get(Domain, machine.domain_id)
+    if domain is None:
+        return
+    statement = (
+        select(IpAddress.address)
+        .join(Interface, Interface.id == IpAddress.interface_id)
+        .where(Interface.machine_id == machine.id, IpAddress.kind.in_(NAMED))
+        .order_by(IpAddress.address_key)
+    )
+    owner = fqdn(machine.hostname, domain.name)
+    put_names(session, domain.name, owner, domain.ttl_seconds, list(session.scalars(statement)))

@@ -1,0 +1,389 @@
+"""Racks: enrolment with one-time codes, who a token belongs to, which addresses a rack has where.
+
+Tokens are 256 random bits and kept as SHA-256 only.  A rack's interfaces, as it reports them, decide which subnets it
+serves: an address inside a known subnet becomes the rack's address there, and a VLAN without a rack gets this one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import ipaddress
+import secrets
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.services import domains, offers, records
+from app.services.addressing import address_key, supernets
+from app.services.changes import audit, changing, event, touch_racks
+from app.services.context import Context
+from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
+from app.services.fabrics import NETWORK_LOCK
+from app.services.names import check_label, fqdn
+from app.store.locks import hold
+from app.store.models import Domain, EnrolmentCode, Event, IpAddress, Machine, Offer, Rack, Subnet, Vlan
+from app.store.queries.page import page
+from app.store.queries.scopes import scopes_of_rack
+from renderers.intent import RackLayout, RackPorts
+
+CODE_SECONDS = 3600
+MOST_INTERFACES = 512
+EVENTS_LOOKED_AT = 200
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What a rack host gets when it enrols; the tokens are shown this once."""
+
+    rack: Rack
+    token: str
+    relay_token: str
+    offer_public_key: str
+
+    @property
+    def queue(self) -> str:
+        """Name of the rack's doorbell queue."""
+        return f"rack.{self.rack.name}"
+
+
+def find(context: Context, after: int | None = None, limit: int | None = None) -> list[Rack]:
+    """A page of racks by id."""
+    with context.store.read() as session:
+        return list(session.scalars(page(select(Rack), Rack.id, after, limit)))
+
+
+def get(context: Context, rack_id: int) -> Rack:
+    """One rack. NotFound when there is none."""
+    with context.store.read() as session:
+        return rack_row(session, rack_id)
+
+
+def delete(context: Context, rack_id: int) -> None:
+    """Forget a rack: its token is dead at once, its VLANs have no rack, its names are gone."""
+    context.require("admin", "delete a rack")
+    with changing(context) as session:
+        hold(session, NETWORK_LOCK)
+        rack = rack_row(session, rack_id)
+        dhcp = session.scalar(select(Vlan).where(Vlan.rack_id == rack_id, Vlan.dhcp_on).order_by(Vlan.id).limit(1))
+        if dhcp is not None:
+            raise Conflict(
+                f"rack {rack.name} serves DHCP on VLAN {dhcp.name} (id {dhcp.id}); switch DHCP off there or give the VLAN"
+                " another rack first",
+                rule="DHCP needs a rack",
+            )
+        scopes = scopes_of_rack(session, rack_id)
+        session.execute(update(Vlan).where(Vlan.rack_id == rack_id).values(rack_id=None))
+        session.execute(update(Machine).where(Machine.rack_id == rack_id).values(rack_id=None))
+        for domain in session.scalars(select(Domain)):
+            records.put_names(session, domain.name, fqdn(rack.name, domain.name), domain.ttl_seconds, [])
+        session.execute(delete_rows(IpAddress).where(IpAddress.rack_id == rack_id))
+        audit(session, context, "delete", "rack", rack.id, name=rack.name)
+        session.delete(rack)
+        session.flush()
+        # Another rack is the zones' primary now and has to find their records.
+        for scope in scopes:
+            if scope.startswith("zone:"):
+                records.resend_scope(session, scope)
+        touch_racks(session, session.scalars(select(Rack.id)))
+
+
+def new_code(context: Context, rack_name: str | None = None) -> str:
+    """A one-time code, good for an hour; for a named rack it may also enrol that rack again."""
+    context.require("admin", "enrol racks")
+    name = check_label(rack_name, "rack") if rack_name else None
+    code = secrets.token_urlsafe(18)
+    now = context.clock()
+    with changing(context) as session:
+        row = EnrolmentCode(
+            code_hash=sha256(code),
+            rack_name=name,
+            expires_at=now + dt.timedelta(seconds=CODE_SECONDS),
+            created_by_id=context.actor.user_id,
+            created_at=now,
+        )
+        session.add(row)
+        session.flush()
+        audit(session, context, "create", "enrolment_code", row.id, rack=name)
+    return code
+
+
+def enrol(
+    context: Context,
+    code: str,
+    name: str | None,
+    layout: dict[str, Any],
+    ports: dict[str, Any],
+    interfaces: list[Any],
+    version: str | None = None,
+    control_plane: tuple[str, int] = ("127.0.0.1", 5240),
+) -> Enrolment:
+    """Give a rack host its identity for a one-time code. Unauthorized when the code is wrong, used or expired.
+
+    control_plane is the host and port at which the rack reached us: its squid will relay machines there.
+    """
+    layout, ports = _checked_fields(RackLayout, layout, "layout"), _checked_fields(RackPorts, ports, "ports")
+    interfaces = checked_interfaces(interfaces)
+    now = context.clock()
+    token, relay_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    with changing(context) as session:
+        hold(session, NETWORK_LOCK)
+        statement = (
+            update(EnrolmentCode)
+            .where(
+                EnrolmentCode.code_hash == sha256(code), EnrolmentCode.used_at.is_(None), EnrolmentCode.expires_at > now
+            )
+            .values(used_at=now)
+            .returning(EnrolmentCode.id, EnrolmentCode.rack_name)
+        )
+        taken = session.execute(statement).first()
+        if taken is None:
+            raise Unauthorized(
+                "this enrolment code is wrong, used or expired; ask an administrator for a new one",
+                field="code",
+                rule="a code is good once, for an hour",
+            )
+        rack = _rack_to_enrol(session, taken[1], name)
+        rack.token_hash, rack.relay_token_hash = sha256(token), sha256(relay_token)
+        rack.layout, rack.ports, rack.interfaces = layout, ports, interfaces
+        rack.control_plane_host, rack.control_plane_port = control_plane
+        rack.version, rack.seen_at, rack.enrolled_at = version, now, now
+        rack.applied_offer = rack.applied_records = 0
+        session.add(rack)
+        session.flush()
+        attach(session, context, rack)
+        touch_racks(session, session.scalars(select(Rack.id)))
+        audit(session, context, "enrol", "rack", rack.id, name=rack.name)
+        event(session, context, "rack.enrolled", f"Rack {rack.name} has enrolled.", rack_id=rack.id)
+        key = offers.ensure_key(session, context)
+    return Enrolment(rack, token, relay_token, key)
+
+
+def authenticate(context: Context, token: str) -> Rack:
+    """The rack whose token this is. Unauthorized when it is nobody's."""
+    with context.store.read() as session:
+        rack = session.scalar(select(Rack).where(Rack.token_hash == sha256(token))) if token else None
+    if rack is None:
+        raise Unauthorized("this rack token is unknown; enrol the rack again", rule="a rack's own token")
+    return rack
+
+
+def authenticate_relay(context: Context, header: str) -> Rack:
+    """The rack that relayed a machine's request, from `X-Muster-Rack: <name>:<relay token>`. Unauthorized otherwise."""
+    name, _, token = header.strip().partition(":")
+    if name and token:
+        with context.store.read() as session:
+            rack = session.scalar(select(Rack).where(Rack.name == name))
+        known = rack.relay_token_hash if rack is not None else None
+        if rack is not None and known is not None and secrets.compare_digest(known, sha256(token)):
+            return rack
+    raise Unauthorized("the request does not come through an enrolled rack", rule="X-Muster-Rack: <name>:<relay token>")
+
+
+def address_towards(session: Session, rack: Rack, client_address: str) -> str:
+    """The rack's address that a client is served from: the one in the client's own network, else the rack's first.
+
+    Conflict when the rack has none at all.
+    """
+    client = ipaddress.ip_address(client_address)
+    first = None
+    for interface in rack.interfaces:
+        for text in interface.get("addresses", ()):
+            own = ipaddress.ip_interface(text)
+            if own.version == client.version and client in own.network:
+                return str(own.ip)
+            if first is None and own.version == client.version and not own.ip.is_loopback and not own.ip.is_link_local:
+                first = str(own.ip)
+    if first is None:
+        raise Conflict(f"rack {rack.name} reports no address that {client} could reach; check its interfaces")
+    return first
+
+
+def current_offer(context: Context, rack_id: int) -> Offer | None:
+    """The newest offer of a rack; None while there is none."""
+    with context.store.read() as session:
+        return session.scalar(select(Offer).where(Offer.rack_id == rack_id).order_by(Offer.number.desc()).limit(1))
+
+
+def rack_row(session: Session, rack_id: int) -> Rack:
+    """The rack, inside an open transaction. NotFound when there is none."""
+    rack = session.get(Rack, rack_id)
+    if rack is None:
+        raise NotFound(f"there is no rack {rack_id}", field="rack_id")
+    return rack
+
+
+def attach_all(session: Session, context: Context) -> None:
+    """Attach every rack to the subnets its addresses are in, because the subnets have changed."""
+    for rack in session.scalars(select(Rack).order_by(Rack.id)).all():
+        attach(session, context, rack)
+
+
+def attach(session: Session, context: Context, rack: Rack) -> bool:
+    """Make the rack's address rows what its interfaces say; whether anything changed.
+
+    An address in a known subnet becomes a row of kind `rack`; a VLAN without a rack gets this one.  An address that is
+    in no subnet, or is given to somebody else, is only noted as an event.
+    """
+    wanted: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
+    for interface in rack.interfaces:
+        for text in interface["addresses"]:
+            own = ipaddress.ip_interface(text)
+            if not (own.ip.is_loopback or own.ip.is_link_local):
+                wanted[str(own.ip)] = own
+    subnets = _subnets_holding(session, list(wanted))
+    existing = {
+        row.address: row
+        for row in session.scalars(select(IpAddress).where(IpAddress.rack_id == rack.id, IpAddress.kind == "rack"))
+    }
+    changed = False
+    for address, row in existing.items():
+        if address not in subnets or subnets[address].id != row.subnet_id:
+            session.delete(row)
+            changed = True
+    session.flush()
+    taken = {
+        (row.subnet_id, row.address): row
+        for row in session.scalars(select(IpAddress).where(IpAddress.address.in_(wanted)))
+        if row.rack_id != rack.id
+    }
+    for address in wanted:
+        subnet = subnets.get(address)
+        if subnet is None:
+            _note_once(session, context, rack, "rack.address.unknown", address, "it is in no subnet; add the subnet")
+            continue
+        if other := taken.get((subnet.id, address)):
+            why = f"it is given to {other.hostname or other.kind} already; free it or change the rack's interface"
+            _note_once(session, context, rack, "rack.address.taken", address, why)
+            continue
+        if address not in existing or existing[address].subnet_id != subnet.id:
+            session.add(
+                IpAddress(
+                    subnet_id=subnet.id,
+                    address=address,
+                    address_key=address_key(address),
+                    kind="rack",
+                    rack_id=rack.id,
+                    hostname=rack.name,
+                )
+            )
+            changed = True
+        if subnet.vlan.rack_id is None:
+            subnet.vlan.rack_id = rack.id
+            records.resend_scope(session, f"vlan:{subnet.vlan_id}")
+            changed = True
+    session.flush()
+    if changed:
+        domains.put_rack_names(session, rack.id)
+        touch_racks(session, session.scalars(select(Rack.id)))
+    return changed
+
+
+def checked_interfaces(interfaces: list[Any]) -> list[dict[str, Any]]:
+    """The interfaces as a rack reports them, in canonical form. Invalid names the first that is malformed."""
+    if not isinstance(interfaces, list) or len(interfaces) > MOST_INTERFACES:
+        raise Invalid(f"interfaces: expected a list of at most {MOST_INTERFACES}", field="interfaces")
+    found = []
+    for item in interfaces:
+        try:
+            addresses = [str(ipaddress.ip_interface(str(text).partition("%")[0])) for text in item["addresses"]]
+            found.append({"name": str(item["name"]), "mac": str(item["mac"]).lower(), "addresses": addresses})
+        except (KeyError, TypeError, ValueError) as error:
+            raise Invalid(
+                f"interface {item!r} is malformed ({error!r}); expected name, mac and addresses like 10.0.0.1/24",
+                field="interfaces",
+            ) from None
+    return sorted(found, key=lambda interface: interface["name"])
+
+
+def sha256(token: str) -> str:
+    """How tokens and codes are kept."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _subnets_holding(session: Session, addresses: list[str]) -> dict[str, Subnet]:
+    """Each address's subnet, where it has one. One query."""
+    candidates = {address: set(supernets(address)) for address in addresses}
+    cidrs = set().union(*candidates.values()) if candidates else set()
+    known = {subnet.cidr: subnet for subnet in session.scalars(select(Subnet).where(Subnet.cidr.in_(cidrs)))}
+    found = {}
+    for address, names in candidates.items():
+        for cidr in names & known.keys():
+            found[address] = known[cidr]
+    return found
+
+
+def _note_once(session: Session, context: Context, rack: Rack, kind: str, address: str, why: str) -> None:
+    """Write an event about an address unless it has been written for this rack."""
+    message = f"Rack {rack.name} has the address {address}, but {why}."
+    if not _noted(session, rack.id, kind, message):
+        event(session, context, kind, message, rack_id=rack.id, level="warning", address=address)
+
+
+def _noted(session: Session, rack_id: int, kind: str, message: str) -> bool:
+    """Whether a rack's recent events hold this one already."""
+    statement = (
+        select(Event.message)
+        .where(Event.rack_id == rack_id, Event.kind == kind)
+        .order_by(Event.id.desc())
+        .limit(EVENTS_LOOKED_AT)
+    )
+    return message in set(session.scalars(statement))
+
+
+def _rack_to_enrol(session: Session, coded: str | None, asked: str | None) -> Rack:
+    """The row to enrol into: an existing one only when the code was made for that name."""
+    if coded and asked and check_label(asked, "rack") != coded:
+        raise Conflict(
+            f"rack {asked}: this code is for rack {coded}; use that name or ask for another code", field="name"
+        )
+    names = {rack.name: rack for rack in session.scalars(select(Rack))}
+    name = coded or (check_label(asked, "rack") if asked else _free_name(set(names)))
+    if name in names:
+        if coded != name:
+            raise Conflict(
+                f"rack {name} is enrolled already; to enrol it again ask for a code made for {name}",
+                field="name",
+                rule="rack names differ",
+                remedy=f"make a code for {name}, or choose another name",
+            )
+        return names[name]
+    for other in names:
+        if other.startswith(name) or name.startswith(other):
+            raise Conflict(
+                f"rack {name}: its name and that of rack {other} begin alike, which brokers cannot keep apart; choose a"
+                " name of the same length or another beginning",
+                field="name",
+                rule="no rack name is the beginning of another",
+            )
+    if session.scalar(select(Machine.id).where(Machine.hostname == name)) is not None:
+        raise Conflict(f"rack {name}: a machine has this name; choose another", field="name", rule="host names differ")
+    return Rack(name=name)
+
+
+def _free_name(taken: set[str]) -> str:
+    number = 1
+    while f"rack-{number:03}" in taken:
+        number += 1
+    return f"rack-{number:03}"
+
+
+def _checked_fields(kind: type, values: dict[str, Any], field: str) -> dict[str, Any]:
+    """Known fields only, of the type that `kind` has for them."""
+    if not isinstance(values, dict):
+        raise Invalid(f"{field}: expected an object", field=field)
+    defaults = kind()
+    found: dict[str, Any] = {}
+    for item in fields(kind):
+        value = values.get(item.name, getattr(defaults, item.name))
+        if type(value) is not type(getattr(defaults, item.name)):
+            raise Invalid(f"{field}.{item.name}: {value!r} is not like {getattr(defaults, item.name)!r}", field=field)
+        if isinstance(value, int) and not 0 < value < 65536:
+            raise Invalid(f"{field}.{item.name}: {value} is no port; use 1 to 65535", field=field)
+        if isinstance(value, str) and (not value.startswith("/") or "\n" in value or '"' in value):
+            raise Invalid(f"{field}.{item.name}: {value!r} must be an absolute path", field=field)
+        found[item.name] = value
+    return found

@@ -1,0 +1,184 @@
+"""Records: one DHCP host or one RRset, in the order in which they became true, as racks fetch them.
+
+Keys: `host:<subnet_id>:<mac>` in scope `vlan:<id>`; `rrset:<owner>:<TYPE>` in scope `zone:<name>`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from app.services.changes import RECORDS, changing, put_record
+from app.services.context import Context
+from app.services.names import fqdn, reverse_name, reverse_zone_of
+from app.store.models import Counter, Domain, Interface, IpAddress, Machine, Rack, RecordChange, RecordFailure, Subnet
+from app.store.queries.scopes import racks_applying, scopes_of_rack
+
+LARGEST_FETCH = 1000
+LARGEST_TRANSACTION = 10_000
+
+
+def put_rrset(session: Session, zone: str, owner: str, kind: str, ttl: int, rdatas: list[str]) -> None:
+    """Note an RRset as it should be; no rdatas takes it away. owner is absolute, with the trailing dot."""
+    value = {"name": owner, "type": kind, "ttl": ttl, "rdatas": rdatas} if rdatas else None
+    put_record(session, f"zone:{zone}", f"rrset:{owner}:{kind}", value)
+
+
+def put_host(session: Session, vlan_id: int, subnet_id: int, mac: str, address: str | None, hostname: str) -> None:
+    """Note the address that DHCP gives to a MAC; None takes the reservation away."""
+    value = None
+    if address is not None:
+        value = {"subnet_id": subnet_id, "mac": mac, "address": address, "hostname": hostname}
+    put_record(session, f"vlan:{vlan_id}", f"host:{subnet_id}:{mac}", value)
+
+
+def put_names(session: Session, zone: str, owner: str, ttl: int, addresses: list[str]) -> None:
+    """Note a name's A and AAAA RRsets."""
+    put_rrset(session, zone, owner, "A", ttl, [address for address in addresses if ":" not in address])
+    put_rrset(session, zone, owner, "AAAA", ttl, [address for address in addresses if ":" in address])
+
+
+def put_pointer(session: Session, address: str, cidr: str, ttl: int, name: str | None) -> None:
+    """Note the name that an address points back to; None takes it away."""
+    zone = reverse_zone_of(address, cidr)
+    put_rrset(session, zone, reverse_name(address), "PTR", ttl, [name] if name else [])
+
+
+def last(session: Session) -> int:
+    """The highest sequence of all."""
+    return session.scalar(select(Counter.value).where(Counter.name == RECORDS)) or 0
+
+
+def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FETCH) -> dict[str, Any]:
+    """The newest word on every key of the rack's scopes that has one after `sequence`, oldest first.
+
+    `last` is what the rack has seen once it has applied these, also when newer records were for other racks.
+    """
+    limit = max(1, min(limit, LARGEST_FETCH))
+    with context.store.read() as session:
+        highest = last(session)
+        statement = (
+            select(RecordChange)
+            .where(
+                RecordChange.scope.in_(scopes_of_rack(session, rack_id)),
+                RecordChange.sequence > sequence,
+                ~_superseded(RecordChange),
+            )
+            .order_by(RecordChange.sequence)
+            .limit(limit + 1)
+        )
+        rows = list(session.scalars(statement))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return {
+        "records": [{"sequence": row.sequence, "scope": row.scope, "key": row.key, "value": row.value} for row in rows],
+        "last": rows[-1].sequence if more else max(highest, sequence if not rows else rows[-1].sequence),
+        "more": more,
+    }
+
+
+def highest_for_machine(session: Session, machine: Machine) -> int:
+    """The newest sequence of the machine's hosts, names and pointers; 0 when it has none."""
+    keys: list[tuple[str, str]] = []
+    statement = (
+        select(Interface.mac, IpAddress.address, Subnet.id, Subnet.cidr, Subnet.vlan_id)
+        .join(IpAddress, IpAddress.interface_id == Interface.id)
+        .join(Subnet, Subnet.id == IpAddress.subnet_id)
+        .where(Interface.machine_id == machine.id)
+    )
+    for mac, address, subnet_id, cidr, vlan_id in session.execute(statement):
+        keys.append((f"vlan:{vlan_id}", f"host:{subnet_id}:{mac}"))
+        keys.append((f"zone:{reverse_zone_of(address, cidr)}", f"rrset:{reverse_name(address)}:PTR"))
+    domain = session.get(Domain, machine.domain_id)
+    if domain is not None:
+        owner = fqdn(machine.hostname, domain.name)
+        keys += [(f"zone:{domain.name}", f"rrset:{owner}:{kind}") for kind in ("A", "AAAA")]
+    wanted = or_(*(and_(RecordChange.scope == scope, RecordChange.key == key) for scope, key in keys))
+    return session.scalar(select(func.max(RecordChange.sequence)).where(wanted)) or 0 if keys else 0
+
+
+def live(session: Session, sequence: int) -> bool:
+    """Whether every rack concerned has applied the records that were written together with this one, without failure.
+
+    Concerned are the racks that apply the scopes of that transaction: a rack elsewhere that is down holds up nobody.
+    """
+    batch = _written_together(session, sequence)
+    if not batch:
+        return True
+    racks = racks_applying(session, {scope for scope, _ in batch})
+    behind = select(Rack.id).where(Rack.id.in_(racks), Rack.applied_records < sequence).limit(1)
+    return session.scalar(behind) is None and failure(session, sequence) is None
+
+
+def failure(session: Session, sequence: int) -> str | None:
+    """Why a rack could not apply one of the records written together with this one; None when none failed."""
+    numbers = [number for _, number in _written_together(session, sequence)]
+    statement = (
+        select(RecordFailure, Rack.name)
+        .join(Rack, Rack.id == RecordFailure.rack_id)
+        .where(RecordFailure.sequence.in_(numbers))
+        .order_by(RecordFailure.id)
+        .limit(1)
+    )
+    found = session.execute(statement).first()
+    if found is None:
+        return None
+    row, rack_name = found
+    return f"rack {rack_name} could not apply {row.key} in {row.scope}: {row.reason}"
+
+
+def resend_scope(session: Session, scope: str) -> int:
+    """Write the scope's live records anew, so that a rack that takes the scope over finds them; how many there were."""
+    statement = select(RecordChange).where(RecordChange.scope == scope, ~_superseded(RecordChange))
+    count = 0
+    for row in session.scalars(statement):
+        if row.value is not None:
+            put_record(session, scope, row.key, row.value)
+            count += 1
+    return count
+
+
+def clear_scope(session: Session, scope: str) -> None:
+    """Take away whatever the scope still holds."""
+    statement = select(RecordChange).where(RecordChange.scope == scope, ~_superseded(RecordChange))
+    for row in session.scalars(statement):
+        if row.value is not None:
+            put_record(session, scope, row.key, None)
+
+
+def compact(context: Context, keep_seconds: int = 86_400) -> int:
+    """Delete words on keys that have had a newer one for long; the newest word stays, tombstones too. How many went."""
+    before = context.clock() - dt.timedelta(seconds=keep_seconds)
+    with changing(context) as session:
+        old = (
+            select(RecordChange.sequence)
+            .where(RecordChange.at < before, _superseded(RecordChange))
+            .limit(LARGEST_TRANSACTION)
+        )
+        numbers = list(session.scalars(old))
+        if numbers:
+            session.execute(delete(RecordChange).where(RecordChange.sequence.in_(numbers)))
+        return len(numbers)
+
+
+def _superseded(row: type[RecordChange]) -> Any:
+    newer = aliased(RecordChange)
+    return (
+        select(newer.sequence)
+        .where(newer.scope == row.scope, newer.key == row.key, newer.sequence > row.sequence)
+        .exists()
+    )
+
+
+def _written_together(session: Session, sequence: int) -> list[tuple[str, int]]:
+    """Scope and sequence of the records of one transaction up to `sequence`: they share its moment."""
+    moment = select(RecordChange.at).where(RecordChange.sequence == sequence).scalar_subquery()
+    statement = select(RecordChange.scope, RecordChange.sequence).where(
+        RecordChange.at == moment,
+        RecordChange.sequence <= sequence,
+        RecordChange.sequence > sequence - LARGEST_TRANSACTION,
+    )
+    return [(scope, number) for scope, number in session.execute(statement)]

@@ -1,0 +1,211 @@
+"""What racks report: how an offer went, what runs, which records are live. Observed, never desired.
+
+A rack that knows higher numbers than we do has seen a control plane that was since restored from a backup; our numbers
+are then raised above its own, so that what comes next is newer in its eyes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from app.services import racks
+from app.services.changes import RECORDS, changing, event, touch_machine, touch_racks
+from app.services.context import Context
+from app.services.errors import Invalid
+from app.services.fabrics import NETWORK_LOCK
+from app.store.locks import hold
+from app.store.models import Apply, Counter, Observation, Operation, Rack, RecordChange, RecordFailure
+
+OUTCOMES = ("kept", "undone", "failed", "unchanged")
+
+
+def apply(
+    context: Context,
+    rack_id: int,
+    *,
+    offer: int,
+    service: str,
+    outcome: str,
+    stage: str,
+    reason: str | None = None,
+    digest: str | None = None,
+    seconds: dict[str, Any] | None = None,
+    probes: list[Any] | None = None,
+    undone_ok: bool | None = None,
+) -> None:
+    """Keep how one service of an offer went; a failure is also an event that people see."""
+    if outcome not in OUTCOMES:
+        raise Invalid(f"outcome {outcome!r}: there are {', '.join(OUTCOMES)}", field="outcome")
+    with changing(context) as session:
+        rack = racks.rack_row(session, rack_id)
+        session.add(
+            Apply(
+                rack_id=rack_id,
+                offer_number=offer,
+                service=service,
+                outcome=outcome,
+                stage=stage,
+                reason=reason,
+                digest=digest,
+                seconds=seconds or {},
+                probes=probes or [],
+                at=context.clock(),
+            )
+        )
+        rack.seen_at = context.clock()
+        if outcome in ("undone", "failed"):
+            after = {True: "the files before it serve again", False: "going back failed too"}.get(
+                undone_ok if undone_ok is not None else outcome == "undone", ""
+            )
+            event(
+                session,
+                context,
+                "rack.apply.failed",
+                f"Rack {rack.name} could not apply offer {offer} to {service} (stage {stage}): {reason or 'no reason given'};"
+                f" {after}.",
+                rack_id=rack_id,
+                level="error",
+                offer=offer,
+                service=service,
+                stage=stage,
+                undone_ok=undone_ok,
+            )
+
+
+def observation(
+    context: Context,
+    rack_id: int,
+    *,
+    offer: int,
+    records: int,
+    services: dict[str, Any],
+    interfaces: list[Any] | None = None,
+) -> None:
+    """Keep what runs on a rack; changed interfaces change what it serves."""
+    found = racks.checked_interfaces(interfaces) if interfaces is not None else None
+    with changing(context) as session:
+        if found is not None:
+            hold(session, NETWORK_LOCK)
+        rack = racks.rack_row(session, rack_id)
+        now = context.clock()
+        rack.seen_at = now
+        rack.applied_offer, rack.applied_records = offer, records
+        known = {row.service: row for row in session.scalars(select(Observation).where(Observation.rack_id == rack_id))}
+        for name, said in services.items():
+            row = known.pop(name, None)
+            if row is None:
+                row = Observation(rack_id=rack_id, service=name)
+                session.add(row)
+            row.digest, row.running = said.get("digest"), bool(said.get("running"))
+            row.probes_ok, row.detail, row.at = said.get("probes_ok"), said.get("detail"), now
+        for row in known.values():
+            session.delete(row)
+        _raise_numbers(session, context, rack, offer, records)
+        if found is not None and found != rack.interfaces:
+            rack.interfaces = found
+            session.flush()
+            racks.attach(session, context, rack)
+            touch_racks(session, [rack_id])
+            event(
+                session,
+                context,
+                "rack.interfaces",
+                f"The interfaces of rack {rack.name} have changed.",
+                rack_id=rack_id,
+            )
+
+
+def records_applied(context: Context, rack_id: int, applied: int, failed: list[dict[str, Any]]) -> None:
+    """Keep up to which sequence a rack's records are live and which it could not apply; operations that wait go on."""
+    with changing(context) as session:
+        rack = racks.rack_row(session, rack_id)
+        now = context.clock()
+        rack.seen_at = now
+        before, rack.applied_records = rack.applied_records, applied
+        _raise_numbers(session, context, rack, rack.applied_offer, applied)
+        _forget_failures(session, rack_id, before, applied)
+        for item in failed:
+            session.add(
+                RecordFailure(
+                    rack_id=rack_id,
+                    sequence=item["sequence"],
+                    scope=item["scope"],
+                    key=item["key"],
+                    reason=item["reason"],
+                    at=now,
+                )
+            )
+            event(
+                session,
+                context,
+                "rack.record.failed",
+                f"Rack {rack.name} could not apply {item['key']} in {item['scope']}: {item['reason']}.",
+                rack_id=rack_id,
+                level="error",
+                sequence=item["sequence"],
+            )
+        if applied > before:
+            waiting = select(Operation.machine_id).where(
+                Operation.status == "running", Operation.step.contains("record")
+            )
+            for machine_id in session.scalars(waiting):
+                touch_machine(session, machine_id)
+
+
+def observations(context: Context, rack_id: int) -> list[Observation]:
+    """The newest word of a rack about each of its services, by name."""
+    with context.store.read() as session:
+        racks.rack_row(session, rack_id)
+        statement = select(Observation).where(Observation.rack_id == rack_id).order_by(Observation.service)
+        return list(session.scalars(statement))
+
+
+def applies(context: Context, rack_id: int, limit: int = 100) -> list[Apply]:
+    """How the last offers went on a rack, newest first."""
+    with context.store.read() as session:
+        statement = select(Apply).where(Apply.rack_id == rack_id).order_by(Apply.id.desc()).limit(min(limit, 500))
+        return list(session.scalars(statement))
+
+
+def _forget_failures(session: Session, rack_id: int, before: int, applied: int) -> None:
+    """Failures of keys that have had a newer word since, which the rack has now applied, are history."""
+    newer = (
+        select(RecordChange.sequence)
+        .where(
+            RecordChange.scope == RecordFailure.scope,
+            RecordChange.key == RecordFailure.key,
+            RecordChange.sequence > RecordFailure.sequence,
+            RecordChange.sequence <= applied,
+        )
+        .exists()
+    )
+    session.execute(
+        delete(RecordFailure)
+        .where(RecordFailure.rack_id == rack_id, newer)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _raise_numbers(session: Session, context: Context, rack: Rack, offer: int, records: int) -> None:
+    raised = []
+    if offer > rack.offer_number:
+        rack.offer_number = offer
+        raised.append(f"offers to {offer}")
+    counter = session.get(Counter, RECORDS)
+    if counter is not None and records > counter.value:
+        session.execute(update(Counter).where(Counter.name == RECORDS, Counter.value < records).values(value=records))
+        raised.append(f"records to {records}")
+    if raised:
+        touch_racks(session, [rack.id])
+        event(
+            session,
+            context,
+            "rack.numbers.raised",
+            f"Rack {rack.name} knows higher numbers than the database, which was probably restored: raised"
+            f" {' and '.join(raised)}.",
+            rack_id=rack.id,
+            level="warning",
+        )

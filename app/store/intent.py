@@ -1,0 +1,148 @@
+"""Builds the RackIntent of one rack from one snapshot, in a number of queries that does not depend on its size."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
+from app.store.queries.scopes import ZoneName, zones
+from renderers.intent import (
+    PoolIntent,
+    RackIntent,
+    RackLayout,
+    RackPorts,
+    SubnetIntent,
+    VlanIntent,
+    ZoneIntent,
+)
+
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+def load_intent(session: Session, rack_id: int) -> RackIntent:
+    """Everything that the rack should serve. KeyError when there is no such rack. Call it in a `Store.read()`."""
+    racks = {rack.id: rack for rack in session.scalars(select(Rack).order_by(Rack.id))}
+    if rack_id not in racks:
+        raise KeyError(f"there is no rack {rack_id}")
+    rack = racks[rack_id]
+    vlans = list(session.scalars(select(Vlan).where(Vlan.rack_id == rack_id).order_by(Vlan.id)))
+    served = select(Vlan.id).where(Vlan.rack_id == rack_id)
+    subnets = defaultdict(list)
+    statement = select(Subnet).where(Subnet.vlan_id.in_(served)).options(selectinload(Subnet.domain))
+    for subnet in session.scalars(statement.order_by(Subnet.id)):
+        subnets[subnet.vlan_id].append(subnet)
+    pools = defaultdict(list)
+    dynamic = (
+        select(IpRange)
+        .join(Subnet, Subnet.id == IpRange.subnet_id)
+        .where(Subnet.vlan_id.in_(served), IpRange.kind == "dynamic")
+        .order_by(IpRange.start_key)
+    )
+    for row in session.scalars(dynamic):
+        pools[row.subnet_id].append(PoolIntent(row.id, row.start, row.end))
+    names = ("dns_forwarders", "ntp_upstreams")
+    settings = {row.name: row.value for row in session.scalars(select(Setting).where(Setting.name.in_(names)))}
+    return RackIntent(
+        rack_id=rack.id,
+        rack_name=rack.name,
+        generation=rack.generation,
+        control_plane_host=rack.control_plane_host,
+        control_plane_port=rack.control_plane_port,
+        vlans=tuple(seen for vlan in vlans if (seen := _vlan(rack, vlan, subnets[vlan.id], pools)) is not None),
+        zones=_zones(rack, [one for one in racks.values() if one.token_hash is not None], zones(session)),
+        dns_forwarders=tuple(settings.get("dns_forwarders", {}).get("servers", ())),
+        ntp_upstreams=tuple(settings.get("ntp_upstreams", {}).get("servers", ())),
+        layout=RackLayout(**_known(RackLayout, rack.layout)),
+        ports=RackPorts(**_known(RackPorts, rack.ports)),
+    )
+
+
+def _vlan(rack: Rack, vlan: Vlan, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]) -> VlanIntent | None:
+    """The VLAN as the rack sees it; None when no interface of the rack is in any of its subnets."""
+    own = [(item["name"], ipaddress.ip_interface(text)) for item in rack.interfaces for text in item["addresses"]]
+    interface = None
+    seen = []
+    for subnet in subnets:
+        network = ipaddress.ip_network(subnet.cidr)
+        here = [
+            (name, address) for name, address in own if address.version == network.version and address.ip in network
+        ]
+        if here and interface is None:
+            interface = here[0][0]
+        rack_address = str(here[0][1].ip) if here else None
+        seen.append(_subnet(subnet, rack_address, pools.get(subnet.id, [])))
+    if interface is None:
+        return None
+    return VlanIntent(
+        vlan_id=vlan.id,
+        name=vlan.name,
+        interface=interface,
+        mtu=vlan.mtu,
+        dhcp_on=vlan.dhcp_on,
+        router_advertisements=vlan.router_advertisements,
+        subnets=tuple(seen),
+    )
+
+
+def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -> SubnetIntent:
+    rack_itself = (rack_address,) if rack_address else ()
+    return SubnetIntent(
+        subnet_id=subnet.id,
+        cidr=subnet.cidr,
+        gateway=subnet.gateway,
+        rack_address=rack_address,
+        dns_servers=tuple(subnet.dns_servers) or rack_itself,
+        ntp_servers=rack_itself,
+        domain=subnet.domain.name,
+        pools=tuple(pools),
+        lease_seconds=subnet.lease_seconds,
+    )
+
+
+def _zones(rack: Rack, racks: list[Rack], names: tuple[ZoneName, ...]) -> tuple[ZoneIntent, ...]:
+    """Every zone: primary on the rack enrolled first, secondary on the others."""
+    if not racks or all(one.id != rack.id for one in racks):
+        return ()
+    primary = racks[0]
+    addresses = {one.id: _addresses(one) for one in racks}
+    first_domain = next((zone.name for zone in names if not zone.reverse), None)
+    made = []
+    for zone in names:
+        domain = zone.name if not zone.reverse else first_domain
+        if domain is None:
+            continue
+        is_primary = rack.id == primary.id
+        if not is_primary and not addresses[primary.id]:
+            continue
+        made.append(
+            ZoneIntent(
+                zone_id=zone.zone_id,
+                name=zone.name,
+                role="primary" if is_primary else "secondary",
+                nameserver=f"{primary.name}.{domain}.",
+                nameserver_addresses=addresses[primary.id],
+                ttl_seconds=zone.ttl_seconds,
+                primary_address=None if is_primary else addresses[primary.id][0],
+                secondaries=tuple(addresses[one.id][0] for one in racks[1:] if addresses[one.id]) if is_primary else (),
+            )
+        )
+    return tuple(made)
+
+
+def _addresses(rack: Rack) -> tuple[str, ...]:
+    """Addresses at which other hosts reach a rack, IPv4 first, in the order of its interfaces."""
+    found = [ipaddress.ip_interface(text).ip for item in rack.interfaces for text in item["addresses"]]
+    usable = [address for address in found if not (address.is_loopback or address.is_link_local)]
+    return tuple(str(address) for address in sorted(usable, key=lambda address: address.version))
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that the dataclass has fields for: an older rack may report fewer, a newer one more."""
+    names = {item.name for item in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
