@@ -14,7 +14,8 @@ from ..probe import Probe
 
 # json0 always uses lists and never objects keyed by name (lldpcli(8)), which makes it the form to parse.
 COMMAND = ["lldpcli", "-f", "json0", "show", "neighbors"]
-_WAIT_SECONDS = 5.0
+_WAIT_SECONDS = 4.0
+_PAUSE_SECONDS = 1.0
 
 
 def _value(owner: dict[str, Any], name: str) -> str:
@@ -58,12 +59,12 @@ def collect(probe: Probe) -> dict[str, Any]:
     while True:
         done = probe.try_run(COMMAND)
         neighbours = parse(done.text) if done.ok else []
-        if neighbours or time.monotonic() >= until:
+        if neighbours or time.monotonic() + _PAUSE_SECONDS > until:
             break
         if not done.ok and not started:
             started = True
             probe.try_run(["systemctl", "start", "lldpd"])
-        time.sleep(1.0)
+        time.sleep(_PAUSE_SECONDS)
     if not done.ok:
         raise CommandFailed(done.complaint(), done.exit_code, timed_out=done.exit_code is None)
     return {"neighbours": neighbours}
