@@ -1,0 +1,55 @@
+"""Makes the Celery application: the doorbell, not the motor.
+
+Tasks carry a name or a row id and nothing else; no results are kept; a broker that is away is waited for without end,
+because everything that is woken here also has a timer.  `file:///directory` is a broker without a server
+(`workers.filesystem_transport`); other URLs (Redis) go to kombu as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from celery import Celery
+
+TRANSPORT = "workers.filesystem_transport:Transport"
+POLLING_SECONDS = 0.05
+
+
+def make_app(broker_url: str, name: str = "muster") -> Celery:
+    """A Celery application for that broker; makes the directories of a file broker.  ValueError for a relative one."""
+    app = Celery(name, set_as_current=False)
+    app.conf.update(
+        broker_url=broker_url,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        result_backend=None,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        task_create_missing_queues=True,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_prefetch_multiplier=1,
+    )
+    if broker_url.startswith("file:"):
+        directory = Path(unquote(urlsplit(broker_url).path))
+        if not directory.is_absolute() or urlsplit(broker_url).netloc:
+            raise ValueError(f"broker {broker_url!r}: name an absolute directory, as in file:///var/lib/muster/broker")
+        for part in ("messages", "control"):
+            (directory / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        app.conf.update(
+            broker_url="filesystem://",
+            broker_transport=TRANSPORT,
+            broker_transport_options={
+                "data_folder_in": str(directory / "messages"),
+                "data_folder_out": str(directory / "messages"),
+                "control_folder": directory / "control",
+                "store_processed": False,
+                "polling_interval": POLLING_SECONDS,
+            },
+        )
+    return app

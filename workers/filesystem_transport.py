@@ -1,0 +1,98 @@
+"""A broker that needs no server: messages are files in a directory that everybody on one host shares.
+
+kombu's own filesystem transport writes a message in place, and a reader that finds half of it dies.  Here a message is
+written to a hidden name and renamed, so that a reader sees all of it or nothing, and a message that does not decode is
+set aside in `undecodable/` and skipped.  A message whose worker dies is lost; a lost wake only costs time, because
+everybody who is woken has a timer too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from queue import Empty
+from time import time_ns
+from typing import Any
+
+from kombu.exceptions import ChannelError
+from kombu.transport import filesystem
+from kombu.transport.virtual import BrokerState
+
+SUFFIX = ".msg"
+UNDECODABLE = "undecodable"
+
+
+class Channel(filesystem.Channel):
+    """kombu's channel with messages that appear and disappear by rename."""
+
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        folder = Path(self.data_folder_out)
+        name = f"{time_ns():020d}_{uuid.uuid4()}.{queue}{SUFFIX}"
+        hidden = folder / f".{name}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with hidden.open("wb") as file:
+                file.write(json.dumps(payload).encode())
+            hidden.rename(folder / name)
+        except OSError as error:
+            hidden.unlink(missing_ok=True)
+            raise ChannelError(f"cannot add a message to {folder}: {error}") from error
+
+    def _get(self, queue: str, timeout: Any = None) -> Any:
+        """The oldest message of the queue, removed.  Whoever renames it first has it."""
+        folder = Path(self.data_folder_in)
+        for name in self._names(queue):
+            mine = folder / f".{name}.{uuid.uuid4()}.taken"
+            try:
+                (folder / name).rename(mine)
+            except FileNotFoundError:
+                continue
+            try:
+                payload = json.loads(mine.read_bytes())
+                if not isinstance(payload, dict) or "body" not in payload:
+                    raise ValueError("not a message")
+            except ValueError:
+                aside = folder / UNDECODABLE
+                aside.mkdir(exist_ok=True)
+                mine.rename(aside / name)
+                continue
+            mine.unlink()
+            return payload
+        raise Empty()
+
+    def _purge(self, queue: str) -> int:
+        count = 0
+        for name in self._names(queue):
+            try:
+                (Path(self.data_folder_in) / name).unlink()
+                count += 1
+            except FileNotFoundError:
+                continue
+        return count
+
+    def _size(self, queue: str) -> int:
+        return len(self._names(queue))
+
+    def _names(self, queue: str) -> list[str]:
+        """Names of the queue's messages, oldest first.  A queue's name may hold dots; one never ends in another's."""
+        try:
+            names = os.listdir(self.data_folder_in)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            name for name in names if not name.startswith(".") and name.partition(".")[2] == f"{queue}{SUFFIX}"
+        )
+
+
+class Transport(filesystem.Transport):
+    """Give it to Celery by its class path; options as for kombu's filesystem transport."""
+
+    Channel = Channel
+    # The state that kombu's own transport shares between connections must not be shared with it here.
+    global_state = BrokerState()  # type: ignore[no-untyped-call]
+
+    def driver_version(self) -> str:
+        """Version shown by `celery inspect`."""
+        return "1"

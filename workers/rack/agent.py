@@ -1,0 +1,248 @@
+"""The rack's own loop: fetch the offer and the records, make them true, say how it went.
+
+It works with nothing but a control plane to ask, and keeps what it serves alive without one: at the start, everything
+that was last good runs again from this host's disk.  An offer is believed only with a signature by the pinned key and a
+number higher than the last; one that failed is not tried again, because the control plane sends a new number when there
+is reason to.  Nothing that goes wrong in a turn ends the loop.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from renderers import registry
+from renderers.spec import ServiceSpec
+from workers.rack.apply import Applier, ApplyReport, Wanted
+from workers.rack.channels.bind import BindUpdater
+from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
+from workers.rack.config import RackConfig
+from workers.rack.files import ServiceDirectories, write_atomically
+from workers.rack.hosts import HostFiles
+from workers.rack.observe import observe, summary
+from workers.rack.offer import Envelope, Offer, OfferError
+from workers.rack.probing import Prober
+from workers.rack.record_store import RecordChange, RecordStore
+from workers.rack.records import RecordKeeper, RecordsLater
+from workers.rack.secret_files import RACK_TOKEN, SecretFiles
+from workers.rack.units import SupervisorUnits, UnitError, Units
+from workers.rack.waiting import Doorbell, LongPoll, wait_for
+
+log = structlog.get_logger()
+
+TURN_SECONDS = 10.0
+OBSERVE_SECONDS = 30.0
+UNSENT_REPORTS = 200
+
+
+class Agent:
+    """One rack host.  `turn` does everything once; `run` does it for ever."""
+
+    def __init__(
+        self,
+        config: RackConfig,
+        units: Units | None = None,
+        specs: Mapping[str, ServiceSpec] | None = None,
+        client: ControlPlane | None = None,
+        prober: Prober | None = None,
+    ) -> None:
+        self.config = config
+        self._secrets = SecretFiles(config.root)
+        self._units: Units = units or SupervisorUnits(config.root, config.supervisor_path)
+        self._specs = dict(specs) if specs is not None else {spec.name: spec for spec in registry.services()}
+        self._client = client or ControlPlane(config.control_plane, self._secrets.read(RACK_TOKEN))
+        self._prober = prober or Prober(config.root, config.name)
+        self._offers = config.root / "offers"
+        self._done_path = self._offers / "done.json"
+        self.applier = Applier(
+            config.root, self._units, self._secrets, self._prober, self._specs, before_check=self._before_check
+        )
+        self.keeper = RecordKeeper(
+            RecordStore(config.records_path),
+            HostFiles(ServiceDirectories(config.root, "kea4")),
+            lambda: BindUpdater(self._secrets.read("tsig-update"), port=config.ports.dns),
+            self._serving,
+            config.ports.dhcp4,
+        )
+        self._done = self._read_done()
+        self._offer = self._load("current.json") or self._load("last-good.json")
+        self._unsent: list[dict[str, Any]] = []
+        self._resume_again = True
+        self._zones_unsure = True
+        self._reported_records: int | None = None
+        self._observed: tuple[float, str] = (0.0, "")
+
+    def run(self, stop: threading.Event) -> None:
+        """Until a stop is asked for."""
+        wake = threading.Event()
+        Doorbell(self.config.doorbell_path, wake, stop).start()
+        waiter = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
+        self._guard("resume", self.resume)
+        LongPoll(waiter, wake, stop).start()
+        while not stop.is_set():
+            self.turn()
+            wait_for(wake, stop, TURN_SECONDS)
+
+    def turn(self) -> None:
+        """Everything once, each part on its own: a failure of one does not keep the others from their work."""
+        if self._resume_again:
+            self._guard("resume", self.resume)
+        self._guard("offer", self.take_offer)
+        self._guard("records", self.take_records)
+        self._guard("reports", self.send_reports)
+        self._guard("observe", self.report_observation)
+
+    def resume(self) -> None:
+        """Last-good runs again, from this host's own disk."""
+        broken = self.applier.resume()
+        last_good = self._load("last-good.json")
+        if last_good is not None:
+            known = self.applier.services()
+            for wanted in self._wanted(last_good):
+                if wanted.bundle.service not in known and wanted.bundle.service not in broken:
+                    self._before_check_offer(last_good, wanted.bundle.service)
+                    self.applier.apply(wanted)
+        self._resume_again = bool(broken)
+
+    def take_offer(self) -> None:
+        """Fetch the offer if it is new, and apply it service by service."""
+        envelope = self._client.offer(self._done)
+        if envelope is None:
+            return
+        offer = envelope.open(self.config.offer_public_key, self.config.name)
+        if offer.number <= self._done:
+            raise OfferError(
+                f"offer {offer.number} is not newer than {self._done}, which was dealt with; after a restore the"
+                " control plane must first raise its numbers"
+            )
+        envelope.save(self._offers / "current.json")
+        self._offer = offer
+        self.keeper.store.serve_scopes(offer.scopes)
+        reports: list[ApplyReport] = []
+        for wanted in self._wanted(offer):
+            report = self.applier.apply(wanted)
+            reports.append(report)
+            self._zones_unsure |= bool(report.seeded)
+            self._report(report)
+        for service in offer.absent:
+            report = self.applier.remove(service, offer.number)
+            reports.append(report)
+            self._report(report)
+        if all(report.good for report in reports):
+            envelope.save(self._offers / "last-good.json")
+        self._done = offer.number
+        write_atomically(self._done_path, json.dumps({"number": self._done}).encode())
+
+    def take_records(self) -> None:
+        """Make record changes live until there are no more."""
+        offer = self._offer
+        if offer is None:
+            return
+        store = self.keeper.store
+        store.serve_scopes(offer.scopes)
+        if self._zones_unsure and self._serving("bind"):
+            if not self.keeper.zones_are_whole(offer):
+                self.keeper.refill_zones(offer)
+            self._zones_unsure = False
+        more = True
+        while more:
+            page = self._client.records(store.sequence)
+            changes = [_change(item) for item in page.get("records", [])]
+            more = bool(page.get("more")) and bool(changes)
+            last = max(change.sequence for change in changes) if more else int(page.get("last") or 0)
+            if not changes and last <= store.sequence and self._reported_records is not None:
+                return
+            report = self.keeper.apply(changes, last, offer)
+            self._client.report_records({**report.as_data(), "applied": store.sequence})
+            self._reported_records = store.sequence
+
+    def send_reports(self) -> None:
+        """What could not be said when it happened."""
+        while self._unsent:
+            try:
+                self._client.report_apply(self._unsent[0])
+            except ControlPlaneRefused as error:
+                log.error("report.refused", reason=str(error))
+            self._unsent.pop(0)
+
+    def report_observation(self) -> None:
+        """At every change and every OBSERVE_SECONDS."""
+        observation = observe(
+            self.config.root, self._done, self.keeper.store.sequence, self.applier, self._units, self._prober
+        )
+        said, now = summary(observation), time.monotonic()
+        if said != self._observed[1] or now - self._observed[0] >= OBSERVE_SECONDS:
+            self._client.report_observation(observation)
+            self._observed = (now, said)
+        if any(not item["running"] for item in observation["services"].values()):
+            self._resume_again = True
+
+    def _report(self, report: ApplyReport) -> None:
+        self._unsent = [*self._unsent, report.as_data()][-UNSENT_REPORTS:]
+        try:
+            self.send_reports()
+        except ControlPlaneDown as error:
+            log.warning("report.later", reason=str(error))
+
+    def _wanted(self, offer: Offer) -> list[Wanted]:
+        return [
+            Wanted(
+                offer.number,
+                bundle,
+                offer.commands.get(bundle.service, ()),
+                offer.probes.get(bundle.service, ()),
+                offer.state_files.get(bundle.service, ()),
+            )
+            for bundle in offer.bundles
+        ]
+
+    def _serving(self, service: str) -> bool:
+        return self.applier.applied(service) is not None
+
+    def _before_check(self, service: str) -> None:
+        if self._offer is not None:
+            self._before_check_offer(self._offer, service)
+
+    def _before_check_offer(self, offer: Offer, service: str) -> None:
+        """Kea includes the hosts' files, so they must be there before anybody reads its configuration."""
+        if service == "kea4":
+            self.keeper.write_host_files(offer)
+
+    def _load(self, name: str) -> Offer | None:
+        path: Path = self._offers / name
+        try:
+            envelope = Envelope.load(path)
+            return None if envelope is None else envelope.open(self.config.offer_public_key, self.config.name)
+        except OfferError as error:
+            log.error("offer.unusable", file=name, reason=str(error))
+            return None
+
+    def _read_done(self) -> int:
+        try:
+            return int(json.loads(self._done_path.read_text())["number"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def _guard(self, part: str, action: Any) -> None:
+        """Run one part of a turn; whatever it raises is logged and the next part runs."""
+        try:
+            action()
+        except (ControlPlaneDown, RecordsLater, UnitError) as error:
+            log.warning("turn.later", part=part, reason=str(error))
+        except (ControlPlaneRefused, OfferError) as error:
+            log.error("turn.refused", part=part, reason=str(error))
+        except Exception:
+            log.exception("turn.failed", part=part)
+
+
+def _change(item: dict[str, Any]) -> RecordChange:
+    value = item["value"]
+    return RecordChange(
+        int(item["sequence"]), str(item["scope"]), str(item["key"]), dict(value) if value is not None else None
+    )

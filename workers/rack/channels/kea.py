@@ -1,0 +1,127 @@
+"""Kea's control socket, by a client of our own.
+
+One command is one JSON object on one connection; the answer ends when Kea closes (Kea ARM, "Management API").  Results:
+0 success, 1 error, 2 unsupported, 3 empty.  `config-write` is never sent: it rewrites the rendered file.  A `config-set`
+that fails leaves Kea deaf while it claims to be ready, and only a good `config-set` mends that, so every failure here
+must be followed by sending the last good configuration.  `config-get` shows secrets and is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+from workers.rack.channels.base import ChannelContext, ChannelDown, ChannelError, measured
+from workers.rack.files import ServiceDirectories
+
+CONFIG_FILE = "kea-dhcp4.conf"
+SOCKET_FILE = "kea4-ctrl-socket"
+SECONDS = 30.0
+SUCCESS, ERROR, UNSUPPORTED, EMPTY = 0, 1, 2, 3
+_INCLUDE = re.compile(r'<\?include\s+"([^"]+)"\s*\?>')
+
+
+class KeaClient:
+    """Asks one Kea daemon.  ChannelDown if nobody listens, ChannelError if Kea says no."""
+
+    def __init__(self, path: Path, seconds: float = SECONDS) -> None:
+        self._path = path
+        self._seconds = seconds
+
+    def ask(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a command; the arguments of the answer ({} for result 3, which means: nothing found)."""
+        request: dict[str, Any] = {"command": command}
+        if arguments is not None:
+            request["arguments"] = arguments
+        answer = self._exchange(json.dumps(request).encode())
+        try:
+            data = json.loads(answer)
+            result, text = int(data["result"]), str(data.get("text", ""))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChannelError(f"kea {command}: the answer makes no sense: {answer[:200]!r}") from error
+        if result in (SUCCESS, EMPTY):
+            found = data.get("arguments") or {}
+            return dict(found) if isinstance(found, dict) else {"list": found}
+        kind = "does not know this command" if result == UNSUPPORTED else f"answers with result {result}"
+        raise ChannelError(f"kea {command}: it {kind}: {text[:500]}")
+
+    def commands(self) -> frozenset[str]:
+        """What this Kea understands: hooks and versions differ."""
+        return frozenset(str(name) for name in self.ask("list-commands").get("list", []))
+
+    def packets_received(self) -> int:
+        """How many DHCPv4 packets Kea has seen since it started."""
+        samples = self.ask("statistic-get", {"name": "pkt4-received"}).get("pkt4-received", [[0]])
+        return int(samples[0][0])
+
+    def status(self) -> dict[str, Any]:
+        """Uptime and the like; it says nothing about whether Kea answers clients."""
+        return self.ask("status-get")
+
+    def leases(self) -> list[dict[str, Any]]:
+        """All leases, if the lease_cmds hook is loaded; reclaimed ones too (state 2)."""
+        if "lease4-get-all" not in self.commands():
+            return []
+        return [dict(item) for item in self.ask("lease4-get-all").get("leases", [])]
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        """Replace the running configuration."""
+        self.ask("config-set", config)
+
+    def _exchange(self, request: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(self._seconds)
+            try:
+                connection.connect(str(self._path))
+                connection.sendall(request)
+                parts = []
+                while part := connection.recv(65536):
+                    parts.append(part)
+            except OSError as error:
+                raise ChannelDown(f"kea does not answer on {self._path}: {error}") from error
+        return b"".join(parts)
+
+
+def client(directories: ServiceDirectories) -> KeaClient:
+    """The client of the daemon of one service."""
+    return KeaClient(directories.run / SOCKET_FILE)
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The configuration as Kea would read it, included files merged in.  ChannelError if it is not JSON."""
+
+    def included(match: re.Match[str]) -> str:
+        return Path(match.group(1)).read_text()
+
+    try:
+        data = json.loads(_INCLUDE.sub(included, path.read_text()))
+    except (OSError, ValueError) as error:
+        raise ChannelError(f"{path}: cannot be sent to kea: {error}") from error
+    if not isinstance(data, dict):
+        raise ChannelError(f"{path}: is no JSON object")
+    return data
+
+
+def include_paths(text: str) -> tuple[Path, ...]:
+    """The files that a configuration includes."""
+    return tuple(Path(name) for name in _INCLUDE.findall(text))
+
+
+class KeaChannel:
+    """One `config-set`; the daemon keeps its process and its leases."""
+
+    name = "kea"
+
+    def activate(self, context: ChannelContext) -> float:
+        """Send the present files.  A process that does not answer is restarted into them."""
+        config = load_config(context.directories.current / CONFIG_FILE)
+        try:
+            return measured(lambda: client(context.directories).set_config(config))
+        except ChannelDown:
+            return measured(lambda: context.units.restart(context.service))
+
+
+CHANNEL = KeaChannel()

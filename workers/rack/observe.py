@@ -1,0 +1,63 @@
+"""What runs on this rack, as it tells the control plane: digests, processes, probes, interfaces."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+from workers.rack.apply import Applier
+from workers.rack.channels.base import ChannelError, run
+from workers.rack.probing import Prober
+from workers.rack.units import UnitError, Units
+
+
+def interfaces() -> list[dict[str, Any]]:
+    """Interfaces with their MAC and global addresses with prefix length, loopback left out; [] if `ip` is missing."""
+    try:
+        links = json.loads(run(["ip", "-json", "address", "show"]) or "[]")
+    except (ChannelError, ValueError):
+        return []
+    found = []
+    for link in links:
+        if link.get("link_type") == "loopback":
+            continue
+        addresses = [
+            str(ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}"))
+            for entry in link.get("addr_info", [])
+            if entry.get("scope") == "global"
+        ]
+        found.append({"name": link["ifname"], "mac": link.get("address", ""), "addresses": addresses})
+    return found
+
+
+def observe(root: Path, offer: int, records: int, applier: Applier, units: Units, prober: Prober) -> dict[str, Any]:
+    """The observation as rackapi takes it."""
+    services: dict[str, Any] = {}
+    for name in applier.services():
+        applied = applier.applied(name)
+        if applied is None:
+            continue
+        try:
+            running, trouble = units.is_running(name), ""
+        except UnitError as error:
+            running, trouble = False, str(error)
+        results = prober.ask_once(name, applied.probes)
+        red = [result.detail for result in results if not result.ok]
+        services[name] = {
+            "digest": applied.digest,
+            "running": running,
+            "probes_ok": not red,
+            "detail": trouble or "; ".join(red or [result.detail for result in results]),
+        }
+    return {"offer": offer, "records": records, "services": services, "interfaces": interfaces()}
+
+
+def summary(observation: dict[str, Any]) -> str:
+    """The part of an observation whose change is worth a report at once: serials and times in details are not."""
+    services = {
+        name: {key: value for key, value in item.items() if key != "detail"}
+        for name, item in observation["services"].items()
+    }
+    return json.dumps({**observation, "services": services}, sort_keys=True)

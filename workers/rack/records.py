@@ -1,0 +1,308 @@
+"""Makes record changes live: hosts in Kea, RRsets in BIND, each checked by asking as a client would.
+
+A batch is coalesced (the last change of a key counts), so a thousand hosts cost one `config-set`.  What cannot be made
+live is undone by its inverse and reported with its key and the reason; the rest goes on.  A daemon that is down is no
+failure of a record: `RecordsLater` asks for the same batch again.  Records whose VLAN or zone this rack's offer does not
+serve yet are stored, and take effect with the structure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from renderers.intent import ZoneIntent
+from workers.rack.channels.base import ChannelDown, ChannelError
+from workers.rack.channels.bind import BindUpdater, RrsetChange, canonical
+from workers.rack.hosts import Host, HostFiles, check_as_client, conflicts, parse_host, parse_key
+from workers.rack.offer import Offer, SubnetOffer
+from workers.rack.record_store import RecordChange, RecordStore
+
+log = structlog.get_logger()
+
+MESSAGE_RECORDS = 500
+VERIFY_SAMPLE = 20
+
+
+class RecordsLater(Exception):
+    """A daemon does not answer: ask again later, nothing is lost."""
+
+
+@dataclass
+class RecordsReport:
+    """How a batch went."""
+
+    applied: int
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def as_data(self) -> dict[str, Any]:
+        """The JSON form of rackapi."""
+        return {"applied": self.applied, "failed": self.failed, "seconds": round(self.seconds, 4)}
+
+
+class RecordKeeper:
+    """The hands that make records live.  `serving` says whether a service is meant to run here."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        files: HostFiles,
+        updater: Callable[[], BindUpdater],
+        serving: Callable[[str], bool],
+        dhcp_port: int = 67,
+        check_hosts: Callable[..., dict[tuple[int, str], str]] = check_as_client,
+    ) -> None:
+        self.store = store
+        self._files = files
+        self._updater = updater
+        self._serving = serving
+        self._dhcp_port = dhcp_port
+        self._check_hosts = check_hosts
+
+    def write_host_files(self, offer: Offer) -> None:
+        """Before Kea reads a structure: the included file of every subnet exists and holds the stored hosts."""
+        stored: dict[int, list[Host]] = {subnet.subnet_id: [] for subnet in offer.subnets if ":" not in subnet.cidr}
+        for scope in {f"vlan:{subnet.vlan_id}" for subnet in offer.subnets}:
+            for key, value in self.store.values(scope).items():
+                host = parse_host(key, value)
+                stored.setdefault(host.subnet_id, []).append(host)
+        for subnet_id, hosts in stored.items():
+            self._files.write(subnet_id, hosts)
+
+    def apply(self, changes: Sequence[RecordChange], last: int, offer: Offer) -> RecordsReport:
+        """Make a batch live and remember it.  RecordsLater if a daemon does not answer."""
+        begin = time.monotonic()
+        latest: dict[tuple[str, str], RecordChange] = {}
+        for change in sorted(changes, key=lambda item: item.sequence):
+            if change.scope in offer.scopes:
+                latest[change.scope, change.key] = change
+        todo = [item for item in latest.values() if self.store.value(item.scope, item.key) != item.value]
+        failed: dict[tuple[str, str], str] = {}
+        hosts = [item for item in todo if item.scope.startswith("vlan:")]
+        try:
+            self._apply_hosts(hosts, offer, failed)
+            self.store.commit(item for item in hosts if (item.scope, item.key) not in failed)
+            for scope in sorted({item.scope for item in todo if item.scope.startswith("zone:")}):
+                mine = [item for item in todo if item.scope == scope]
+                self._apply_zone(scope, mine, offer, failed)
+                self.store.commit(item for item in mine if (item.scope, item.key) not in failed)
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
+        self.store.advance(last)
+        report = RecordsReport(last, seconds=time.monotonic() - begin)
+        for (scope, key), reason in failed.items():
+            report.failed.append(
+                {"sequence": latest[scope, key].sequence, "scope": scope, "key": key, "reason": reason}
+            )
+        if todo:
+            log.info("records.applied", count=len(todo), failed=len(report.failed), seconds=round(report.seconds, 3))
+        return report
+
+    def refill_zones(self, offer: Offer) -> None:
+        """Send everything stored to the zones of this rack: one was seeded anew.  RecordsLater if BIND is away."""
+        for zone in _primaries(offer):
+            stored = self.store.values(f"zone:{zone.name}")
+            changes = [RecordChange(0, f"zone:{zone.name}", key, value) for key, value in stored.items()]
+            failed: dict[tuple[str, str], str] = {}
+            try:
+                self._apply_zone(f"zone:{zone.name}", changes, offer, failed)
+            except ChannelDown as error:
+                raise RecordsLater(str(error)) from error
+            log.info("records.refilled", zone=zone.name, count=len(changes), failed=len(failed))
+
+    def zones_are_whole(self, offer: Offer) -> bool:
+        """Whether a sample of the stored RRsets is in BIND.  RecordsLater if BIND is away."""
+        updater = self._updater()
+        try:
+            for zone in _primaries(offer):
+                stored = list(self.store.values(f"zone:{zone.name}").values())
+                for value in stored[:: max(1, -(-len(stored) // VERIFY_SAMPLE))]:
+                    if _differs(updater, _rrset(value)):
+                        return False
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
+        return True
+
+    def _apply_hosts(self, changes: list[RecordChange], offer: Offer, failed: dict[tuple[str, str], str]) -> None:
+        subnets = {subnet.subnet_id: subnet for subnet in offer.subnets}
+        good: list[RecordChange] = []
+        for change in changes:
+            try:
+                parse_key(change.key) if change.value is None else parse_host(change.key, change.value)
+                good.append(change)
+            except ValueError as error:
+                failed[change.scope, change.key] = str(error)
+        good = self._without_conflicts(good, subnets, failed)
+        if not good:
+            return
+        if not self._serving("kea4"):
+            self._write(good, {})
+            return
+        self._activate_hosts(good, subnets, failed)
+
+    def _without_conflicts(
+        self, changes: list[RecordChange], subnets: dict[int, SubnetOffer], failed: dict[tuple[str, str], str]
+    ) -> list[RecordChange]:
+        """Changes that fit beside what is there; stored hosts come first, so the newcomer is refused."""
+        changed = {(item.scope, item.key) for item in changes}
+        for scope in {item.scope for item in changes}:
+            stored = [
+                parse_host(key, value) for key, value in self.store.values(scope).items() if (scope, key) not in changed
+            ]
+            new = [
+                parse_host(item.key, item.value) for item in changes if item.scope == scope and item.value is not None
+            ]
+            for subnet_id in {host.subnet_id for host in new}:
+                ordered = [host for host in [*stored, *new] if host.subnet_id == subnet_id]
+                for (_, mac), reason in conflicts(ordered, subnets.get(subnet_id)).items():
+                    failed[scope, f"host:{subnet_id}:{mac}"] = reason
+        return [item for item in changes if (item.scope, item.key) not in failed]
+
+    def _activate_hosts(
+        self, changes: list[RecordChange], subnets: dict[int, SubnetOffer], failed: dict[tuple[str, str], str]
+    ) -> None:
+        """Write and send; if Kea refuses, back, and in halves until the culprits are found."""
+        self._write(changes, {})
+        try:
+            self._files.activate()
+            set_now = [parse_host(item.key, item.value) for item in changes if item.value is not None]
+            wrong = self._check_hosts(set_now, subnets, self._files, self._dhcp_port)
+        except ChannelDown:
+            self._write([], {(item.scope, item.key) for item in changes})
+            raise
+        except ChannelError as error:
+            self._write([], {(item.scope, item.key) for item in changes})
+            self._files.activate()
+            if len(changes) == 1:
+                failed[changes[0].scope, changes[0].key] = str(error)
+                return
+            middle = len(changes) // 2
+            for half in (changes[:middle], changes[middle:]):
+                self._activate_hosts(half, subnets, failed)
+                self.store.commit(item for item in half if (item.scope, item.key) not in failed)
+            return
+        if wrong:
+            bad = [item for item in changes if parse_key(item.key) in wrong]
+            failed.update({(item.scope, item.key): wrong[parse_key(item.key)] for item in bad})
+            self._write([item for item in changes if item not in bad], {(item.scope, item.key) for item in bad})
+            self._files.activate()
+
+    def _write(self, changes: list[RecordChange], back: set[tuple[str, str]] | dict[tuple[str, str], str]) -> None:
+        """Write the files of all subnets touched: what is stored, with these changes; `back` names keys that only touch."""
+        touched = {(item.scope, parse_key(item.key)[0]) for item in changes}
+        touched |= {(scope, parse_key(key)[0]) for scope, key in back}
+        for scope in {scope for scope, _ in touched}:
+            hosts = {key: parse_host(key, value) for key, value in self.store.values(scope).items()}
+            for item in changes:
+                if item.scope == scope:
+                    hosts.pop(item.key, None)
+                    if item.value is not None:
+                        hosts[item.key] = parse_host(item.key, item.value)
+            for subnet_id in {subnet_id for name, subnet_id in touched if name == scope}:
+                self._files.write(subnet_id, [host for host in hosts.values() if host.subnet_id == subnet_id])
+
+    def _apply_zone(
+        self, scope: str, changes: list[RecordChange], offer: Offer, failed: dict[tuple[str, str], str]
+    ) -> None:
+        zone = scope.partition(":")[2]
+        if not changes or zone not in {item.name for item in _primaries(offer)} or not self._serving("bind"):
+            return
+        rrsets: list[tuple[RecordChange, RrsetChange]] = []
+        for change in changes:
+            try:
+                rrsets.append((change, _rrset_of(change)))
+            except (ChannelError, KeyError, TypeError, ValueError) as error:
+                failed[change.scope, change.key] = f"record {change.key}: {error}"
+        updater = self._updater()
+        for chunk in _chunks(rrsets):
+            self._send(updater, zone, chunk, failed)
+        for change, rrset in rrsets:
+            if (change.scope, change.key) in failed or not (found := _differs(updater, rrset)):
+                continue
+            failed[change.scope, change.key] = found
+            inverse = self.store.value(change.scope, change.key)
+            before = _rrset(inverse) if inverse is not None else RrsetChange(rrset.name, rrset.type, rrset.ttl, ())
+            try:
+                updater.update(zone, [before])
+            except ChannelDown:
+                raise
+            except ChannelError as error:
+                failed[change.scope, change.key] = f"{found}; and what was there could not be put back: {error}"
+
+    def _send(
+        self,
+        updater: BindUpdater,
+        zone: str,
+        chunk: list[tuple[RecordChange, RrsetChange]],
+        failed: dict[tuple[str, str], str],
+    ) -> None:
+        """One update is all or nothing, so a refused one is sent again in halves."""
+        try:
+            updater.update(zone, [rrset for _, rrset in chunk])
+        except ChannelDown:
+            raise
+        except ChannelError as error:
+            if len(chunk) == 1:
+                failed[chunk[0][0].scope, chunk[0][0].key] = str(error)
+                return
+            middle = len(chunk) // 2
+            self._send(updater, zone, chunk[:middle], failed)
+            self._send(updater, zone, chunk[middle:], failed)
+
+
+def _primaries(offer: Offer) -> list[ZoneIntent]:
+    return [zone for zone in offer.zones if zone.role == "primary"]
+
+
+def _rrset(value: dict[str, Any]) -> RrsetChange:
+    kind = str(value["type"]).upper()
+    return RrsetChange(
+        str(value["name"]), kind, int(value["ttl"]), canonical(kind, [str(item) for item in value["rdatas"]])
+    )
+
+
+def _rrset_of(change: RecordChange) -> RrsetChange:
+    word, owner, kind = change.key.split(":", 2)[0], *change.key.rsplit(":", 1)
+    owner = owner.partition(":")[2]
+    if word != "rrset" or not owner.endswith(".") or not kind.isalnum():
+        raise ValueError("a zone's records are rrset:<owner with trailing dot>:<TYPE>")
+    if change.value is None:
+        return RrsetChange(owner, kind, 0, ())
+    rrset = _rrset(change.value)
+    if (rrset.name.lower(), rrset.type) != (owner.lower(), kind.upper()):
+        raise ValueError("owner and type do not match the key")
+    if not rrset.rdatas:
+        raise ValueError("it holds no data; delete it by a tombstone")
+    return rrset
+
+
+def _differs(updater: BindUpdater, wanted: RrsetChange) -> str | None:
+    """What a client sees instead of what was wanted; None if all is well."""
+    ttl, rdatas = updater.lookup(wanted.name, wanted.type)
+    if not wanted.rdatas:
+        return f"it is still there: {', '.join(rdatas)}" if rdatas else None
+    if rdatas != wanted.rdatas:
+        seen = ", ".join(rdatas) or "nothing"
+        return (
+            f"bind took {wanted.name} {wanted.type} and answers {seen}; another record of that name stands against it"
+        )
+    return None if ttl == wanted.ttl else f"{wanted.name} {wanted.type} has a TTL of {ttl} s instead of {wanted.ttl} s"
+
+
+def _chunks(rrsets: list[tuple[RecordChange, RrsetChange]]) -> list[list[tuple[RecordChange, RrsetChange]]]:
+    """Groups of at most MESSAGE_RECORDS records, deletions counted."""
+    chunks: list[list[tuple[RecordChange, RrsetChange]]] = []
+    size = MESSAGE_RECORDS + 1
+    for item in rrsets:
+        weight = len(item[1].rdatas) + 1
+        if size + weight > MESSAGE_RECORDS:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(item)
+        size += weight
+    return chunks
