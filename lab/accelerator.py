@@ -13,7 +13,7 @@ from pathlib import Path
 
 EMULATION = ("-accel", "tcg,thread=multi")
 KVM = ("-accel", "kvm", "-cpu", "host")
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 15.0
 DEVICE = Path("/dev/kvm")
 
 
@@ -39,7 +39,7 @@ def choose_accelerator(kernel: Path | None, deadline: float = DEADLINE_SECONDS) 
             "-no-reboot",
         ]  # fmt: skip
         try:
-            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=deadline, check=False)
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=deadline, check=False)
         except subprocess.TimeoutExpired:
             return Accelerator(
                 EMULATION, f"a kernel did not boot under {DEVICE} in {deadline:g} s: machines are emulated"
@@ -47,4 +47,5 @@ def choose_accelerator(kernel: Path | None, deadline: float = DEADLINE_SECONDS) 
         said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     if "Kernel panic - not syncing: VFS" in said:
         return Accelerator(KVM, f"a kernel booted under {DEVICE}")
-    return Accelerator(EMULATION, f"a kernel failed early under {DEVICE}: machines are emulated")
+    complaint = done.stderr.decode(errors="replace").strip().splitlines()[:1] or ["it said nothing"]
+    return Accelerator(EMULATION, f"a kernel failed early under {DEVICE} ({complaint[0]}): machines are emulated")
