@@ -1,0 +1,25 @@
+"""The agent as a zipapp: `app/agent` under `agent/`, and a main module at the root. Reproducible: fixed times and order."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent / "agent"
+MAIN = "from agent.main import main\n\nraise SystemExit(main())\n"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@cache
+def archive() -> bytes:
+    """The archive's bytes, made once in a process."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr(zipfile.ZipInfo("__main__.py", EPOCH), MAIN, zipfile.ZIP_DEFLATED)
+        for path in sorted(SOURCE.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = f"agent/{path.relative_to(SOURCE).as_posix()}"
+                bundle.writestr(zipfile.ZipInfo(name, EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

@@ -1,0 +1,116 @@
+"""Allocation: the smallest READY machine that serves, for whoever asks; two who ask at once get two machines.
+
+Cost: processors + GiB of memory, then storage, then id.  Constraints are applied in a fixed order, so that a refusal
+can say how many machines each left and which one excluded the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, func, select, update
+
+from app.lifecycle.states import State
+from app.lifecycle.table import actions
+from app.services.changes import changing
+from app.services.context import Context
+from app.services.errors import Conflict, Invalid
+from app.services.lifecycle import start
+from app.services.transition import locked
+from app.store.models import Interface, Machine, Pool, Subnet, Tag, Zone
+
+GB = 1000**3
+TRIES = 20
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What the machine must be; None and empty mean any. storage_gb: in units of 10^9 bytes, of all disks together."""
+
+    name: str | None = None
+    architecture: str | None = None
+    zone: str | None = None
+    pool: str | None = None
+    subnet: str | None = None
+    tags: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
+    cpu_count: int | None = None
+    memory_mib: int | None = None
+    storage_gb: int | None = None
+
+
+def allocate(context: Context, constraints: Constraints) -> Machine:
+    """Give the caller a machine. Conflict names the constraint that left no candidate."""
+    context.require("operator", "allocate machines")
+    conditions = _conditions(constraints)
+    with changing(context) as session:
+        for _ in range(TRIES):
+            statement = select(Machine.id).where(Machine.state == State.READY, *(where for _, where in conditions))
+            cost = Machine.cpu_count + Machine.memory_mib / 1024.0
+            chosen = session.scalar(statement.order_by(cost, Machine.storage_bytes, Machine.id).limit(1))
+            if chosen is None:
+                break
+            taken = session.execute(
+                update(Machine)
+                .where(Machine.id == chosen, Machine.state == State.READY)
+                .values(version=Machine.version + 1)
+                .returning(Machine.id)
+                .execution_options(synchronize_session=False)
+            ).scalar_one_or_none()
+            if taken is None:
+                continue
+            machine = locked(session, chosen)
+            start(session, context, machine, actions()["allocate"], {})
+            return machine
+        counts = [
+            session.scalar(
+                select(func.count(Machine.id)).where(
+                    Machine.state == State.READY, *(where for _, where in conditions[:number])
+                )
+            )
+            or 0
+            for number in range(len(conditions) + 1)
+        ]
+    raise Conflict(_explain(counts, [name for name, _ in conditions]))
+
+
+def _conditions(wanted: Constraints) -> list[tuple[str, ColumnElement[bool]]]:
+    for field in ("cpu_count", "memory_mib", "storage_gb"):
+        value = getattr(wanted, field)
+        if value is not None and value < 0:
+            raise Invalid(f"{field} is {value}; it cannot be less than 0", field=field)
+    made: list[tuple[str, ColumnElement[bool]]] = []
+
+    def add(name: str, value: object, where: Callable[[], ColumnElement[bool]]) -> None:
+        if value is not None:
+            made.append((f"{name} {value}", where()))
+
+    add("name", wanted.name, lambda: Machine.hostname == str(wanted.name).lower())
+    add("architecture", wanted.architecture, lambda: Machine.architecture == wanted.architecture)
+    add("zone", wanted.zone, lambda: Machine.zone.has(Zone.name == wanted.zone))
+    add("pool", wanted.pool, lambda: Machine.pool.has(Pool.name == wanted.pool))
+    add("subnet", wanted.subnet, lambda: Machine.interfaces.any(Interface.subnet_id.in_(_subnets(wanted.subnet))))
+    for tag in wanted.tags:
+        made.append((f"tag {tag}", Machine.tags.any(Tag.name == tag)))
+    for tag in wanted.not_tags:
+        made.append((f"not tag {tag}", ~Machine.tags.any(Tag.name == tag)))
+    add("cpu_count", wanted.cpu_count, lambda: Machine.cpu_count >= (wanted.cpu_count or 0))
+    add("memory_mib", wanted.memory_mib, lambda: Machine.memory_mib >= (wanted.memory_mib or 0))
+    add("storage_gb", wanted.storage_gb, lambda: Machine.storage_bytes >= (wanted.storage_gb or 0) * GB)
+    return made
+
+
+def _subnets(word: str | None) -> Select[int]:
+    """Ids of the subnet of this CIDR or name."""
+    return select(Subnet.id).where((Subnet.cidr == word) | (Subnet.name == word))
+
+
+def _explain(counts: list[int], names: list[str]) -> str:
+    if counts[0] == 0:
+        return "no machine is Ready; release or commission one"
+    trail = [f"{counts[0]} Ready"] + [f"{name} left {count}" for name, count in zip(names, counts[1:], strict=True)]
+    for name, count in zip(names, counts[1:], strict=True):
+        if count == 0:
+            return f"no Ready machine serves: {name} excluded the last ({', '.join(trail)}); ask for less"
+    return f"all machines that serve were taken at this moment ({', '.join(trail)}); ask again"

@@ -1,0 +1,175 @@
+"""The boot decision: what a machine that has fetched its boot script is told to do.
+
+Known machine with an armed token: the ephemeral system.  Known machine without: its local disk.  Unknown machine under
+an enrolment policy: the ephemeral system, to enlist; without a policy: its local disk.  Nothing that goes wrong here
+keeps a machine from its disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.services import boot_tokens, images, racks, settings
+from app.services.changes import changing, event
+from app.services.context import Context
+from app.services.errors import Invalid, ServiceError
+from app.store.models import Interface, Machine, Operation, Rack
+
+MACHINE_PORT = 5248
+ENROLMENT_POLICY = "enrolment_policy"
+_MAC = re.compile(r"[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOBODY = frozenset(
+    {
+        "00000000-0000-0000-0000-000000000000",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+        "03000200-0400-0500-0006-000700080009",  # what board makers leave in firmware they did not fill in
+        "12345678-1234-5678-90ab-cddeefaabbcc",
+    }
+)
+
+
+@dataclass(frozen=True)
+class EphemeralBoot:
+    """What the kernel is told: where the rack is as the machine sees it, the token, the image's digests."""
+
+    rack_address: str
+    rack_port: int
+    token: str
+    hostname: str
+    kernel_sha256: str
+    initrd_sha256: str
+    root_sha256: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class BootDecision:
+    """kind: `ephemeral` (then `ephemeral` is set) or `local`; reason: a sentence for the console."""
+
+    kind: str
+    reason: str
+    ephemeral: EphemeralBoot | None = None
+
+
+def canonical_mac(text: str | None) -> str:
+    """`aa:bb:cc:dd:ee:ff` in lower case from any usual way of writing it; Invalid for other text or a group address."""
+    bare = re.sub(r"[:.\-]", "", str(text or "").strip().lower())
+    if not _MAC.fullmatch(bare):
+        raise Invalid(f"MAC address {text!r}: write six bytes in hexadecimal, as in 52:54:00:12:34:56", field="mac")
+    if int(bare[1], 16) & 1:
+        raise Invalid(f"MAC address {text!r}: it is a group address, which no interface has", field="mac")
+    return ":".join(bare[i : i + 2] for i in range(0, 12, 2))
+
+
+def canonical_uuid(text: str | None) -> str | None:
+    """A system UUID in lower case; None for text that is none, or one that many machines share."""
+    uuid = str(text or "").strip().lower()
+    return uuid if _UUID.fullmatch(uuid) and uuid not in _NOBODY else None
+
+
+def base_url(rack_address: str, port: int) -> str:
+    """URL of the rack's port for machines."""
+    host = f"[{rack_address}]" if ":" in rack_address else rack_address
+    return f"http://{host}:{port}"
+
+
+def machine_port(rack: Rack) -> int:
+    """The rack's port for machines."""
+    return int(rack.ports.get("machine_http", MACHINE_PORT))
+
+
+def decide(context: Context, rack: Rack, client_address: str, mac: str, uuid: str | None = None) -> BootDecision:
+    """Decide for the machine that asked through `rack` from `client_address`. Invalid when `mac` is no MAC address."""
+    mac = canonical_mac(mac)
+    with changing(context) as session:
+        statement = select(Machine).join(Interface).where(Interface.mac == mac)
+        machine = session.scalars(statement).one_or_none()
+        if machine is None:
+            return _unknown(session, context, rack, client_address, mac)
+        decision, level = _known(session, context, rack, client_address, mac, machine)
+        event(
+            session,
+            context,
+            "machine.boot",
+            f"{machine.hostname} asked what to boot, from {client_address}: {decision.reason}.",
+            machine_id=machine.id,
+            level=level,
+            mac=mac,
+            address=client_address,
+            decision=decision.kind,
+        )
+        return decision
+
+
+def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: str) -> BootDecision:
+    policy = settings.get(session, ENROLMENT_POLICY, settings.EDITABLE[ENROLMENT_POLICY][0])
+    if not policy.get("on"):
+        return BootDecision("local", "this machine is unknown and enlisting is switched off")
+
+    def make_token() -> str:
+        seconds = boot_tokens.ENLIST_SECONDS
+        return boot_tokens.issue(
+            session, context, boot_tokens.ENLIST, rack=rack, address=address, mac=mac, seconds=seconds
+        )
+
+    try:
+        ephemeral = _ephemeral(session, rack, address, mac, "muster", make_token)
+    except ServiceError as refusal:
+        message = f"A machine with MAC {mac} could not be enlisted: {refusal.detail}"
+        event(session, context, "machine.boot", message, rack_id=rack.id, level="error", mac=mac, address=address)
+        return BootDecision("local", f"enlisting is not possible: {refusal.detail}")
+    message = f"An unknown machine with MAC {mac} boots from {address}, to enlist."
+    event(session, context, "machine.boot", message, rack_id=rack.id, mac=mac, address=address)
+    return BootDecision("ephemeral", "unknown machine: enlisting", ephemeral)
+
+
+def _known(
+    session: Session, context: Context, rack: Rack, address: str, mac: str, machine: Machine
+) -> tuple[BootDecision, str]:
+    token = boot_tokens.armed(session, context, machine.id)
+    if token is None:
+        return BootDecision("local", f"{machine.state.lower()}, nothing to do over the network: local disk"), "info"
+    if token.operation_id is not None and f"{token.purpose}.finished" in _signals(session, token.operation_id):
+        return BootDecision("local", f"{token.purpose} is finished: local disk"), "info"
+    if token.used_at is not None and token.address != address:
+        reason = f"{token.purpose} is under way from {token.address}, so this caller gets the local disk"
+        return BootDecision("local", reason), "warning"
+    again = token.used_at is not None
+    try:
+        ephemeral = _ephemeral(
+            session, rack, address, mac, machine.hostname, lambda: boot_tokens.serve(token, rack, mac, address)
+        )
+    except ServiceError as refusal:
+        return BootDecision("local", f"{token.purpose} is not possible: {refusal.detail}"), "error"
+    if machine.rack_id is None:
+        machine.rack_id = rack.id
+    reason = f"{token.purpose} once more" if again else token.purpose
+    return BootDecision("ephemeral", reason, ephemeral), "warning" if again else "info"
+
+
+def _signals(session: Session, operation_id: int) -> dict[str, object]:
+    return session.scalar(select(Operation.signals).where(Operation.id == operation_id)) or {}
+
+
+def _ephemeral(
+    session: Session, rack: Rack, address: str, mac: str, hostname: str, make_token: Callable[[], str]
+) -> EphemeralBoot:
+    rack_address = racks.address_towards(session, rack, address)
+    image = images.current(session, images.DEFAULT_NAME)
+    digests = {kind: images.file_of(image, kind).sha256 for kind in ("kernel", "initrd", "squashfs")}
+    return EphemeralBoot(
+        rack_address=rack_address,
+        rack_port=machine_port(rack),
+        token=make_token(),
+        hostname=hostname,
+        kernel_sha256=digests["kernel"],
+        initrd_sha256=digests["initrd"],
+        root_sha256=digests["squashfs"],
+        mac=mac,
+    )

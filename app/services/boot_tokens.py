@@ -1,0 +1,178 @@
+"""Boot tokens: what one boot of one machine may call, and from where.
+
+A token is *armed* by a step of an operation before its secret exists: the secret is made when the machine fetches its
+boot script, goes onto that machine's kernel command line, and only its SHA-256 is kept.  It is bound to the address
+that fetched the script, and dies with the state (`app.services.transition.enter`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.services.changes import changing, event
+from app.services.context import Context
+from app.services.errors import Forbidden, ServiceError, Unauthorized
+from app.store.models import BootToken, Machine, Rack
+
+BOOT_PURPOSES = ("commission", "install", "erase")
+ENLIST = "enlist"
+PHONE_HOME = "phone-home"
+ENLIST_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class MachineCaller:
+    """Who calls the machine edge: the relaying rack, the client's address as that rack saw it, and the token's row."""
+
+    rack_id: int
+    rack_name: str
+    address: str
+    token_id: int
+    purpose: str
+    machine_id: int | None
+    operation_id: int | None
+    mac: str | None
+
+
+def digest(raw: str) -> str:
+    """How a token is kept."""
+    return hashlib.sha256(raw.encode()).hexdigest()
+
+
+def arm(session: Session, context: Context, machine_id: int, operation_id: int, purpose: str, seconds: int) -> None:
+    """Allow one network boot for `purpose`; whatever was armed for the operation before is not any more."""
+    _end_older(session, context, operation_id, purpose)
+    session.add(
+        BootToken(
+            token_hash=f"armed:{secrets.token_hex(16)}",
+            purpose=purpose,
+            machine_id=machine_id,
+            operation_id=operation_id,
+            issued_at=context.clock(),
+            expires_at=context.clock() + dt.timedelta(seconds=seconds),
+        )
+    )
+
+
+def armed(session: Session, context: Context, machine_id: int) -> BootToken | None:
+    """The machine's live boot token, served or not yet; locked."""
+    statement = (
+        select(BootToken)
+        .where(BootToken.machine_id == machine_id, BootToken.purpose.in_(BOOT_PURPOSES))
+        .where(BootToken.revoked_at.is_(None), BootToken.expires_at > context.clock())
+        .order_by(BootToken.id.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def serve(token: BootToken, rack: Rack, mac: str, address: str) -> str:
+    """Make the secret of an armed token, bound to the client that is about to boot with it. An earlier secret is dead."""
+    raw = secrets.token_urlsafe(32)
+    token.token_hash, token.rack_id, token.mac, token.address = digest(raw), rack.id, mac, address
+    return raw
+
+
+def issue(
+    session: Session,
+    context: Context,
+    purpose: str,
+    *,
+    rack: Rack,
+    address: str,
+    seconds: int,
+    mac: str | None = None,
+    machine_id: int | None = None,
+    operation_id: int | None = None,
+) -> str:
+    """A token that can be used at once: for enlisting, or for an installed system's first call."""
+    if operation_id is not None:
+        _end_older(session, context, operation_id, purpose)
+    raw = secrets.token_urlsafe(32)
+    session.add(
+        BootToken(
+            token_hash=digest(raw),
+            purpose=purpose,
+            machine_id=machine_id,
+            operation_id=operation_id,
+            rack_id=rack.id,
+            mac=mac,
+            address=address,
+            issued_at=context.clock(),
+            expires_at=context.clock() + dt.timedelta(seconds=seconds),
+        )
+    )
+    return raw
+
+
+def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterable[str]) -> MachineCaller:
+    """Who holds this token. Unauthorized: unknown or dead. Forbidden: another purpose, address or rack.
+
+    A refused use of a known token is written to its machine's timeline.
+    """
+    wanted = tuple(purposes)
+    with changing(context) as session:
+        statement = select(BootToken).where(BootToken.token_hash == digest(raw)).with_for_update()
+        token = session.scalars(statement).one_or_none()
+        if token is None or not hmac.compare_digest(token.token_hash, digest(raw)):
+            raise Unauthorized("boot token: unknown; boot this machine through its rack's boot script")
+        refusal = _refusal(context, token, rack, address, wanted)
+        if refusal is None:
+            if token.used_at is None:
+                token.used_at = context.clock()
+                token.address = token.address or address
+            return MachineCaller(
+                rack_id=rack.id,
+                rack_name=rack.name,
+                address=address,
+                token_id=token.id,
+                purpose=token.purpose,
+                machine_id=token.machine_id,
+                operation_id=token.operation_id,
+                mac=token.mac,
+            )
+        known = token.machine_id is not None and session.get(Machine, token.machine_id) is not None
+        event(
+            session,
+            context,
+            "machine.boot",
+            f"A call with a boot token was refused: {refusal.detail}",
+            machine_id=token.machine_id if known else None,
+            rack_id=None if known else rack.id,
+            level="warning",
+            address=address,
+            purpose=token.purpose,
+        )
+    raise refusal
+
+
+def _refusal(
+    context: Context, token: BootToken, rack: Rack, address: str, purposes: tuple[str, ...]
+) -> ServiceError | None:
+    if token.revoked_at is not None or token.expires_at <= context.clock():
+        return Unauthorized(f"boot token for {token.purpose}: it is dead, because what it was made for has ended")
+    if token.rack_id is not None and token.rack_id != rack.id:
+        return Forbidden(f"boot token for {token.purpose}: it was not handed out through rack {rack.name}")
+    if token.address is not None and token.address != address:
+        return Forbidden(f"boot token for {token.purpose}: it belongs to {token.address} and was used from {address}")
+    if token.purpose not in purposes:
+        return Forbidden(f"boot token for {token.purpose}: it is not for {' or '.join(purposes)}")
+    return None
+
+
+def _end_older(session: Session, context: Context, operation_id: int, purpose: str) -> None:
+    statement = (
+        update(BootToken)
+        .where(BootToken.operation_id == operation_id, BootToken.purpose == purpose, BootToken.revoked_at.is_(None))
+        .values(revoked_at=context.clock())
+    )
+    session.execute(statement.execution_options(synchronize_session="fetch"))

@@ -1,0 +1,143 @@
+"""Commissioning: which scripts a machine runs, and how what they found becomes the machine's inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from app.services import addresses
+from app.services.boot import canonical_mac, canonical_uuid
+from app.services.context import Context
+from app.services.errors import ServiceError
+from app.store.models import Disk, Interface, Machine, Operation, ScriptResult, Tag
+
+SCRIPTS: tuple[tuple[str, int], ...] = (
+    ("cpu", 60),
+    ("memory", 60),
+    ("disks", 120),
+    ("nics", 120),
+    ("pci", 60),
+    ("firmware", 60),
+    ("lldp", 90),
+    ("bmc", 120),
+    ("lshw", 180),
+)
+"""Names and seconds, in the order in which they run."""
+REQUIRED = frozenset({"cpu", "memory", "disks", "nics"})
+GOOD = frozenset({"passed", "skipped"})
+TAIL = 400
+GPU_TAG = "gpu"
+_GPU_CLASSES = ("0300", "0302")
+_GPU_VENDORS = ("10de", "1002")
+
+
+def task() -> list[dict[str, Any]]:
+    """The scripts as the machine's task lists them."""
+    return [{"name": name, "timeout_seconds": seconds} for name, seconds in SCRIPTS]
+
+
+def complaint(results: Iterable[ScriptResult]) -> str | None:
+    """Why these results do not make an inventory; None when they do."""
+    by_name = {result.script: result for result in results}
+    for name, _ in SCRIPTS:
+        result = by_name.get(name)
+        if result is None:
+            continue
+        if result.status not in GOOD:
+            ended = "took too long" if result.status == "timedout" else f"ended with {result.exit_code}"
+            return f"script {name} {ended}: {_tail(result.stderr) or '(it said nothing)'}"
+        if name in REQUIRED and not isinstance(result.result, dict):
+            return f"script {name} was {result.status} without a result: {_tail(result.stderr) or '(it said nothing)'}"
+    missing = [name for name, _ in SCRIPTS if name not in by_name]
+    if missing:
+        return f"the machine finished without reporting: {', '.join(missing)}; look at its console"
+    return None
+
+
+def merge(session: Session, context: Context, machine: Machine, operation: Operation) -> str | None:
+    """Make the operation's results the machine's inventory; a sentence when they cannot be."""
+    statement = select(ScriptResult).where(ScriptResult.operation_id == operation.id)
+    results = session.scalars(statement).all()
+    reason = complaint(results)
+    if reason is not None:
+        return reason
+    found: dict[str, Any] = {row.script: row.result for row in results if row.result is not None}
+    try:
+        _totals(machine, found)
+        _interfaces(session, machine, found["nics"]["nics"])
+        _disks(session, machine, found["disks"]["disks"])
+        _tags(session, machine, (found.get("pci") or {}).get("devices") or [])
+    except (KeyError, TypeError, ValueError, AttributeError, ServiceError) as error:
+        return f"the scripts' results make no sense ({type(error).__name__}: {error}); is the agent too old?"
+    machine.inventory = found
+    machine.version += 1
+    return None
+
+
+def _totals(machine: Machine, found: dict[str, Any]) -> None:
+    machine.cpu_count = int(found["cpu"]["threads"])
+    machine.architecture = str(found["cpu"]["architecture"] or machine.architecture)
+    machine.memory_mib = int(found["memory"]["total_mib"])
+    machine.storage_bytes = sum(int(disk["size_bytes"]) for disk in found["disks"]["disks"])
+    firmware = found.get("firmware")
+    if firmware:
+        machine.firmware = str(firmware["type"])
+        machine.system_uuid = canonical_uuid((firmware.get("system") or {}).get("uuid")) or machine.system_uuid
+
+
+def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) -> None:
+    """Update the interfaces by MAC and add new ones; an interface that was not seen has lost its link."""
+    statement = select(Interface).where(Interface.machine_id == machine.id).options(selectinload(Interface.addresses))
+    known = {row.mac: row for row in session.scalars(statement)}
+    seen = {canonical_mac(nic["mac"]): nic for nic in nics}
+    elsewhere = set(session.scalars(select(Interface.mac).where(Interface.mac.in_(set(seen) - set(known)))))
+    for mac, row in known.items():
+        if mac not in seen:
+            row.link = False
+    for mac, nic in seen.items():
+        if mac in elsewhere:
+            continue
+        row = known.get(mac) or Interface(mac=mac, machine_id=machine.id, boot=False)
+        if mac not in known:
+            session.add(row)
+        row.name, row.driver, row.link = str(nic["name"])[:64], nic.get("driver"), bool(nic["link"])
+        row.speed_mbps = int(nic["speed_mbps"]) if nic.get("speed_mbps") else None
+        if row.subnet_id is None:
+            # An interface has at most a handful of addresses; most have none and one has one.
+            for text in list(nic.get("addresses") or [])[:4]:
+                subnet = addresses.subnet_of(session, str(text).partition("/")[0])
+                if subnet is not None:
+                    row.subnet_id, row.vlan_id = subnet.id, subnet.vlan_id
+                    break
+
+
+def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> None:
+    known = {row.name: row for row in session.scalars(select(Disk).where(Disk.machine_id == machine.id))}
+    for name in set(known) - {str(disk["name"]) for disk in disks}:
+        session.delete(known[name])
+    for disk in disks:
+        row = known.get(str(disk["name"]))
+        if row is None:
+            row = Disk(machine_id=machine.id, name=str(disk["name"]))
+            session.add(row)
+        row.path, row.by_id, row.size_bytes = str(disk["path"]), disk.get("by_id"), int(disk["size_bytes"])
+        row.model, row.serial, row.rotational = disk.get("model"), disk.get("serial"), bool(disk.get("rotational"))
+
+
+def _tags(session: Session, machine: Machine, devices: list[dict[str, Any]]) -> None:
+    """Tag machines that have a graphics processor by a maker of such; emulated display adapters are none."""
+    has_gpu = any(
+        str(device.get("class_id")) in _GPU_CLASSES and str(device.get("vendor_id")) in _GPU_VENDORS
+        for device in devices
+    )
+    if not has_gpu or any(tag.name == GPU_TAG for tag in machine.tags):
+        return
+    tag = session.scalars(select(Tag).where(Tag.name == GPU_TAG)).one_or_none()
+    machine.tags.append(tag or Tag(name=GPU_TAG, comment="has a graphics processor (set by commissioning)"))
+
+
+def _tail(text: str) -> str:
+    return text.strip()[-TAIL:]

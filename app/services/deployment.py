@@ -1,0 +1,158 @@
+"""The install plan: what the installer in the ephemeral system is to do with one machine.
+
+Made when the machine asks for its task, from rows that were written when the deployment was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from app.services import boot_tokens, images, racks
+from app.services.boot import base_url, machine_port
+from app.services.boot_tokens import MachineCaller
+from app.services.context import Context
+from app.services.errors import Conflict, Invalid
+from app.store.models import (
+    Disk,
+    Domain,
+    Image,
+    Interface,
+    IpAddress,
+    Machine,
+    Operation,
+    Rack,
+    SshKey,
+    Subnet,
+    Vlan,
+)
+from renderers.boot import cloudinit, netplan, storage
+
+PHONE_HOME_SECONDS = 6 * 3600
+PHONE_HOME_FILE = "/etc/muster/phone-home.json"
+KERNEL_OPTIONS = "console=ttyS0,115200"
+
+
+def check(session: Session, machine: Machine, user_data: str) -> None:
+    """Refuse a deployment that cannot come right: no disk that will do (Conflict), or unusable user data (Invalid)."""
+    try:
+        cloudinit.user_data((user_data,))
+    except ValueError as error:
+        raise Invalid(f"user_data: {error}", field="user_data") from error
+    _storage(session, machine)
+
+
+def plan(
+    session: Session, context: Context, machine: Machine, operation: Operation, caller: MachineCaller
+) -> dict[str, Any]:
+    """The contract's `install` document. It holds a new token for the installed system's first call; older ones die."""
+    rack = session.get_one(Rack, caller.rack_id)
+    rack_address = racks.address_towards(session, rack, caller.address)
+    image = images.current(session, str(operation.parameters["image"]))
+    rootfs = images.file_of(image, "rootfs")
+    nics, static = _nics(session, machine, rack_address)
+    domain = session.get_one(Domain, machine.domain_id)
+    token = boot_tokens.issue(
+        session,
+        context,
+        boot_tokens.PHONE_HOME,
+        rack=rack,
+        address=static,
+        seconds=PHONE_HOME_SECONDS,
+        machine_id=machine.id,
+        operation_id=operation.id,
+    )
+    seed = cloudinit.SeedIntent(
+        instance_id=f"muster-{machine.id}-{operation.id}",
+        hostname=machine.hostname,
+        domain=domain.name,
+        nics=tuple(replace(nic, search=(domain.name,)) if nic.nameservers else nic for nic in nics),
+        ssh_keys=_keys(session, machine),
+        ntp_servers=(rack_address,),
+        rack=rack_address,
+        proxy_port=int(rack.ports.get("proxy", 3128)),
+        user_data=(str(operation.parameters.get("user_data") or ""),),
+    )
+    base = base_url(rack_address, machine_port(rack))
+    phone_home = {"url": f"{base}/machine/v1/phone-home", "token": token}
+    machine.image_id = image.id
+    try:
+        seed_files = cloudinit.seed(seed)
+    except ValueError as error:
+        raise Conflict(f"{machine.hostname}: its first-boot configuration cannot be made: {error}") from error
+    return {
+        "storage": _storage(session, machine),
+        "rootfs": {
+            "url": f"{base}/images/{rootfs.sha256}/{rootfs.name}",
+            "sha256": rootfs.sha256,
+            "size_bytes": rootfs.size_bytes,
+            "format": _format(rootfs.name),
+        },
+        "seed": seed_files,
+        "files": [{"path": PHONE_HOME_FILE, "mode": "0600", "content": json.dumps(phone_home) + "\n"}],
+        "kernel_options": KERNEL_OPTIONS,
+    }
+
+
+def image_of(session: Session, machine: Machine) -> Image | None:
+    """The image that is installed on the machine."""
+    return session.get(Image, machine.image_id) if machine.image_id is not None else None
+
+
+def _format(name: str) -> str:
+    """`rootfs.tar.zst` to `tar.zst`."""
+    return name.partition(".")[2]
+
+
+def _storage(session: Session, machine: Machine) -> dict[str, object]:
+    rows = session.scalars(select(Disk).where(Disk.machine_id == machine.id).order_by(Disk.name)).all()
+    facts = tuple(storage.DiskFact(row.name, row.path, row.size_bytes, row.serial, row.by_id) for row in rows)
+    try:
+        return storage.flat(facts)
+    except ValueError as error:
+        raise Conflict(f"{machine.hostname}: {error}") from error
+
+
+def _nics(session: Session, machine: Machine, rack_address: str) -> tuple[list[netplan.Nic], str]:
+    """The interfaces with their addresses, and the address from which the installed system will call."""
+    statement = (
+        select(Interface)
+        .where(Interface.machine_id == machine.id)
+        .options(selectinload(Interface.addresses).selectinload(IpAddress.subnet))
+        .order_by(Interface.boot.desc(), Interface.id)
+    )
+    nics: list[netplan.Nic] = []
+    static: str | None = None
+    mtus = dict(session.execute(select(Vlan.id, Vlan.mtu)).tuples().all())
+    for interface in session.scalars(statement):
+        rows = sorted(interface.addresses, key=lambda row: row.address_key)
+        subnets: list[Subnet] = [row.subnet for row in rows]
+        # Only one default gateway a family: the boot interface comes first and has it.
+        gateways = tuple(subnet.gateway for subnet in subnets if subnet.gateway) if not nics else ()
+        servers = [str(server) for subnet in subnets for server in subnet.dns_servers] or [rack_address]
+        nics.append(
+            netplan.Nic(
+                name=interface.name,
+                mac=interface.mac,
+                addresses=tuple(f"{row.address}/{row.subnet.cidr.partition('/')[2]}" for row in rows),
+                gateways=tuple(dict.fromkeys(gateways)),
+                nameservers=tuple(dict.fromkeys(servers)) if rows else (),
+                mtu=mtus.get(interface.vlan_id or 0, netplan.STANDARD_MTU),
+            )
+        )
+        if static is None and rows:
+            static = rows[0].address
+    if static is None:
+        raise Conflict(f"{machine.hostname}: it has no address; deploy it again so that it is given one")
+    return nics, static
+
+
+def _keys(session: Session, machine: Machine) -> tuple[str, ...]:
+    if machine.owner_id is None:
+        return ()
+    statement = select(SshKey.public_key).where(SshKey.user_id == machine.owner_id).order_by(SshKey.id)
+    return tuple(session.scalars(statement))

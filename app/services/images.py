@@ -1,0 +1,114 @@
+"""Boot images: which there are, which is current, and where their files are.
+
+A folder made by the image builder holds `manifest.json` and the files it names.  Machines fetch files by digest, so a
+new build never changes what a running installation reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, selectinload
+
+from app.services.changes import audit, changing
+from app.services.context import Context
+from app.services.errors import Conflict, Invalid, NotFound
+from app.store.models import Image, ImageFile
+
+DEFAULT_NAME = "debian-12-amd64"
+KINDS = ("kernel", "initrd", "squashfs", "rootfs")
+_KEYS = ("name", "os", "release", "architecture", "recipe", "files")
+
+
+def import_folder(context: Context, path: str | Path) -> Image:
+    """Take in a built image and make it the current one of its name. Invalid when a file is not what the manifest says."""
+    context.require("admin", "import images")
+    folder = Path(path).resolve()
+    manifest = _manifest(folder)
+    files = [_checked_file(folder, entry) for entry in manifest["files"]]
+    missing = sorted(set(KINDS) - {file.kind for file in files})
+    if missing:
+        raise Invalid(f"image {manifest['name']}: {folder} has no file of kind {missing[0]}; build it again")
+    with changing(context) as session:
+        session.execute(update(Image).where(Image.name == manifest["name"]).values(current=False))
+        statement = select(Image).where(Image.name == manifest["name"], Image.recipe == manifest["recipe"])
+        image = session.scalars(statement.options(selectinload(Image.files))).one_or_none()
+        if image is None:
+            image = Image(name=manifest["name"], recipe=manifest["recipe"], created_at=context.clock(), files=[])
+            session.add(image)
+        image.os, image.release = manifest["os"], manifest["release"]
+        image.architecture, image.current = manifest["architecture"], True
+        image.files[:] = files
+        session.flush()
+        audit(session, context, "import", "image", image.id, name=image.name, recipe=image.recipe)
+        return image
+
+
+def list_all(context: Context) -> list[Image]:
+    """All images with their files, newest first."""
+    with context.store.read() as session:
+        return list(session.scalars(select(Image).options(selectinload(Image.files)).order_by(Image.id.desc())))
+
+
+def current(session: Session, name: str) -> Image:
+    """The image that is installed when `name` is asked for. Conflict when there is none."""
+    statement = select(Image).where(Image.name == name, Image.current).options(selectinload(Image.files))
+    image = session.scalars(statement.order_by(Image.id.desc()).limit(1)).one_or_none()
+    if image is None:
+        raise Conflict(
+            f"image {name}: there is no current image of this name; build it and import its folder", field="image"
+        )
+    return image
+
+
+def file_of(image: Image, kind: str) -> ImageFile:
+    """The image's file of one kind. Conflict when it has none."""
+    for file in image.files:
+        if file.kind == kind:
+            return file
+    raise Conflict(f"image {image.name}: it has no {kind}; import it again")
+
+
+def open_file(context: Context, sha256: str, name: str | None = None) -> ImageFile:
+    """Where the file with this digest is (`path`), if it is there. NotFound otherwise."""
+    with context.store.read() as session:
+        statement = select(ImageFile).where(ImageFile.sha256 == sha256).order_by(ImageFile.id.desc())
+        for file in session.scalars(statement):
+            if (name is None or file.name == name) and Path(file.path).is_file():
+                return file
+    raise NotFound(f"image file {sha256[:12]}.../{name or '*'}: there is none; import the image again")
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text())
+    except OSError as error:
+        raise Invalid(f"{path}: cannot be read ({error.strerror}); give the folder of a built image") from error
+    except ValueError as error:
+        raise Invalid(f"{path}: is not JSON ({error}); build the image again") from error
+    absent = [key for key in _KEYS if not isinstance(manifest, dict) or not manifest.get(key)]
+    if absent:
+        raise Invalid(f"{path}: the key {absent[0]!r} is missing; build the image again")
+    return dict(manifest)
+
+
+def _checked_file(folder: Path, entry: dict[str, Any]) -> ImageFile:
+    name = str(entry.get("name"))
+    path = folder / name
+    if Path(name).name != name or not path.is_file():
+        raise Invalid(f"image file {path}: is named in the manifest but is not there; build the image again")
+    size = path.stat().st_size
+    if size != entry.get("size_bytes"):
+        raise Invalid(
+            f"image file {path}: has {size} bytes, the manifest says {entry.get('size_bytes')}; build it again"
+        )
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != entry.get("sha256"):
+        raise Invalid(f"image file {path}: its SHA-256 is {digest}, the manifest says otherwise; build it again")
+    return ImageFile(kind=str(entry.get("kind")), name=name, sha256=digest, size_bytes=size, path=str(path))

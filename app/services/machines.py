@@ -1,0 +1,269 @@
+"""Machines: find, look at, make by hand, change, delete; what happened to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.lifecycle.states import State
+from app.services import addresses, bmc
+from app.services.boot import canonical_mac
+from app.services.changes import audit, changing, event
+from app.services.context import Context
+from app.services.enlistment import first_place, free_hostname
+from app.services.errors import Conflict, Invalid, NotFound
+from app.services.lifecycle import require_ownership
+from app.services.names import check_label
+from app.services.transition import LOADED, locked
+from app.store.models import Disk, Domain, Event, Interface, Machine, Operation, Pool, Tag, User, Zone
+
+ARCHITECTURES = ("amd64", "arm64")
+
+
+@dataclass(frozen=True)
+class MachineFilters:
+    """What to look for; None and empty mean any. text: part of a hostname or of a MAC address."""
+
+    states: tuple[str, ...] = ()
+    owner: str | None = None
+    zone: str | None = None
+    pool: str | None = None
+    tags: tuple[str, ...] = ()
+    architecture: str | None = None
+    power_state: str | None = None
+    mac: str | None = None
+    hostname: str | None = None
+    text: str | None = None
+
+
+def find(context: Context, filters: MachineFilters | None = None, after: int = 0, limit: int = 100) -> list[Machine]:
+    """A page of machines in the order of their ids, with interfaces, addresses, BMC, owner, zone, pool and tags."""
+    context.require("viewer", "see machines")
+    statement = _filtered(select(Machine), filters or MachineFilters()).where(Machine.id > after)
+    with context.store.read() as session:
+        statement = statement.options(*LOADED).order_by(Machine.id).limit(max(1, min(limit, 500)))
+        return list(session.scalars(statement))
+
+
+def get(context: Context, id_or_hostname: int | str) -> Machine:
+    """One machine, loaded whole."""
+    context.require("viewer", "see machines")
+    with context.store.read() as session:
+        return one(session, id_or_hostname)
+
+
+def one(session: Session, id_or_hostname: int | str) -> Machine:
+    """One machine by id (a number or its digits) or by hostname; NotFound otherwise. Hostnames are never only digits."""
+    word = str(id_or_hostname).strip().lower()
+    same = Machine.id == int(word) if word.isdecimal() and len(word) < 19 else Machine.hostname == word
+    machine = session.scalars(select(Machine).where(same).options(*LOADED)).one_or_none()
+    if machine is None:
+        raise NotFound(f"machine {id_or_hostname}: there is no such machine; look at the list of machines")
+    return machine
+
+
+def disks(context: Context, machine_id: int) -> list[Disk]:
+    """The machine's disks, as commissioning saw them."""
+    with context.store.read() as session:
+        return list(session.scalars(select(Disk).where(Disk.machine_id == machine_id).order_by(Disk.name)))
+
+
+def operation(context: Context, machine_id: int) -> Operation | None:
+    """The running operation, else the newest."""
+    with context.store.read() as session:
+        statement = select(Operation).where(Operation.machine_id == machine_id)
+        return session.scalars(statement.order_by(Operation.id.desc()).limit(1)).one_or_none()
+
+
+def create(
+    context: Context,
+    macs: Iterable[str],
+    *,
+    hostname: str | None = None,
+    architecture: str = "amd64",
+    zone: str | None = None,
+    pool: str | None = None,
+    domain: str | None = None,
+    power_driver: str | None = None,
+    power_parameters: Mapping[str, Any] | None = None,
+) -> Machine:
+    """Make a machine known by hand: NEW. The first MAC is that of the boot interface."""
+    context.require("operator", "add machines")
+    wanted = [canonical_mac(mac) for mac in macs]
+    if not wanted or len(set(wanted)) != len(wanted):
+        raise Invalid("mac_addresses: name each interface's MAC address once, the boot interface first", field="macs")
+    if architecture not in ARCHITECTURES:
+        raise Invalid(f"architecture {architecture!r}: choose {', '.join(ARCHITECTURES)}", field="architecture")
+    with changing(context) as session:
+        taken = session.scalar(select(Interface.mac).where(Interface.mac.in_(wanted)).limit(1))
+        if taken is not None:
+            raise Conflict(f"MAC address {taken}: another machine has it; delete that machine first", field="macs")
+        now = context.clock()
+        machine = Machine(
+            hostname=_new_hostname(session, hostname) if hostname else free_hostname(session, None, wanted[0]),
+            domain_id=_named(session, Domain, domain, "domain"),
+            state=State.NEW.value,
+            state_since=now,
+            created_at=now,
+            architecture=architecture,
+            zone_id=_named(session, Zone, zone, "zone") if zone else first_place(session, Zone),
+            pool_id=_named(session, Pool, pool, "pool") if pool else first_place(session, Pool),
+        )
+        machine.interfaces = [
+            Interface(name=f"eth{number}", mac=mac, boot=number == 0) for number, mac in enumerate(wanted)
+        ]
+        session.add(machine)
+        session.flush()
+        if power_driver:
+            bmc.put(session, context, machine, power_driver, power_parameters or {})
+        audit(session, context, "create", "machine", machine.id, hostname=machine.hostname)
+        event(
+            session,
+            context,
+            "machine.enlisted",
+            f"{machine.hostname} was added by {context.actor.name}.",
+            machine_id=machine.id,
+            state=machine.state,
+        )
+        session.flush()
+        session.expire(machine)
+        return one(session, machine.id)
+
+
+def update(
+    context: Context,
+    machine_id: int,
+    *,
+    hostname: str | None = None,
+    zone: str | None = None,
+    pool: str | None = None,
+    domain: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: int | None = None,
+) -> Machine:
+    """Change what is given. Conflict when `version` is not the present one, or the name is in use by DNS now."""
+    context.require("operator", "change machines")
+    with changing(context) as session:
+        machine = locked(session, machine_id)
+        require_ownership(context, machine, "change")
+        if version is not None and version != machine.version:
+            raise Conflict(f"{machine.hostname}: it has changed since you read it; read it again", field="version")
+        changed: dict[str, Any] = {}
+        if hostname is not None and hostname.lower() != machine.hostname:
+            _require_unaddressed(machine, "hostname")
+            changed["hostname"] = machine.hostname = _new_hostname(session, hostname)
+        if domain is not None and (domain_id := _named(session, Domain, domain, "domain")) != machine.domain_id:
+            _require_unaddressed(machine, "domain")
+            machine.domain_id, changed["domain"] = domain_id, domain
+        if zone is not None:
+            machine.zone_id, changed["zone"] = _named(session, Zone, zone, "zone"), zone
+        if pool is not None:
+            machine.pool_id, changed["pool"] = _named(session, Pool, pool, "pool"), pool
+        if tags is not None:
+            machine.tags, changed["tags"] = _tags(session, tags), sorted(set(tags))
+        machine.version += 1
+        audit(session, context, "change", "machine", machine.id, **changed)
+        session.flush()
+        session.expire(machine)
+        return one(session, machine_id)
+
+
+def delete(context: Context, machine_id: int) -> None:
+    """Forget a machine. Conflict while an operation runs or while it is deployed."""
+    context.require("admin", "delete machines")
+    with changing(context) as session:
+        machine = locked(session, machine_id)
+        if State(machine.state).is_transient:
+            raise Conflict(f"{machine.hostname} is {State(machine.state).label}: abort that first", field="state")
+        if machine.state in (State.DEPLOYED, State.ALLOCATED):
+            raise Conflict(f"{machine.hostname} is {State(machine.state).label}: release it first", field="state")
+        addresses.free(session, context, machine)
+        audit(session, context, "delete", "machine", machine.id, hostname=machine.hostname)
+        session.flush()
+        session.expire(machine)
+        session.delete(machine)
+
+
+def timeline(context: Context, machine_id: int, after: int = 0, limit: int = 100) -> list[Event]:
+    """What happened to the machine, oldest first, after an event's id."""
+    context.require("viewer", "see machines")
+    with context.store.read() as session:
+        if session.get(Machine, machine_id) is None:
+            raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
+        statement = select(Event).where(Event.machine_id == machine_id, Event.id > after)
+        return list(session.scalars(statement.order_by(Event.id).limit(max(1, min(limit, 500)))))
+
+
+def _filtered(statement: Select[tuple[Machine]], filters: MachineFilters) -> Select[tuple[Machine]]:
+    unknown = sorted(set(filters.states) - {state.value for state in State})
+    if unknown:
+        raise Invalid(f"state {unknown[0]!r}: there are {', '.join(State)}", field="state")
+    if filters.states:
+        statement = statement.where(Machine.state.in_(filters.states))
+    if filters.owner is not None:
+        statement = statement.where(Machine.owner.has(User.name == filters.owner))
+    if filters.zone is not None:
+        statement = statement.where(Machine.zone.has(Zone.name == filters.zone))
+    if filters.pool is not None:
+        statement = statement.where(Machine.pool.has(Pool.name == filters.pool))
+    for tag in filters.tags:
+        statement = statement.where(Machine.tags.any(Tag.name == tag))
+    if filters.architecture is not None:
+        statement = statement.where(Machine.architecture == filters.architecture)
+    if filters.power_state is not None:
+        statement = statement.where(Machine.power_state == filters.power_state)
+    if filters.mac is not None:
+        statement = statement.where(Machine.interfaces.any(Interface.mac == canonical_mac(filters.mac)))
+    if filters.hostname is not None:
+        statement = statement.where(Machine.hostname == filters.hostname.lower())
+    if filters.text:
+        part = filters.text.strip().lower()
+        statement = statement.where(
+            or_(
+                Machine.hostname.contains(part, autoescape=True),
+                Machine.interfaces.any(Interface.mac.contains(part, autoescape=True)),
+            )
+        )
+    return statement
+
+
+def _new_hostname(session: Session, hostname: str) -> str:
+    name = check_label(hostname, "hostname", "hostname")
+    if name.isdecimal():
+        raise Invalid(f"hostname {name}: only digits would be taken for an id; add a letter", field="hostname")
+    if session.scalar(select(Machine.id).where(Machine.hostname == name)) is not None:
+        raise Conflict(f"hostname {name}: another machine has it; choose another", field="hostname")
+    return name
+
+
+def _require_unaddressed(machine: Machine, field: str) -> None:
+    if any(interface.addresses for interface in machine.interfaces):
+        raise Conflict(
+            f"{machine.hostname}: its {field} stands in DNS while it has addresses; release it first", field=field
+        )
+
+
+def _named(session: Session, model: Any, name: str | None, word: str) -> int:
+    """The id of the zone, pool or domain of this name; of the oldest when no name is given."""
+    statement = select(model.id).order_by(model.id).limit(1)
+    found = session.scalar(statement if name is None else statement.where(model.name == name))
+    if found is None:
+        raise Invalid(f"{word} {name or ''}: there is none of this name; make it first", field=word)
+    return int(found)
+
+
+def _tags(session: Session, names: Iterable[str]) -> list[Tag]:
+    wanted = sorted({check_label(name, "tag", "tags") for name in names})
+    known = {tag.name: tag for tag in session.scalars(select(Tag).where(Tag.name.in_(wanted)))}
+    tags = [known.get(name) or Tag(name=name) for name in wanted]
+    session.add_all(tags)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict("tags: someone made one of them at the same moment; try again", field="tags") from error
+    return tags

@@ -1,0 +1,243 @@
+"""Power orders: written here, carried out by the power process of the rack that can reach the machine's BMC.
+
+An order is waiting, then claimed by its rack (which gets the BMC's secret for this one operation), then done, failed,
+or lost when its deadline passed without an answer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, selectinload
+
+from app.power.base import VERBS
+from app.power.registry import drivers
+from app.services.changes import audit, changing, event, touch_machine
+from app.services.context import Context
+from app.services.errors import Conflict, Invalid, NotFound
+from app.store.models import Bmc, Machine, PowerOperation, Rack
+from app.store.unit_of_work import after_commit
+
+CLAIM_SECONDS = 120
+OPERATION_SECONDS = 60
+GRACE_SECONDS = 15
+POWER_STATES = ("on", "off", "unknown", "error")
+MANUAL = "manual"
+
+
+def has_controller(machine: Machine) -> bool:
+    """Whether a rack can switch the machine: it has a BMC that is not a person."""
+    return machine.bmc is not None and machine.bmc.driver != MANUAL
+
+
+def request(context: Context, machine_id: int, verb: str) -> PowerOperation:
+    """Have a rack switch or query a machine, because a person asked. Conflict while an operation is under way."""
+    context.require("operator", "switch machines")
+    if verb not in VERBS:
+        raise Invalid(f"power verb {verb!r}: there are {', '.join(VERBS)}", field="verb")
+    with changing(context) as session:
+        machine = session.get(Machine, machine_id, options=[selectinload(Machine.bmc)])
+        if machine is None:
+            raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
+        if machine.state.endswith("ING") and not machine.state.startswith("FAILED") and verb != "query":
+            raise Conflict(
+                f"{machine.hostname} is {machine.state.lower()}: switching it now would break that; abort it first",
+                remedy="abort the running operation",
+            )
+        if machine.owner_id not in (None, context.actor.user_id) and verb != "query":
+            context.require("admin", f"switch {machine.hostname}, which belongs to someone else")
+        if not has_controller(machine):
+            raise Conflict(
+                f"{machine.hostname} has no BMC that Muster can reach, so a person must switch it; set its power driver",
+                field="power_driver",
+            )
+        audit(session, context, f"power {verb}", "machine", machine.id)
+        return order(session, context, machine, verb)
+
+
+def order(
+    session: Session, context: Context, machine: Machine, verb: str, operation_id: int | None = None
+) -> PowerOperation:
+    """Write one power order and wake its rack. Conflict when no rack serves the machine's BMC."""
+    rack = rack_of(session, machine)
+    if rack is None:
+        raise Conflict(
+            f"{machine.hostname}: no rack serves its BMC; enrol a rack, or set the machine's rack if there are several"
+        )
+    now = context.clock()
+    row = PowerOperation(
+        machine_id=machine.id,
+        operation_id=operation_id,
+        rack_id=rack.id,
+        verb=verb,
+        status="waiting",
+        created_at=now,
+        deadline_at=now + dt.timedelta(seconds=CLAIM_SECONDS),
+    )
+    session.add(row)
+    session.flush()
+    name = rack.name
+    after_commit(session, lambda: context.ring.rack(name))
+    return row
+
+
+def rack_of(session: Session, machine: Machine) -> Rack | None:
+    """The rack that reaches the machine's BMC: the one it enlisted through, else the only one there is."""
+    if machine.rack_id is not None:
+        return session.get(Rack, machine.rack_id)
+    racks = session.scalars(select(Rack).order_by(Rack.id).limit(2)).all()
+    return racks[0] if len(racks) == 1 else None
+
+
+def waiting(context: Context, rack_id: int) -> list[dict[str, Any]]:
+    """Orders that this rack has not claimed yet, oldest first."""
+    with context.store.read() as session:
+        statement = (
+            select(PowerOperation.id, PowerOperation.verb, Machine.hostname)
+            .join(Machine, Machine.id == PowerOperation.machine_id)
+            .where(PowerOperation.rack_id == rack_id, PowerOperation.status == "waiting")
+            .order_by(PowerOperation.id)
+            .limit(500)
+        )
+        return [{"id": id_, "machine": hostname, "verb": verb} for id_, verb, hostname in session.execute(statement)]
+
+
+def highest(session: Session, rack_id: int) -> int:
+    """The number of the newest order for this rack; 0 when there has been none."""
+    return session.scalar(select(func.max(PowerOperation.id)).where(PowerOperation.rack_id == rack_id)) or 0
+
+
+def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
+    """Take one order: what to do, with the driver's parameters and secrets. Conflict when it was taken already."""
+    with changing(context) as session:
+        row = _of_rack(session, rack_id, operation_id)
+        now = context.clock()
+        deadline = now + dt.timedelta(seconds=OPERATION_SECONDS + GRACE_SECONDS)
+        taken = session.execute(
+            update(PowerOperation)
+            .where(PowerOperation.id == row.id, PowerOperation.status == "waiting", PowerOperation.deadline_at > now)
+            .values(status="claimed", claimed_at=now, deadline_at=deadline)
+            .returning(PowerOperation.id)
+        ).scalar_one_or_none()
+        if taken is None:
+            raise Conflict(f"power operation {operation_id}: it is not waiting any more; fetch the list again")
+        machine = session.get(Machine, row.machine_id, options=[selectinload(Machine.bmc)])
+        if machine is None or machine.bmc is None:
+            raise Conflict(f"power operation {operation_id}: its machine has no BMC any more; fetch the list again")
+        return {
+            "id": row.id,
+            "verb": row.verb,
+            "driver": machine.bmc.driver,
+            "parameters": parameters_of(context, machine, machine.bmc),
+            "deadline_seconds": OPERATION_SECONDS,
+        }
+
+
+def parameters_of(context: Context, machine: Machine, bmc: Bmc) -> dict[str, str]:
+    """All parameters of the BMC's driver, secrets included: for the rack that carries out one operation only."""
+    secret: dict[str, str] = json.loads(context.secrets.open(bmc.secrets)) if bmc.secrets else {}
+    full = {name: str(value) for name, value in (bmc.parameters | secret).items()}
+    known = {parameter.name for parameter in drivers()[bmc.driver].parameters} if bmc.driver in drivers() else set()
+    if "firmware" in known and "firmware" not in full and machine.firmware:
+        full["firmware"] = machine.firmware
+    return full
+
+
+def finish(
+    context: Context,
+    rack_id: int,
+    operation_id: int,
+    ok: bool,
+    power: str,
+    reason: str | None,
+    seconds: float | None,
+) -> None:
+    """The rack's answer. A second answer, or one after the order was called lost, changes nothing but the power state."""
+    if power not in POWER_STATES:
+        raise Invalid(f"power state {power!r}: there are {', '.join(POWER_STATES)}", field="power")
+    with changing(context) as session:
+        row = _of_rack(session, rack_id, operation_id)
+        now = context.clock()
+        status = "done" if ok else "failed"
+        changed = session.execute(
+            update(PowerOperation)
+            .where(PowerOperation.id == row.id, PowerOperation.status.in_(("waiting", "claimed")))
+            .values(status=status, power=power, reason=reason, seconds=seconds, finished_at=now)
+            .returning(PowerOperation.id)
+        ).scalar_one_or_none()
+        machine = session.get_one(Machine, row.machine_id)
+        if row.verb != "pxe" or power in ("on", "off"):
+            _note_power(session, context, machine, power)
+        if changed is None:
+            return
+        if not ok or row.verb != "query":
+            message = f"Power {row.verb} of {machine.hostname} " + ("is done." if ok else f"failed: {reason}")
+            level = "info" if ok else "warning"
+            event(session, context, "machine.power", message, machine_id=machine.id, level=level, verb=row.verb)
+        if row.operation_id is not None:
+            touch_machine(session, machine.id)
+
+
+def _note_power(session: Session, context: Context, machine: Machine, power: str) -> None:
+    machine.power_checked_at = context.clock()
+    if machine.power_state != power:
+        machine.power_state = power
+        machine.version += 1
+        event(
+            session,
+            context,
+            "machine.power",
+            f"The power of {machine.hostname} is {power}.",
+            machine_id=machine.id,
+            power=power,
+        )
+
+
+def _of_rack(session: Session, rack_id: int, operation_id: int) -> PowerOperation:
+    row = session.get(PowerOperation, operation_id)
+    if row is None or row.rack_id != rack_id:
+        raise NotFound(f"power operation {operation_id}: there is none for this rack; fetch the list again")
+    return row
+
+
+def lose(session: Session, context: Context) -> list[int]:
+    """Call orders lost whose deadline has passed; the machines whose operations should be looked at."""
+    now = context.clock()
+    statement = (
+        update(PowerOperation)
+        .where(PowerOperation.status.in_(("waiting", "claimed")), PowerOperation.deadline_at <= now)
+        .values(
+            status="lost",
+            finished_at=now,
+            reason="the rack gave no answer in time; check that its power process runs and reaches the control plane",
+        )
+        .returning(PowerOperation.machine_id, PowerOperation.operation_id)
+        .execution_options(synchronize_session=False)
+    )
+    return sorted({machine_id for machine_id, operation_id in session.execute(statement) if operation_id is not None})
+
+
+def poll(session: Session, context: Context, older_than_seconds: int, limit: int) -> int:
+    """Order a query of the machines whose power was not seen for longest; how many were asked."""
+    before = context.clock() - dt.timedelta(seconds=older_than_seconds)
+    pending = select(PowerOperation.id).where(
+        PowerOperation.machine_id == Machine.id, PowerOperation.created_at > before
+    )
+    statement = (
+        select(Machine)
+        .join(Bmc)
+        .where(Bmc.driver != MANUAL, ~pending.exists())
+        .where(Machine.power_checked_at.is_(None) | (Machine.power_checked_at <= before))
+        .order_by(Machine.power_checked_at, Machine.id)
+        .limit(limit)
+    )
+    only = session.scalars(select(Rack.id).order_by(Rack.id).limit(2)).all()
+    asked = 0
+    for machine in session.scalars(statement).all():
+        if machine.rack_id is not None or len(only) == 1:
+            order(session, context, machine, "query")
+            asked += 1
+    return asked

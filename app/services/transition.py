@@ -1,0 +1,96 @@
+"""The one place where a machine's state changes, and what every change of state entails.
+
+Entering a state ends every boot token that the machine had: a token lives no longer than the state it was made for.
+Entering READY or ALLOCATED frees the machine's addresses, READY also takes it from its owner.
+Callers hold the machine's row: a running operation locks it through the operation, a request by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, selectinload
+
+from app.lifecycle.states import State
+from app.services import addresses
+from app.services.changes import event
+from app.services.context import Context
+from app.services.errors import NotFound
+from app.store.models import BootToken, Interface, Machine, Operation, PowerOperation
+
+LOADED = (
+    selectinload(Machine.interfaces).selectinload(Interface.addresses),
+    selectinload(Machine.bmc),
+    selectinload(Machine.owner),
+    selectinload(Machine.zone),
+    selectinload(Machine.pool),
+    selectinload(Machine.tags),
+)
+"""What people and renderers need of a machine, in a constant number of queries."""
+
+LEVELS = {True: "error", False: "info"}
+
+
+def locked(session: Session, machine_id: int) -> Machine:
+    """The machine with its row locked until the transaction ends. NotFound if there is none."""
+    statement = select(Machine).where(Machine.id == machine_id).options(*LOADED).with_for_update(of=Machine)
+    machine = session.scalars(statement).one_or_none()
+    if machine is None:
+        raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
+    return machine
+
+
+def running(session: Session, machine_id: int, *, wait: bool = True) -> Operation | None:
+    """The machine's running operation, locked; None when there is none, or (not `wait`) another worker holds it."""
+    statement = select(Operation).where(Operation.machine_id == machine_id, Operation.status == "running")
+    return session.scalars(statement.with_for_update(skip_locked=not wait)).one_or_none()
+
+
+def enter(session: Session, context: Context, machine: Machine, state: State, reason: str | None = None) -> None:
+    """Put the machine into `state`, with what that entails, and say so in its timeline."""
+    now = context.clock()
+    before = machine.state
+    machine.state, machine.state_reason, machine.state_since = state.value, reason, now
+    machine.version += 1
+    revoke(session, context, machine.id)
+    if state in (State.READY, State.ALLOCATED):
+        addresses.free(session, context, machine)
+        machine.image_id, machine.ssh_host_keys = None, []
+    if state is State.READY:
+        machine.owner_id, machine.owner = None, None
+    message = f"{machine.hostname} is {state.label}" + (f": {reason}" if reason else ".")
+    event(
+        session,
+        context,
+        "machine.state",
+        message,
+        machine_id=machine.id,
+        level=LEVELS[state.is_failure],
+        state=state.value,
+        before=before,
+    )
+
+
+def revoke(session: Session, context: Context, machine_id: int, purpose: str | None = None) -> None:
+    """End the machine's boot tokens, or those of one purpose."""
+    statement = update(BootToken).where(BootToken.machine_id == machine_id, BootToken.revoked_at.is_(None))
+    if purpose is not None:
+        statement = statement.where(BootToken.purpose == purpose)
+    session.execute(statement.values(revoked_at=context.clock()).execution_options(synchronize_session="fetch"))
+
+
+def end(session: Session, context: Context, operation: Operation, status: str, reason: str | None = None) -> None:
+    """Close a running operation: succeeded, failed or aborted. Power orders that no rack has taken are withdrawn."""
+    now = context.clock()
+    operation.status, operation.reason, operation.finished_at = status, reason, now
+    operation.wake_at = operation.deadline_at = None
+    statement = update(PowerOperation).where(
+        PowerOperation.operation_id == operation.id, PowerOperation.status == "waiting"
+    )
+    values: dict[str, Any] = {
+        "status": "failed",
+        "finished_at": now,
+        "reason": f"withdrawn: the operation {operation.action} has {status}",
+    }
+    session.execute(statement.values(values).execution_options(synchronize_session="fetch"))

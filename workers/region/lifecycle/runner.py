@@ -1,0 +1,157 @@
+"""The runner: takes a machine's operation from step to step.
+
+Each look is one transaction that holds the operation's row: the handler writes rows, the runner writes what became of
+the step, and both are kept or neither.  So a worker that dies has done nothing, another carries on from the row, and
+two that look at once take turns (SQLite) or leave it to the first (PostgreSQL, SKIP LOCKED): what they could miss is
+committed before the ring that wakes them, or is found by `sweep`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import or_, select
+
+from app.lifecycle.action import Action
+from app.lifecycle.states import State
+from app.lifecycle.table import actions
+from app.services import power
+from app.services.changes import changing, event
+from app.services.context import Context
+from app.services.transition import end, enter, locked, running
+from app.store.models import Operation
+from workers.region.lifecycle.result import Done, Failed, Result, Retry, Scene, Waiting
+from workers.region.lifecycle.steps import kinds
+
+SWEEP_LIMIT = 500
+STUMBLE_SECONDS = 30.0
+POWER_POLL_SECONDS = 300
+POWER_POLL_LIMIT = 50
+log = logging.getLogger(__name__)
+
+
+def advance(context: Context, machine_id: int) -> bool:
+    """Take as many steps as can be taken now; whether this worker left the machine with a running operation."""
+    while True:
+        try:
+            again = _look(context, machine_id, _result)
+        except Exception as error:  # A handler with a bug must neither stop the sweep nor keep a machine for ever.
+            log.exception("lifecycle.stumbled", extra={"machine_id": machine_id})
+            again = _look(context, machine_id, partial(_stumbled, words=f"{type(error).__name__}: {error}"))
+        if again is None:
+            return False
+        if not again:
+            return True
+
+
+def sweep(context: Context) -> list[int]:
+    """Look at everything that is due: lost power orders, wake times and deadlines, power not seen for long.
+
+    The ids of the machines whose operations were looked at.
+    """
+    with changing(context) as session:
+        lost = power.lose(session, context)
+        power.poll(session, context, POWER_POLL_SECONDS, POWER_POLL_LIMIT)
+    now = context.clock()
+    with context.store.read() as session:
+        statement = (
+            select(Operation.machine_id)
+            .where(Operation.status == "running")
+            .where(or_(Operation.wake_at <= now, Operation.deadline_at <= now, Operation.machine_id.in_(lost)))
+            .order_by(Operation.deadline_at)
+            .limit(SWEEP_LIMIT)
+        )
+        due = list(session.scalars(statement))
+    for machine_id in due:
+        advance(context, machine_id)
+    return due
+
+
+def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result]) -> bool | None:
+    """One transaction: whether to look again at once; None when no operation runs, or another worker has it."""
+    with changing(context) as session:
+        operation = running(session, machine_id, wait=False)
+        if operation is None:
+            return None
+        action = actions()[operation.action]
+        scene = Scene(session, context, locked(session, machine_id), operation, action.steps[operation.step_index])
+        result = result_of(scene)
+        _conclude(scene, action, result)
+        if operation.status != "running":
+            return None
+        return isinstance(result, Done)
+
+
+def _stumbled(scene: Scene, words: str) -> Result:
+    """What an unforeseen error makes of a step: another try later, until the deadline."""
+    reason = f"unexpected error ({words}); look at the region worker's log"
+    deadline = scene.operation.deadline_at
+    if deadline is not None and scene.context.clock() >= deadline:
+        return Failed(reason)
+    return Retry(STUMBLE_SECONDS, reason)
+
+
+def _result(scene: Scene) -> Result:
+    """The handler's word, or the failure that its deadline makes of it."""
+    result = kinds()[scene.step.kind].run(scene)
+    deadline = scene.operation.deadline_at
+    if isinstance(result, Done | Failed) or deadline is None or scene.context.clock() < deadline:
+        return result
+    last = scene.operation.progress.get("message")
+    reason = f"step {scene.step.name} took longer than {scene.step.wait_seconds} seconds: {scene.step.failure}"
+    return Failed(f"{reason} (last heard: {last})" if last else reason)
+
+
+def _conclude(scene: Scene, action: Action, result: Result) -> None:
+    operation, step = scene.operation, scene.step
+    now = scene.context.clock()
+    match result:
+        case Done(message):
+            _say(scene, f"{step.title}: {message or 'done'}")
+            _next(scene, action)
+        case Failed(reason):
+            whole = f"{action.name} failed at step {step.name}: {reason}"
+            end(scene.session, scene.context, operation, "failed", whole)
+            enter(scene.session, scene.context, scene.machine, action.failure or State.BROKEN, whole)
+        case Retry(after, reason):
+            if scene.memory.get("said") != reason:
+                _say(scene, f"{step.title}: {reason}; trying again", "warning")
+                scene.remember(said=reason)
+            operation.wake_at = now + dt.timedelta(seconds=after)
+        case Waiting(after, message):
+            if message and scene.memory.get("said") != message:
+                _say(scene, f"{step.title}: {message}")
+                scene.remember(said=message)
+            operation.wake_at = None if after is None else now + dt.timedelta(seconds=after)
+
+
+def _next(scene: Scene, action: Action) -> None:
+    """Begin the next wanted step, or end the operation with success."""
+    operation = scene.operation
+    now = scene.context.clock()
+    for index in range(operation.step_index + 1, len(action.steps)):
+        step = action.steps[index]
+        if step.when(operation.parameters):
+            operation.step, operation.step_index, operation.step_data = step.name, index, {}
+            operation.step_started_at = operation.wake_at = now
+            operation.deadline_at = now + dt.timedelta(seconds=step.wait_seconds)
+            return
+    end(scene.session, scene.context, operation, "succeeded")
+    enter(scene.session, scene.context, scene.machine, action.success)
+
+
+def _say(scene: Scene, message: str, level: str = "info") -> None:
+    scene.operation.progress = {**scene.operation.progress, "title": scene.step.title, "message": message}
+    event(
+        scene.session,
+        scene.context,
+        "machine.step",
+        f"{scene.machine.hostname}, {scene.operation.action}: {message}",
+        machine_id=scene.machine.id,
+        level=level,
+        step=scene.step.name,
+        state=State(scene.machine.state).value,
+    )
