@@ -59,7 +59,9 @@ def network_of(intent: RackIntent, name: str) -> Iterator[str]:
                     nodad = " nodad" if subnet.family == 6 else ""
                     commands.append(f"addr add {subnet.rack_address}/{length} dev {vlan.interface}{nodad}")
         namespace.batch(name, commands)
-        namespace.batch(client, ["link set lo up", *(f"link set end{number} up" for number in range(len(intent.vlans)))])
+        namespace.batch(
+            client, ["link set lo up", *(f"link set end{number} up" for number in range(len(intent.vlans)))]
+        )
         yield name
     finally:
         for space in (name, client):
@@ -77,7 +79,7 @@ def install(spec: ServiceSpec, intent: RackIntent) -> Path:
     base = Path(intent.layout.root, "services", spec.name)
     release = base / "releases" / "one"
     for path in (release, base / "state", base / "run"):
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
     for path in (base / "state", base / "run"):
         _give(path, spec.user)
     (base / "current").symlink_to(release)
