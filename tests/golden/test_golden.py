@@ -3,6 +3,7 @@
 import pytest
 
 from renderers import registry
+from tests.golden.boot.texts import rendered_texts, stored_texts
 from tests.golden.case import cases, load, rendered_outputs, stored_outputs
 
 
@@ -19,3 +20,10 @@ def test_every_service_has_a_case() -> None:
     covered = {spec.name for case in cases() for spec in registry.services() if spec.wanted(load(case))}
 
     assert {spec.name for spec in registry.services()} == covered
+
+
+def test_texts_for_machines_are_as_reviewed() -> None:
+    """Boot scripts, seeds and layouts equal the stored ones."""
+    stored = stored_texts()
+
+    assert stored == rendered_texts()

@@ -1,0 +1,1 @@
+"""Golden texts for machines: boot scripts, seeds and the flat layout."""

@@ -1,0 +1,70 @@
+"""What machines are given, for fixed inputs: name of the file and its text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from renderers.boot import cloudinit, ipxe, netplan, storage
+
+FOLDER = Path(__file__).resolve().parent / "expected"
+MACHINE = ipxe.Ephemeral(
+    rack="10.20.0.1",
+    port=5248,
+    token="boot-token-0123456789",
+    kernel_sha256="a" * 64,
+    initrd_sha256="b" * 64,
+    root_sha256="c" * 64,
+    hostname="node-1",
+    mac="52:54:00:20:00:0a",
+    address="10.20.0.10",
+    netmask="255.255.255.0",
+    gateway="10.20.0.254",
+    dns="10.20.0.1",
+)
+STRANGER = ipxe.Ephemeral("fd20::1", 5248, "enlist-token-0123", "a" * 64, "b" * 64, "c" * 64, kernel_options=("quiet",))
+NICS = (
+    netplan.Nic(
+        "eno1",
+        "52:54:00:20:00:0a",
+        ("10.20.0.10/24", "fd20::10/64"),
+        ("10.20.0.254",),
+        ("10.20.0.1",),
+        ("lab.muster",),
+        9000,
+    ),
+    netplan.Nic("eno2", "52:54:00:20:00:0b"),
+)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexampleexampleexampleexampleexampleexample ops@example.org"
+SEED = cloudinit.SeedIntent(
+    instance_id="deploy-17",
+    hostname="node-1",
+    domain="lab.muster",
+    nics=NICS,
+    ssh_keys=(KEY,),
+    ntp_servers=("10.20.0.1",),
+    rack="10.20.0.1",
+    user_data=("#cloud-config\npackages: [htop]\n", "#!/bin/sh\necho 'ok' > /run/marker\n"),
+)
+DISKS = (
+    storage.DiskFact("vdb", "/dev/vdb", 40 * 1024**3),
+    storage.DiskFact("vda", "/dev/vda", 8 * 1024**3, "SER-1", "/dev/disk/by-id/virtio-SER-1"),
+)
+
+
+def rendered_texts() -> dict[str, str]:
+    """Every text by file name."""
+    made = {"start.ipxe": ipxe.start(), "local-bios-sanboot.ipxe": ipxe.local("pcbios", sanboot=True)}
+    for platform in ipxe.PLATFORMS:
+        made[f"local-{platform}.ipxe"] = ipxe.local(platform)
+        made[f"poweroff-{platform}.ipxe"] = ipxe.poweroff(platform)
+        made[f"ephemeral-{platform}.ipxe"] = ipxe.ephemeral(MACHINE, platform)
+    made["enlist-pcbios.ipxe"] = ipxe.ephemeral(STRANGER, "pcbios")
+    made |= {f"seed/{name}": text for name, text in cloudinit.seed(SEED).items()}
+    made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"
+    return made
+
+
+def stored_texts() -> dict[str, str]:
+    """What is stored."""
+    return {str(path.relative_to(FOLDER)): path.read_text() for path in sorted(FOLDER.rglob("*")) if path.is_file()}
