@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from lab import namespace
 from lab.accelerator import EMULATION, Accelerator
-from lab.bmc import LAN_PORT, Bmc
+from lab.bmc import IN_BAND_PORT, LAN_PORT, Bmc
 from lab.chassis import describe
 from lab.disk import DiskImage
 from lab.network import VirtualSite, Vlan, check_socket_path
@@ -108,7 +108,7 @@ class VirtualMachine:
             disk=self.disk.path,
             directory=self.directory,
             ipmi_host=self.bmc.in_band_host,
-            ipmi_port=9002,
+            ipmi_port=IN_BAND_PORT,
             accelerator=accelerator.words if accelerator else EMULATION,
         )
         self._process: subprocess.Popen[bytes] | None = None

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,12 @@ def require(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         _absent(f"not installed: {', '.join(missing)}")
+
+
+def require_file(path: Path, remedy: str) -> None:
+    """Skip (under CI: fail) unless the file exists; `remedy` says how to get it."""
+    if not path.exists():
+        _absent(f"{path} does not exist: {remedy}")
 
 
 def require_virtual_rack() -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from lab.machine import VirtualMachine
 from lab.network import VirtualSite
-from tests.daemons.requires import require, require_virtual_rack
+from tests.daemons.requires import require, require_file, require_virtual_rack
 
 pytestmark = [pytest.mark.daemons, pytest.mark.e2e]
 
@@ -134,8 +134,7 @@ def test_a_guest_creates_a_bmc_user_that_logs_in_over_the_lan(tmp_path: Path) ->
     """The guest of a network boot makes a BMC user in-band; that user powers the machine off softly over the LAN."""
     require("dnsmasq")
     require_virtual_rack()
-    if not (IMAGE / "manifest.json").exists():
-        pytest.skip(f"no ephemeral image at {IMAGE}: build it with `python -m workers.region.images build`")
+    require_file(IMAGE / "manifest.json", "build it with `python -m workers.region.images build`")
     (tmp_path / "tftp").mkdir()
     (tmp_path / "tftp" / "boot.ipxe").write_text(boot_script(), encoding="utf-8")
     with (
