@@ -50,9 +50,13 @@ class Ephemeral:
         return f"http://{text.bracketed(self.rack)}:{text.port(self.port)}"
 
 
-def start() -> str:
-    """The first script, the same for every machine: iPXE resolves the address against the script's own (RFC 3986)."""
-    return text.fill("boot/start.ipxe.j2")
+def start(port: int = 5248) -> str:
+    """The first script, the same for every machine behind racks with this port.
+
+    It asks the rack that DHCP named as next-server.  A relative address would be shorter, but iPXE takes the first colon
+    of an address for the end of a scheme, and a MAC has colons.
+    """
+    return text.fill("boot/start.ipxe.j2", port=port)
 
 
 def local(platform: str, sanboot: bool = False) -> str:
