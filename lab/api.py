@@ -23,7 +23,9 @@ class Api:
 
     def sign_in(self, name: str, password: str) -> str:
         """Sign in and go on with an API token of one's own, which is also returned."""
-        token = str(self.call("POST", "/login", json={"name": name, "password": password, "token_name": "lab"})["token"])
+        token = str(
+            self.call("POST", "/login", json={"name": name, "password": password, "token_name": "lab"})["token"]
+        )
         self.session.headers["Authorization"] = f"Bearer {token}"
         return token
 

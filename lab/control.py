@@ -96,7 +96,9 @@ class ControlPlane:
                     self.password = found.group(1) if found else self.password
                     return
             time.sleep(0.2)
-        raise ControlPlaneFailed(f"muster run did not answer at {self.url} within {START_SECONDS:.0f} s:\n{self._tail()}")
+        raise ControlPlaneFailed(
+            f"muster run did not answer at {self.url} within {START_SECONDS:.0f} s:\n{self._tail()}"
+        )
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])

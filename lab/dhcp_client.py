@@ -44,7 +44,12 @@ class Lease:
 
 
 def discover_and_request(
-    interface: str, mac: str, *, user_class: str | None = None, architecture: int = BIOS, vendor_class: str = "PXEClient"
+    interface: str,
+    mac: str,
+    *,
+    user_class: str | None = None,
+    architecture: int = BIOS,
+    vendor_class: str = "PXEClient",
 ) -> Lease:
     """DISCOVER, take the first OFFER, REQUEST it. DhcpFailed when no server answers or it says NAK."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:

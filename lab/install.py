@@ -58,7 +58,10 @@ def missing_packages(wanted: dict[str, tuple[str, ...]]) -> dict[str, list[str]]
     """Packages of `wanted` that dpkg does not call installed, by reason."""
     names = sorted({name for group in wanted.values() for name in group})
     shown = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names], capture_output=True, text=True, check=False
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     installed = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith(" installed")}
     found = {why: [name for name in group if name not in installed] for why, group in wanted.items()}
@@ -72,12 +75,16 @@ def install_packages(wanted: dict[str, tuple[str, ...]]) -> None:
         return
     names = sorted({name for group in missing.values() for name in group})
     if os.geteuid() != 0:
-        raise Refused(f"{len(names)} Debian packages are missing ({', '.join(names)}); installing them takes root: run this as root")
+        raise Refused(
+            f"{len(names)} Debian packages are missing ({', '.join(names)}); installing them takes root: run this as root"
+        )
     for why, group in missing.items():
         say(f"  {why}: {' '.join(group)}")
     guarded = not POLICY.exists()
     if guarded:
-        POLICY.write_text("#!/bin/sh\n# Written by Muster's installer for the time of one apt-get run: no daemon starts by itself.\nexit 101\n")
+        POLICY.write_text(
+            "#!/bin/sh\n# Written by Muster's installer for the time of one apt-get run: no daemon starts by itself.\nexit 101\n"
+        )
         POLICY.chmod(0o755)
     try:
         apt("update", [])
@@ -89,10 +96,23 @@ def install_packages(wanted: dict[str, tuple[str, ...]]) -> None:
 
 def apt(verb: str, words: list[str]) -> None:
     """Run apt-get with its progress on one line; Refused with the end of its output when it fails."""
-    argv = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0", verb, *words]
+    argv = [
+        "apt-get",
+        "-q",
+        "-o",
+        f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}",
+        "-o",
+        "APT::Status-Fd=1",
+        "-o",
+        "Dpkg::Use-Pty=0",
+        verb,
+        *words,
+    ]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     tail: list[str] = []
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=environment)
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=environment
+    )
     assert process.stdout is not None
     shown = 0.0
     for line in process.stdout:
@@ -101,13 +121,20 @@ def apt(verb: str, words: list[str]) -> None:
             if time.monotonic() - shown > (0.2 if sys.stderr.isatty() else 15):
                 shown = time.monotonic()
                 end = "\r" if sys.stderr.isatty() else "\n"
-                print(f"  apt-get {verb}: {float(parts[2]):3.0f} % {parts[3][:60]:60}", end=end, file=sys.stderr, flush=True)
+                print(
+                    f"  apt-get {verb}: {float(parts[2]):3.0f} % {parts[3][:60]:60}",
+                    end=end,
+                    file=sys.stderr,
+                    flush=True,
+                )
         else:
             tail = [*tail[-15:], line.rstrip()]
     if sys.stderr.isatty() and shown:
         print(" " * 90, end="\r", file=sys.stderr)
     if process.wait() != 0:
-        raise Refused(f"apt-get {verb} failed with exit code {process.returncode}; its last words:\n    " + "\n    ".join(tail))
+        raise Refused(
+            f"apt-get {verb} failed with exit code {process.returncode}; its last words:\n    " + "\n    ".join(tail)
+        )
 
 
 def install_environment() -> None:
@@ -123,13 +150,17 @@ def install_environment() -> None:
     run([sys.executable, "-m", "venv", str(VENV)], "making the virtual environment")
     say("  Python packages (pinned in constraints.txt)")
     pip = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    run([*pip, "-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[control,rack,dev]"], "installing the Python packages")
+    run(
+        [*pip, "-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[control,rack,dev]"], "installing the Python packages"
+    )
     stamp.write_text(wanted)
 
 
 def run(argv: list[str], doing: str) -> None:
     """Run a command; Refused names it with the end of its output when it fails."""
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     if done.returncode != 0:
         tail = "\n    ".join(done.stdout.splitlines()[-12:])
         raise Refused(f"{doing} failed ({' '.join(argv[:4])} ...), exit code {done.returncode}:\n    {tail}")
@@ -140,7 +171,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Install what Muster needs on this Debian host.")
     parser.add_argument("--for", dest="purpose", choices=("run", "test", "check"), default="run")
     purpose = parser.parse_args().purpose
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 the host has
         say(f"muster: python3 is {sys.version.split()[0]}; Muster needs 3.11 or newer (Debian 12 ships it)")
         return 1
     started = time.monotonic()

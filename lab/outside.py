@@ -27,7 +27,12 @@ class Outside:
     def run(self, argv: Sequence[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command there."""
         return subprocess.run(
-            [*self.prefix, *argv], capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+            [*self.prefix, *argv],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
 
     def names(self, server: str, fqdn: str, address: str) -> str:
@@ -57,7 +62,9 @@ class Outside:
         ]  # fmt: skip
         done = self.run(argv, timeout)
         if done.returncode != 0:
-            raise NotSeen(f"ssh {user}@{address} {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip()}")
+            raise NotSeen(
+                f"ssh {user}@{address} {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip()}"
+            )
         return done.stdout
 
     def wait_for_ssh(self, address: str, unlike_boot: str | None, deadline_seconds: float) -> str:
@@ -82,6 +89,8 @@ def make_owner_key(folder: Path) -> str:
     key = folder / "owner_key"
     if not key.exists():
         subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab-owner", "-f", str(key)], check=True, stdin=subprocess.DEVNULL
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab-owner", "-f", str(key)],
+            check=True,
+            stdin=subprocess.DEVNULL,
         )
     return key.with_suffix(".pub").read_text().strip()

@@ -21,20 +21,16 @@ from types import FrameType
 
 from lab import demo, loopback
 from lab.accelerator import choose_accelerator
-from lab.api import Api
 from lab.capability import probe_capabilities
-from lab.control import ControlPlane, listen
 from lab.machine import VirtualMachine
 from lab.network import VirtualSite
-from lab.outside import Outside, make_owner_key
-from lab.supervise import Supervisor, rack_programs
+from lab.standing import IMAGE, listen_locally, standing_lab
 from lab.terminal import Terminal
 from lab.walk import Walk
 
 PORT = int(os.environ.get("MUSTER_PORT", "5240"))
 STATE = Path(os.environ.get("MUSTER_LAB_STATE", "/var/lib/muster-lab"))
 CACHE = Path(os.environ.get("MUSTER_CACHE", "/var/cache/muster"))
-IMAGE = "debian-12-amd64"
 NEEDED_GIB = 6
 MAC, BMC_ADDRESS = "52:54:00:20:00:11", "10.30.0.11"
 
@@ -51,7 +47,9 @@ def preflight() -> None:
         existing = next(parent for parent in (place, *place.parents) if parent.exists())
         free = shutil.disk_usage(existing).free / 2**30
         if free < NEEDED_GIB:
-            raise Refused(f"{existing} has {free:.1f} GiB free and the lab needs {NEEDED_GIB}; make room or set MUSTER_LAB_STATE and MUSTER_CACHE")
+            raise Refused(
+                f"{existing} has {free:.1f} GiB free and the lab needs {NEEDED_GIB}; make room or set MUSTER_LAB_STATE and MUSTER_CACHE"
+            )
 
 
 def build_images(terminal: Terminal) -> None:
@@ -67,51 +65,23 @@ def build_images(terminal: Terminal) -> None:
 def show(once: bool, terminal: Terminal) -> None:
     """Everything, in order. Whatever was started is stopped when this returns or raises."""
     refusals = probe_capabilities()
-    with contextlib.ExitStack() as stack:
-        sockets = [listen("127.0.0.1", PORT)]
-        with contextlib.suppress(OSError):
-            sockets.append(listen("::1", PORT))
-        if refusals:
-            loopback.show(stack, terminal, sockets, STATE, PORT, refusals, once)
-            return
-        build_images(terminal)
-        with terminal.step("virtual site") as proof:
-            site = stack.enter_context(VirtualSite(STATE / "site"))
-            sockets.append(site.listen_in(site.control, site.uplink.control_address, PORT))
-            proof.append(f"namespaces {site.control}, {site.rack}, {site.lan}")
-        with terminal.step("control plane") as proof:
-            control = ControlPlane(STATE / "control", sockets, f"http://127.0.0.1:{PORT}")
-            stack.enter_context(control)
-            site.remember_process(control.pid)
-            api = Api(control.url)
-            api.sign_in("admin", str(control.password))
-            proof.append(f"http://127.0.0.1:{PORT} and http://[::1]:{PORT}, SQLite")
-        terminal.note(f"sign in as admin, password {control.password} (shown once)")
-        with terminal.step("desired state") as proof:
-            demo.set_up_network(api)
-            api.post("/images/import", {"path": str(CACHE / IMAGE)})
-            outside = Outside(tuple(site.exec_argv(site.lan)), STATE / "owner")
-            demo.add_owner_key(api, make_owner_key(outside.folder))
-            proof.append(f"{demo.SUBNET} on VLAN 0, domain {demo.DOMAIN}, image {IMAGE}")
-        with terminal.step("rack: enrol, render, push, probe") as proof:
-            rack_root = STATE / "rack"
-            url = f"http://{site.uplink.control_address}:{PORT}"
-            rack = demo.enrol_rack(api, site, rack_root, url, sys.executable)
-            demo.switch_dhcp_on(api)
-            supervisor = Supervisor(site, rack_root, rack_programs("--root", str(rack_root)))
-            stack.enter_context(supervisor)
-            shown = demo.wait_in_sync(api, rack)
-            proof.append("in sync: " + ", ".join(sorted(one["service"] for one in shown["services"])))
-        accelerator = choose_accelerator(CACHE / IMAGE / "vmlinuz")
+    if refusals:
+        loopback.show(terminal, STATE, PORT, refusals, once)
+        return
+    for link in listen_locally(PORT):  # A port that is taken is said before minutes are spent on images.
+        link.close()
+    build_images(terminal)
+    accelerator = choose_accelerator(CACHE / IMAGE / "vmlinuz")
+    with standing_lab(terminal, STATE, CACHE / IMAGE, PORT) as lab:
         with terminal.step("virtual machine") as proof:
-            machine = VirtualMachine(site, "node1", mac=MAC, bmc_address=BMC_ADDRESS, accelerator=accelerator)
-            stack.enter_context(machine)
+            machine = VirtualMachine(lab.site, "node1", mac=MAC, bmc_address=BMC_ADDRESS, accelerator=accelerator)
+            lab.site.hold(machine)
             proof.append(f"BIOS, {machine.hardware.memory_mib} MiB, {accelerator.words[1]}, BMC {BMC_ADDRESS}")
-        walk = Walk(api, terminal, outside, machine, site.vlans[0].rack_address, demo.SUBNET, demo.DOMAIN)
+        walk = Walk(lab.api, terminal, lab.outside, machine, lab.rack_address, demo.SUBNET, demo.DOMAIN)
         walk.whole()
         terminal.table()
         if not once:
-            stay(terminal, site, walk)
+            stay(terminal, lab.site, walk)
 
 
 def stay(terminal: Terminal, site: VirtualSite, walk: Walk) -> None:

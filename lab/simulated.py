@@ -94,7 +94,13 @@ class SimulatedMachine:
     """One simulated server on a site's first VLAN; a context manager that makes and removes its namespace."""
 
     def __init__(
-        self, site: VirtualSite, name: str, *, mac: str, hardware: Hardware | None = None, system_uuid: str | None = None
+        self,
+        site: VirtualSite,
+        name: str,
+        *,
+        mac: str,
+        hardware: Hardware | None = None,
+        system_uuid: str | None = None,
     ) -> None:
         self.site = site
         self.name = name
@@ -178,7 +184,13 @@ class SimulatedMachine:
     def _run_task(self, url: str, token: str, outcome: Outcome) -> None:
         task = self.call(url, "GET", "/task", token)
         outcome.task, outcome.purpose = task, task["purpose"]
-        self.call(url, "POST", "/status", token, {"event": "started", "step": task["purpose"], "message": "", "fraction": None})
+        self.call(
+            url,
+            "POST",
+            "/status",
+            token,
+            {"event": "started", "step": task["purpose"], "message": "", "fraction": None},
+        )
         if task["purpose"] == "enlist":
             bmc = dict(self.hardware.bmc) if self.hardware.bmc else None
             outcome.enlisted = self.call(url, "POST", "/enlist", token, {
@@ -190,7 +202,13 @@ class SimulatedMachine:
             self._commission(url, token, task)
         if task["purpose"] == "install":
             self.files = {item["path"]: item for item in task["install"]["files"]}
-        self.call(url, "POST", "/status", token, {"event": "finished", "step": task["purpose"], "message": "", "fraction": None})
+        self.call(
+            url,
+            "POST",
+            "/status",
+            token,
+            {"event": "finished", "step": task["purpose"], "message": "", "fraction": None},
+        )
 
     def _commission(self, url: str, token: str, task: Mapping[str, Any]) -> None:
         results = self.hardware.results(self.mac, str(self.address), self.uuid)
@@ -211,7 +229,9 @@ class SimulatedMachine:
 
     # --- HTTP --------------------------------------------------------------------------------------------------------
 
-    def call(self, base: str, method: str, path: str, token: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def call(
+        self, base: str, method: str, path: str, token: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """A call of the machine edge; BootFailed when it is refused."""
         status, answer = self.request(method, base + path, token, body)
         if status >= 300:

@@ -17,7 +17,9 @@ def read_file(server: str, name: str, port: int = 69, timeout: float = 3.0) -> b
     """The whole file. TftpError on an error packet (RFC 1350, section 5) or when the server falls silent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.settimeout(timeout)
-        request = struct.pack("!H", READ) + b"\0".join([name.encode(), b"octet", b"blksize", str(BLOCK_SIZE).encode(), b""])
+        request = struct.pack("!H", READ) + b"\0".join(
+            [name.encode(), b"octet", b"blksize", str(BLOCK_SIZE).encode(), b""]
+        )
         link.sendto(request, (server, port))
         size, wanted, content = 512, 1, bytearray()
         while True:
@@ -27,7 +29,9 @@ def read_file(server: str, name: str, port: int = 69, timeout: float = 3.0) -> b
                 raise TftpError(f"TFTP {server}: no answer for {name!r} after block {wanted - 1}") from error
             code, number = struct.unpack("!HH", packet[:4])
             if code == ERROR:
-                raise TftpError(f"TFTP {server}: {name!r}: error {number}: {packet[4:].rstrip(bytes(1)).decode('ascii', 'replace')}")
+                raise TftpError(
+                    f"TFTP {server}: {name!r}: error {number}: {packet[4:].rstrip(bytes(1)).decode('ascii', 'replace')}"
+                )
             if code == OPTIONS:
                 size = BLOCK_SIZE
                 link.sendto(struct.pack("!HH", ACK, 0), peer)

@@ -1,0 +1,107 @@
+"""The machines: a list with filters, and one machine with its drawn steps, its live timeline, inventory and results."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from app.identity import current_context
+from app.lifecycle.states import State
+from app.lifecycle.table import actions
+from app.services import images, lifecycle, machines, power, results
+from app.services.context import Context
+from app.services.errors import Invalid
+from app.services.machines import MachineFilters
+
+PAGE = 100
+TIMELINE = 200
+POWER_VERBS = ("on", "off", "cycle", "query")
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add these pages."""
+    blueprint.add_url_rule("/machines", "machine_list", machine_list)
+    blueprint.add_url_rule("/machines/<machine>", "machine_page", machine_page)
+    blueprint.add_url_rule("/machines/<machine>/live", "machine_live", machine_live)
+    blueprint.add_url_rule("/machines/<machine>/ask/<verb>", "machine_ask", machine_ask, methods=["POST"])
+    blueprint.add_url_rule("/machines/<machine>/power/<verb>", "machine_power", machine_power, methods=["POST"])
+
+
+def machine_list() -> str:
+    """A page of machines; htmx asks for the rows alone."""
+    context = current_context()
+    state, text = request.args.get("state", ""), request.args.get("text", "").strip()
+    if state and state not in State.__members__:
+        raise Invalid(f"state {state!r} is not one of {', '.join(State)}", field="state")
+    after = request.args.get("after", "0")
+    if not after.isdecimal():
+        raise Invalid(f"after {after!r} is not a number", field="after")
+    filters = MachineFilters(states=(state,) if state else (), text=text or None)
+    found = machines.find(context, filters, after=int(after), limit=PAGE)
+    template = "_machine_rows.html" if request.headers.get("HX-Request") else "machines.html"
+    last = found[-1].id if len(found) == PAGE else None
+    return render_template(
+        template, context=context, machines=found, state=state, text=text, states=list(State), next_after=last
+    )
+
+
+def machine_page(machine: str) -> str:
+    """One machine."""
+    context = current_context()
+    return render_template("machine.html", **_whole(context, machine))
+
+
+def machine_live(machine: str) -> str:
+    """The part of a machine's page that changes."""
+    context = current_context()
+    return render_template("_machine_live.html", **_whole(context, machine))
+
+
+def machine_ask(machine: str, verb: str) -> Response | str:
+    """Ask a lifecycle verb of a machine."""
+    context = current_context()
+    row = machines.get(context, machine)
+    if verb == "abort":
+        lifecycle.abort(context, row.id)
+    else:
+        known = actions().get(verb)
+        if known is None:
+            raise Invalid(f"no action is named {verb!r}", field="action")
+        given = {one.name: request.form[one.name] for one in known.parameters if request.form.get(one.name)}
+        lifecycle.request(context, row.id, verb, given)
+    return _back(context, machine)
+
+
+def machine_power(machine: str, verb: str) -> Response | str:
+    """Order the power of a machine."""
+    context = current_context()
+    if verb not in POWER_VERBS:
+        raise Invalid(f"power verb {verb!r} is not one of {', '.join(POWER_VERBS)}", field="verb")
+    power.request(context, machines.get(context, machine).id, verb)
+    return _back(context, machine)
+
+
+def _back(context: Context, machine: str) -> Response | str:
+    if request.headers.get("HX-Request"):
+        return render_template("_machine_live.html", **_whole(context, machine))
+    return redirect(f"/machines/{machine}")
+
+
+def _whole(context: Context, machine: str) -> dict[str, object]:
+    row = machines.get(context, machine)
+    operations = lifecycle.operations(context, row.id, limit=1)
+    events = machines.timeline(context, row.id, limit=TIMELINE)
+    return {
+        "context": context,
+        "machine": row,
+        "operation": operations[0] if operations else None,
+        "running": bool(operations) and operations[0].status == "running",
+        "events": sorted(events, key=lambda one: one.id, reverse=True),
+        "results": results.for_machine(context, row.id),
+        "images": images.list_all(context),
+        "inventory": row.inventory or {},
+        "power_verbs": POWER_VERBS,
+        "as_json": lambda value: json.dumps(value, indent=2, sort_keys=True),
+    }
