@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from app.services import racks
+from app.services import power, racks, records
 from app.services.changes import RECORDS, changing, event, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -153,6 +153,16 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
             )
             for machine_id in session.scalars(waiting):
                 touch_machine(session, machine_id)
+
+
+def newest(context: Context, rack_id: int) -> dict[str, int]:
+    """The highest numbers there are for a rack: offer, records, power. Three reads by index."""
+    with context.store.read() as session:
+        return {
+            "offer": session.scalar(select(Rack.offer_number).where(Rack.id == rack_id)) or 0,
+            "records": records.last(session),
+            "power": power.highest(session, rack_id),
+        }
 
 
 def observations(context: Context, rack_id: int) -> list[Observation]:

@@ -1,0 +1,14 @@
+"""What racks call, at /rack/v1: enrol, wait for news, fetch offer and records, report, carry out power operations.
+
+Every call but `enrol` carries the rack's own token.  Nothing here lets a rack see or change what is another rack's.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from app.rackapi import enrolment, news, power, reports
+
+blueprint = Blueprint("rackapi", __name__, url_prefix="/rack/v1")
+for _part in (enrolment, news, power, reports):
+    _part.mount(blueprint)

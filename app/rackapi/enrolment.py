@@ -1,0 +1,50 @@
+"""Enrolment: a one-time code becomes a rack with tokens of its own."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from app.identity import base_context
+from app.rackapi.caller import body, take
+from app.services import racks
+from app.services.context import Actor
+
+
+def mount(blueprint: Blueprint) -> None:
+    """Add this module's routes."""
+    blueprint.post("/enrol")(enrol)
+
+
+def enrol() -> tuple[Response, int]:
+    """Give a rack host its name, tokens and the key that signs its offers."""
+    data = body()
+    host = urlsplit(request.host_url)
+    made = racks.enrol(
+        base_context().acting_as(Actor("enrolment", "rack")),
+        code=take(data, "code", str),
+        name=take(data, "name", str, optional=True),
+        layout=take(data, "layout", dict),
+        ports=take(data, "ports", dict),
+        interfaces=take(data, "interfaces", list),
+        version=take(data, "version", str, optional=True),
+        control_plane=(host.hostname or "127.0.0.1", host.port or (443 if host.scheme == "https" else 80)),
+    )
+    answer = jsonify(
+        rack={"id": made.rack.id, "name": made.rack.name},
+        token=made.token,
+        relay_token=made.relay_token,
+        offer_public_key=made.offer_public_key,
+        broker_url=_broker_url(),
+        queue=made.queue,
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    return answer, 201
+
+
+def _broker_url() -> str | None:
+    """The doorbell's broker, where a rack can use it: a broker of files only on the control plane's own host."""
+    url: str = current_app.config["MUSTER_CONFIG"].broker_url
+    here = request.remote_addr in ("127.0.0.1", "::1")
+    return url if here or not url.startswith("file:") else None

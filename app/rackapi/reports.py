@@ -1,0 +1,90 @@
+"""What racks report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from app.rackapi.caller import body, calling_rack, take
+from app.services import reports
+from app.services.errors import Invalid
+
+LARGE_BODY = 1024 * 1024
+LONGEST_REASON = 4000
+
+
+def mount(blueprint: Blueprint) -> None:
+    """Add this module's routes."""
+    blueprint.post("/reports/apply")(apply)
+    blueprint.post("/reports/observation")(observation)
+    blueprint.post("/reports/records")(applied)
+
+
+def apply() -> Response:
+    """How one service of an offer went."""
+    context, rack_id = calling_rack()
+    data = body()
+    reports.apply(
+        context,
+        rack_id,
+        offer=take(data, "offer", int),
+        service=take(data, "service", str),
+        outcome=take(data, "outcome", str),
+        stage=take(data, "stage", str),
+        reason=_short(take(data, "reason", str, optional=True)),
+        digest=take(data, "digest", str, optional=True),
+        seconds=take(data, "seconds", dict, optional=True),
+        probes=take(data, "probes", list, optional=True),
+        undone_ok=take(data, "undone_ok", bool, optional=True),
+    )
+    return Response(status=204)
+
+
+def observation() -> Response:
+    """What runs on the rack."""
+    context, rack_id = calling_rack()
+    data = body(LARGE_BODY)
+    services = take(data, "services", dict)
+    for name, said in services.items():
+        if not isinstance(said, dict):
+            raise Invalid(f"services.{name}: expected an object", field="services")
+        said["digest"] = take(said, "digest", str, optional=True)
+        said["running"] = take(said, "running", bool)
+        said["probes_ok"] = take(said, "probes_ok", bool, optional=True)
+        said["detail"] = _short(take(said, "detail", str, optional=True))
+    reports.observation(
+        context,
+        rack_id,
+        offer=take(data, "offer", int),
+        records=take(data, "records", int),
+        services=services,
+        interfaces=take(data, "interfaces", list, optional=True),
+    )
+    return Response(status=204)
+
+
+def applied() -> Response:
+    """Up to which sequence records are live."""
+    context, rack_id = calling_rack()
+    data = body(LARGE_BODY)
+    reports.records_applied(
+        context, rack_id, take(data, "applied", int), [_failure(item) for item in take(data, "failed", list)]
+    )
+    return Response(status=204)
+
+
+def _failure(item: Any) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise Invalid("failed: expected objects with sequence, scope, key and reason", field="failed")
+    return {
+        "sequence": take(item, "sequence", int),
+        "scope": take(item, "scope", str),
+        "key": take(item, "key", str),
+        "reason": _short(take(item, "reason", str)),
+    }
+
+
+def _short(text: str | None) -> str | None:
+    """A daemon's own words may be long; people read the beginning."""
+    return text if text is None else text[:LONGEST_REASON]

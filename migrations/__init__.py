@@ -1,0 +1,1 @@
+"""Alembic migrations: small reversible steps that both databases take."""

@@ -1,0 +1,73 @@
+"""`python -m workers.region`: the region worker with its timer.
+
+Options: `--concurrency N` (threads, default 2) and `--no-beat` for all but one of several workers; a second timer does
+no harm, it only looks twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from celery import Celery
+
+from app import config as configuration
+from app import wiring
+from app.config import Config
+from app.services.context import Context
+from app.wiring import log as logging
+from workers.celery_app import make_app
+from workers.region import tasks
+from workers.schedule import beat_schedule
+
+
+def make_region_app(config: Config) -> Celery:
+    """The region's Celery application with tasks and timer; its context is made when the first task needs it."""
+    app = make_app(config.broker_url, "muster-region")
+    app.conf.update(
+        task_default_queue=tasks.QUEUE,
+        beat_schedule=beat_schedule(),
+        beat_max_loop_interval=1,
+        # Without a result backend nobody would read the failures otherwise.
+        task_acks_late=False,
+    )
+    tasks.register(app, once(lambda: wiring.wire(config)))
+    return app
+
+
+def once(make: Callable[[], Context]) -> Callable[[], Context]:
+    """A function that calls `make` the first time and gives the same context ever after, in any thread."""
+    made: list[Context] = []
+    lock = threading.Lock()
+
+    def give() -> Context:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return give
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m workers.region", description="Muster's region worker.")
+    parser.add_argument("--concurrency", type=int, default=2, help="how many tasks run at once (threads)")
+    parser.add_argument("--no-beat", action="store_true", help="leave the timer to another worker")
+    parser.add_argument("--loglevel", default="WARNING")
+    chosen = parser.parse_args(arguments)
+    config = configuration.load(os.environ)
+    logging.set_up(config.log_format)
+    options = ["worker", "--queues", tasks.QUEUE, "--pool", "threads", "--concurrency", str(chosen.concurrency)]
+    options += ["--loglevel", chosen.loglevel, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    if not chosen.no_beat:
+        # The table holds intervals only, so the timer needs no file to remember anything.
+        options += ["--beat", "--scheduler", "celery.beat:Scheduler"]
+    make_region_app(config).worker_main(options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

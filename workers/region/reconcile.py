@@ -1,0 +1,246 @@
+"""Makes a rack's offer be what desired state says: load, render, plan, then offer or hold.  No input but the rack's id.
+
+Nothing is offered when the content would be that of the newest offer, also when the rack could not apply that one: a
+failed offer waits for desired state to change.  A plan that takes much away is held, service by service, while the
+others go on; an approval counts as long as no plan takes away more than was approved.
+Two reconcilers at once make one offer: the writer locks the rack's row and looks again at what it read before.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.services import offers
+from app.services.changes import changing, event
+from app.services.context import Context
+from app.store.intent import load_intent
+from app.store.models import Event, Offer, Plan, Rack
+from app.store.queries.scopes import scopes_of_rack
+from app.store.unit_of_work import after_commit
+from renderers import plan as planning
+from renderers import registry
+from renderers.bundle import Bundle
+from renderers.intent import RackIntent
+
+log = structlog.get_logger(__name__)
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one look at a rack. status: current, offered, held (nothing else to offer) or gone."""
+
+    status: str
+    offer_number: int = 0
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one snapshot said."""
+
+    intent: RackIntent
+    scopes: tuple[str, ...]
+    offer_number: int
+    content: dict[str, Any]
+    approved: frozenset[str]
+
+
+def reconcile(context: Context, rack_id: int) -> Outcome:
+    """Look at one rack. A failure is written to the rack's events and raised."""
+    try:
+        for _ in range(ATTEMPTS):
+            outcome = _once(context, rack_id)
+            if outcome is not None:
+                log.info("rack.reconciled", rack=rack_id, status=outcome.status, offer=outcome.offer_number)
+                return outcome
+    except Exception as error:
+        _note_failure(context, rack_id, error)
+        raise
+    # Somebody keeps changing the rack; whoever changes it rings again.
+    return Outcome("current")
+
+
+def reconcile_all(context: Context) -> dict[int, Outcome]:
+    """Look at every enrolled rack. One that fails does not keep the others from their turn."""
+    with context.store.read() as session:
+        rack_ids = list(session.scalars(select(Rack.id).where(Rack.token_hash.is_not(None)).order_by(Rack.id)))
+    outcomes = {}
+    for rack_id in rack_ids:
+        try:
+            outcomes[rack_id] = reconcile(context, rack_id)
+        except Exception as error:
+            log.error("rack.reconcile.failed", rack=rack_id, error=repr(error))
+    return outcomes
+
+
+def _once(context: Context, rack_id: int) -> Outcome | None:
+    """One attempt; None when the rack changed while it was being rendered."""
+    with context.store.read() as session:
+        rack = session.get(Rack, rack_id)
+        if rack is None or rack.token_hash is None:
+            return Outcome("gone")
+        seen = _see(session, rack)
+    bundles = registry.render(seen.intent)
+    running = offers.parts_of(seen.content)
+    plan = planning.plan_bundles(bundles, [Bundle.from_data(part["bundle"]) for part in running.values()])
+    held = _held(plan, seen.approved)
+    kept = {danger.service: running.get(danger.service, {}) for danger in held}
+    wanted = {bundle.service: bundle for bundle in bundles}
+    content = offers.content_of(seen.intent, registry.services(), wanted, seen.scopes, kept)
+    text = offers.canonical(content)
+    unchanged = bool(seen.content) and text == offers.canonical(seen.content)
+    names = tuple(sorted(kept))
+    with changing(context) as session:
+        locked = session.scalar(select(Rack).where(Rack.id == rack_id).with_for_update())
+        if locked is None:
+            return Outcome("gone")
+        if (locked.generation, locked.offer_number) != (seen.intent.generation, seen.offer_number):
+            return None
+        locked.planned_generation = seen.intent.generation
+        if held:
+            _hold(session, context, locked, plan, held)
+        else:
+            _supersede(session, rack_id)
+        if unchanged:
+            return Outcome("held" if held else "current", locked.offer_number, names)
+        number = _offer(session, context, locked, plan, text, wanted, kept)
+        return Outcome("offered", number, names)
+
+
+def _see(session: Session, rack: Rack) -> _Seen:
+    newest = session.scalar(select(Offer).where(Offer.rack_id == rack.id).order_by(Offer.number.desc()).limit(1))
+    approved = session.scalars(select(Plan.dangers).where(Plan.rack_id == rack.id, Plan.status == "approved"))
+    return _Seen(
+        intent=load_intent(session, rack.id),
+        scopes=scopes_of_rack(session, rack.id),
+        offer_number=rack.offer_number,
+        content=json.loads(newest.content) if newest is not None else {"bundles": [], "probes": {}, "units": {}},
+        approved=frozenset(item for dangers in approved for danger in dangers for item in danger["hashes"]),
+    )
+
+
+def _held(plan: planning.Plan, approved: frozenset[str]) -> tuple[planning.Danger, ...]:
+    try:
+        plan.refuse(approved)
+    except planning.PlanRefused as refused:
+        return refused.dangers
+    return ()
+
+
+def _hold(
+    session: Session, context: Context, rack: Rack, plan: planning.Plan, held: tuple[planning.Danger, ...]
+) -> None:
+    """Store the held plan unless the rack's newest plan says the same already."""
+    waiting = session.scalar(
+        select(Plan).where(Plan.rack_id == rack.id, Plan.status == "held").order_by(Plan.id.desc())
+    )
+    if waiting is not None and waiting.danger_hash == plan.danger_hash:
+        return
+    _supersede(session, rack.id)
+    row = _plan_row(context, rack, plan, "held")
+    session.add(row)
+    session.flush()
+    reasons = "; ".join(danger.sentence for danger in held)
+    event(
+        session,
+        context,
+        "plan.held",
+        f"Plan {row.id} for rack {rack.name} is held: {reasons}. Approve it, or restore what should stay.",
+        rack_id=rack.id,
+        level="warning",
+        plan=row.id,
+    )
+
+
+def _supersede(session: Session, rack_id: int) -> None:
+    session.execute(update(Plan).where(Plan.rack_id == rack_id, Plan.status == "held").values(status="superseded"))
+
+
+def _plan_row(context: Context, rack: Rack, plan: planning.Plan, status: str) -> Plan:
+    return Plan(
+        rack_id=rack.id,
+        generation=rack.generation,
+        status=status,
+        changes=[{"change": type(change).__name__.lower(), **asdict(change)} for change in plan.changes],
+        dangers=[
+            {
+                "name": danger.name,
+                "service": danger.service,
+                "items": list(danger.items),
+                "total": danger.total,
+                "sentence": danger.sentence,
+                "hashes": sorted(danger.hashes),
+            }
+            for danger in plan.dangers
+        ],
+        danger_hash=plan.danger_hash,
+        created_at=context.clock(),
+    )
+
+
+def _offer(
+    session: Session,
+    context: Context,
+    rack: Rack,
+    plan: planning.Plan,
+    text: str,
+    wanted: dict[str, Bundle],
+    kept: dict[str, dict[str, Any]],
+) -> int:
+    number = rack.offer_number + 1
+    row = _plan_row(context, rack, plan, "offered")
+    session.add(row)
+    if not kept:
+        # What was approved has now been offered; taking it away again later is a new question.
+        session.execute(update(Plan).where(Plan.rack_id == rack.id, Plan.status == "approved").values(status="offered"))
+    session.flush()
+    digests = {name: bundle.digest for name, bundle in wanted.items() if name not in kept}
+    digests |= {name: part["bundle"]["digest"] for name, part in kept.items() if part}
+    session.add(
+        Offer(
+            rack_id=rack.id,
+            number=number,
+            generation=rack.generation,
+            plan_id=row.id,
+            content=text,
+            signature=offers.sign(session, context, number, rack.name, text.encode()),
+            digests=digests,
+            created_at=context.clock(),
+        )
+    )
+    rack.offer_number = number
+    event(
+        session,
+        context,
+        "rack.offered",
+        f"Offer {number} for rack {rack.name} is ready"
+        + (f": {', '.join(plan.services)}." if plan.services else ": zones, scopes or subnets."),
+        rack_id=rack.id,
+        offer=number,
+    )
+    name = rack.name
+    after_commit(session, lambda: context.ring.rack(name))
+    return number
+
+
+def _note_failure(context: Context, rack_id: int, error: Exception) -> None:
+    """Write why a rack could not be reconciled, once as long as the reason stays the same."""
+    message = f"The rack's configuration could not be made: {type(error).__name__}: {error}"
+    with changing(context) as session:
+        if session.get(Rack, rack_id) is None:
+            return
+        newest = (
+            select(Event.message)
+            .where(Event.rack_id == rack_id, Event.kind.in_(("rack.reconcile.failed", "rack.offered")))
+            .order_by(Event.id.desc())
+            .limit(1)
+        )
+        if session.scalar(newest) != message:
+            event(session, context, "rack.reconcile.failed", message, rack_id=rack_id, level="error")

@@ -1,0 +1,23 @@
+"""The periodic table: what is looked at again without anybody ringing, so that a lost ring costs only time.
+
+Each message dies before the next but one is sent, so that a worker that was away does not find a heap of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+QUEUE = "region"
+SECONDS = {
+    "muster.region.sweep": 2.0,
+    "muster.region.reconcile_all": 30.0,
+    "muster.region.compact_records": 3600.0,
+}
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """The table in the form that Celery's beat takes."""
+    return {
+        name: {"task": name, "schedule": seconds, "options": {"queue": QUEUE, "expires": seconds * 1.5}}
+        for name, seconds in SECONDS.items()
+    }
