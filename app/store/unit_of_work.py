@@ -76,6 +76,7 @@ class Store:
             try:
                 yield session
             finally:
+                session.expunge_all()  # A rollback expires what is attached; callers keep what they have loaded.
                 session.rollback()
 
 
