@@ -127,6 +127,11 @@ def csrf_token() -> str:
     return str(session["csrf"])
 
 
+def session_csrf_token() -> str | None:
+    """The CSRF token of the session that is calling; None when a bearer token is."""
+    return None if request.headers.get("Authorization") else csrf_token()
+
+
 def authenticate(name: str, password: str) -> User:
     """The user of this name and password. Unauthorized, or TooMany after many failures from one address."""
     identity, address = _identity(), request.remote_addr or ""

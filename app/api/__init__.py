@@ -1,1 +1,77 @@
 """REST API v1 (OpenAPI 3.1 at /api/v1/openapi.json): one module per resource, no rule of its own."""
+
+from __future__ import annotations
+
+import flask_smorest
+from flask import Flask
+
+from app.api import (
+    accounts,
+    allocation,
+    domains,
+    events,
+    fabrics,
+    health,
+    images,
+    keys,
+    lifecycle,
+    machines,
+    operations,
+    places,
+    power,
+    racks,
+    ranges,
+    results,
+    session,
+    settings,
+    streams,
+    subnets,
+    tokens,
+    users,
+    vlans,
+)
+from app.api.frame import BASE
+from app.api.schemas.problem import ProblemSchema
+
+RESOURCES = (
+    accounts, allocation, domains, events, fabrics, health, images, keys, lifecycle, machines, operations, places, power,
+    racks, ranges, results, session, settings, streams, subnets, tokens, users, vlans,
+)  # fmt: skip
+ABOUT = (
+    "One control plane from which racks of servers are discovered, enlisted, deployed and released. "
+    "Send an API token as `Authorization: Bearer`; a web session works too, and then needs `X-CSRF-Token` on changes. "
+    "Refusals are RFC 9457 problems. `x-muster-role` is the least role that may call."
+)
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest without its own error answers: `app.api.errors` answers problems for the whole application."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        """Nothing: see the class."""
+
+
+def mount(application: Flask) -> None:
+    """Add every resource and the description. RuntimeError names a view that does not say who may call it."""
+    application.config.update(
+        API_TITLE="Muster",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX=BASE,
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={
+            "info": {"description": ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}}
+        },
+    )
+    api = Api(application)
+    api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    api.spec.components.security_scheme("session", {"type": "apiKey", "in": "cookie", "name": "muster_session"})
+    for resource in RESOURCES:
+        api.register_blueprint(resource.blueprint)
+    streams.attach(application)
+    for rule in application.url_map.iter_rules():
+        view = application.view_functions[rule.endpoint]
+        if rule.endpoint.startswith("api.") and not hasattr(view, "muster_role"):
+            raise RuntimeError(f"{rule.rule}: {rule.endpoint} does not say who may call it; use @allow or @public")

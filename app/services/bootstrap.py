@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from app.services import settings, users
+from app.services import offers, users
 from app.services.changes import RECORDS, audit, changing
 from app.services.context import Context
 from app.store.models import Counter, Domain, Fabric, Pool, User, Vlan, Zone
 
-OFFER_KEY = "offer_key"
 ADMIN = "admin"
 
 
@@ -35,7 +30,7 @@ def prepare(context: Context, domain: str = "muster.internal") -> str | None:
             session.add(Vlan(fabric_id=fabric.id, vid=0, name="untagged"))
         if session.get(Counter, RECORDS) is None:
             session.add(Counter(name=RECORDS, value=0))
-        _offer_key(session, context)
+        offers.ensure_key(session, context)
         if session.scalar(select(User.id).limit(1)) is None:
             password = secrets.token_urlsafe(15)
             user = User(
@@ -45,14 +40,3 @@ def prepare(context: Context, domain: str = "muster.internal") -> str | None:
             session.flush()
             audit(session, context, "create", "user", user.id, name=ADMIN, role="admin")
     return password
-
-
-def _offer_key(session: Session, context: Context) -> None:
-    """The Ed25519 key that signs offers: {"private": sealed base64 of 32 bytes, "public": base64 of 32 bytes}."""
-    if settings.get(session, OFFER_KEY, {}):
-        return
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    sealed = context.secrets.seal(base64.b64encode(private).decode())
-    settings.put(session, OFFER_KEY, {"private": sealed, "public": base64.b64encode(public).decode()})

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -27,6 +28,11 @@ class NewToken:
 
     row: ApiToken
     text: str
+
+    def shown(self) -> dict[str, Any]:
+        """What the caller sees, once."""
+        columns = ("id", "name", "prefix", "expires_at", "last_used_at", "created_at")
+        return {name: getattr(self.row, name) for name in columns} | {"token": self.text}
 
 
 def create(context: Context, name: str, days: int | None = None) -> NewToken:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from contextlib import suppress
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -55,10 +56,8 @@ def authenticate(context: Context, name: str, password: str) -> User:
         user = session.scalar(select(User).where(User.name == name))
     kept = user.password_hash if user is not None and user.password_hash else _nobody()
     right = False
-    try:
+    with suppress(VerifyMismatchError, VerificationError, InvalidHashError):
         right = _hasher().verify(kept, password[:LONGEST])
-    except (VerifyMismatchError, VerificationError, InvalidHashError):
-        pass
     if user is None or not right or not user.active or not user.password_hash:
         raise Unauthorized("the name or the password is wrong", remedy="try again, or ask an administrator to reset it")
     if _hasher().check_needs_rehash(user.password_hash):

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, Uni
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.store.models.base import Base, CreatedAt, PrimaryKey
-from app.store.models.network import IpAddress
+from app.store.models.network import Domain, IpAddress
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
 from app.store.models.user import User
 
@@ -44,12 +44,18 @@ class Machine(Base):
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]
 
+    domain: Mapped[Domain] = relationship(lazy="selectin")
     owner: Mapped[User | None] = relationship()
     zone: Mapped[Zone] = relationship()
     pool: Mapped[Pool] = relationship()
     tags: Mapped[list[Tag]] = relationship(secondary=machine_tag)
     interfaces: Mapped[list[Interface]] = relationship(back_populates="machine", cascade="all, delete-orphan")
     bmc: Mapped[Bmc | None] = relationship(back_populates="machine", cascade="all, delete-orphan", uselist=False)
+
+    @property
+    def fqdn(self) -> str:
+        """The whole name, without a trailing dot."""
+        return f"{self.hostname}.{self.domain.name}"
 
 
 class Interface(Base):

@@ -1,0 +1,56 @@
+"""DNS domains that Muster is authoritative for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.schemas.network import DomainChangeSchema, DomainPage, DomainSchema
+from app.identity import current_context
+from app.services import domains
+
+blueprint = blueprint("domains", "DNS domains that Muster is authoritative for")
+
+
+@blueprint.get("/domains")
+@allow("viewer", "list domains")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, DomainPage)
+def index(query: dict[str, Any]) -> Any:
+    """List domains."""
+    return page(domains.find(current_context(), **query), query["limit"])
+
+
+@blueprint.post("/domains")
+@allow("admin", "create domains")
+@blueprint.arguments(DomainSchema)
+@blueprint.response(201, DomainSchema)
+def create(body: dict[str, Any]) -> Any:
+    """Create a domain."""
+    return domains.create(current_context(), **body)
+
+
+@blueprint.get("/domains/<int:domain_id>")
+@allow("viewer", "see domains")
+@blueprint.response(200, DomainSchema)
+def show(domain_id: int) -> Any:
+    """See a domain."""
+    return domains.get(current_context(), domain_id)
+
+
+@blueprint.patch("/domains/<int:domain_id>")
+@allow("admin", "change domains")
+@blueprint.arguments(DomainChangeSchema)
+@blueprint.response(200, DomainSchema)
+def change(body: dict[str, Any], domain_id: int) -> Any:
+    """Change a domain."""
+    return domains.update(current_context(), domain_id, **body)
+
+
+@blueprint.delete("/domains/<int:domain_id>")
+@allow("admin", "delete domains")
+@blueprint.response(204)
+def delete(domain_id: int) -> Any:
+    """Delete a domain that nothing uses."""
+    domains.delete(current_context(), domain_id)
+    return NO_CONTENT

@@ -1,0 +1,56 @@
+"""Fabrics: VLANs that can reach each other at layer 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.schemas.network import FabricPage, FabricSchema
+from app.identity import current_context
+from app.services import fabrics
+
+blueprint = blueprint("fabrics", "Fabrics: VLANs that can reach each other at layer 2")
+
+
+@blueprint.get("/fabrics")
+@allow("viewer", "list fabrics")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, FabricPage)
+def index(query: dict[str, Any]) -> Any:
+    """List fabrics."""
+    return page(fabrics.find(current_context(), **query), query["limit"])
+
+
+@blueprint.post("/fabrics")
+@allow("admin", "create fabrics")
+@blueprint.arguments(FabricSchema)
+@blueprint.response(201, FabricSchema)
+def create(body: dict[str, Any]) -> Any:
+    """Create a fabric."""
+    return fabrics.create(current_context(), **body)
+
+
+@blueprint.get("/fabrics/<int:fabric_id>")
+@allow("viewer", "see fabrics")
+@blueprint.response(200, FabricSchema)
+def show(fabric_id: int) -> Any:
+    """See a fabric."""
+    return fabrics.get(current_context(), fabric_id)
+
+
+@blueprint.patch("/fabrics/<int:fabric_id>")
+@allow("admin", "change fabrics")
+@blueprint.arguments(FabricSchema)
+@blueprint.response(200, FabricSchema)
+def change(body: dict[str, Any], fabric_id: int) -> Any:
+    """Change a fabric."""
+    return fabrics.update(current_context(), fabric_id, **body)
+
+
+@blueprint.delete("/fabrics/<int:fabric_id>")
+@allow("admin", "delete fabrics")
+@blueprint.response(204)
+def delete(fabric_id: int) -> Any:
+    """Delete a fabric that nothing uses."""
+    fabrics.delete(current_context(), fabric_id)
+    return NO_CONTENT

@@ -1,0 +1,38 @@
+"""SSH keys of the caller: they are put on the machines that the caller deploys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.frame import NO_CONTENT, allow, blueprint
+from app.api.schemas.account import KeyPage, KeySchema, NewKeySchema
+from app.identity import current_context
+from app.services import keys
+
+blueprint = blueprint("keys", "Public SSH keys of the caller")
+
+
+@blueprint.get("/keys")
+@allow("viewer", "list their SSH keys")
+@blueprint.response(200, KeyPage)
+def index() -> Any:
+    """List one's keys."""
+    return {"items": keys.list_own(current_context()), "next": None}
+
+
+@blueprint.post("/keys")
+@allow("viewer", "add SSH keys")
+@blueprint.arguments(NewKeySchema)
+@blueprint.response(201, KeySchema)
+def create(body: dict[str, Any]) -> Any:
+    """Add a key."""
+    return keys.add(current_context(), body["public_key"])
+
+
+@blueprint.delete("/keys/<int:key_id>")
+@allow("viewer", "delete their SSH keys")
+@blueprint.response(204)
+def delete(key_id: int) -> Any:
+    """Forget a key."""
+    keys.delete(current_context(), key_id)
+    return NO_CONTENT

@@ -1,0 +1,94 @@
+"""Machines: list, see, add by hand, change, delete. Lifecycle verbs are in `lifecycle`, switching in `power`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, request
+
+from app.api.frame import NO_CONTENT, allow, blueprint, check_if_match, etag, fresh, page
+from app.api.schemas.machine import (
+    MachineChangeSchema,
+    MachinePage,
+    MachineQuery,
+    MachineSchema,
+    NewMachineSchema,
+    WholeMachineSchema,
+)
+from app.identity import current_context
+from app.services import machines
+from app.services.machines import MachineFilters
+
+
+class Whole:
+    """A machine, its disks and its operation as one thing to show."""
+
+    def __init__(self, machine: Any, disks: Sequence[Any], operation: Any) -> None:
+        self.machine, self.disks, self.operation = machine, disks, operation
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.machine, name)
+
+
+blueprint = blueprint("machines", "Servers whose lifecycle Muster drives")
+
+
+@blueprint.get("/machines")
+@allow("viewer", "list machines")
+@blueprint.arguments(MachineQuery, location="query")
+@blueprint.response(200, MachinePage)
+def index(query: dict[str, Any]) -> Any:
+    """List machines in id order."""
+    context = current_context()
+    after, limit = query.pop("after"), query.pop("limit")
+    filters = MachineFilters(states=tuple(query.pop("state")), tags=tuple(query.pop("tag")), **query)
+    return page(machines.find(context, filters, after, limit), limit)
+
+
+@blueprint.post("/machines")
+@allow("operator", "add machines")
+@blueprint.arguments(NewMachineSchema)
+@blueprint.response(201, MachineSchema)
+def create(body: dict[str, Any]) -> Any:
+    """Make a machine known by hand; machines also enlist themselves."""
+    context = current_context()
+    return machines.create(context, body.pop("macs"), **body)
+
+
+@blueprint.get("/machines/<string:machine>")
+@allow("viewer", "see machines")
+@blueprint.response(200, WholeMachineSchema)
+def show(machine: str) -> Any:
+    """See a machine by id or hostname. The ETag is its version; with If-None-Match the answer may be 304."""
+    context = current_context()
+    found = machines.get(context, machine)
+    headers = {"ETag": etag(found.version)}
+    if fresh(found.version):
+        return Response(status=304, headers=headers)
+    whole = Whole(found, machines.disks(context, found.id), machines.operation(context, found.id))
+    return whole, 200, headers
+
+
+@blueprint.patch("/machines/<string:machine>")
+@allow("operator", "change machines")
+@blueprint.arguments(MachineChangeSchema)
+@blueprint.response(200, MachineSchema)
+def change(body: dict[str, Any], machine: str) -> Any:
+    """Change a machine. With If-Match only if it is still at that version."""
+    context = current_context()
+    found = machines.get(context, machine)
+    check_if_match(found.version, f"machine {found.hostname}")
+    # The version goes along, so that a change in between is seen too.
+    changed = machines.update(context, found.id, **body, version=found.version if request.if_match else None)
+    return changed, 200, {"ETag": etag(changed.version)}
+
+
+@blueprint.delete("/machines/<string:machine>")
+@allow("admin", "delete machines")
+@blueprint.response(204)
+def delete(machine: str) -> Any:
+    """Forget a machine that nobody uses."""
+    context = current_context()
+    machines.delete(context, machines.get(context, machine).id)
+    return NO_CONTENT

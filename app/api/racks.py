@@ -1,0 +1,98 @@
+"""Racks: what they run, enrolment codes, held plans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.schemas.rack import (
+    CodeSchema,
+    NewCodeSchema,
+    OverviewSchema,
+    PlanPage,
+    PlanSchema,
+    RackPage,
+    ReconciledSchema,
+)
+from app.identity import current_context
+from app.services import plans, rack_overview, racks
+
+blueprint = blueprint("racks", "Rack hosts and their plans")
+
+
+@blueprint.get("/racks")
+@allow("viewer", "list racks")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, RackPage)
+def index(query: dict[str, Any]) -> Any:
+    """List racks."""
+    return page(racks.find(current_context(), **query), query["limit"])
+
+
+@blueprint.get("/racks/<int:rack_id>")
+@allow("viewer", "see racks")
+@blueprint.response(200, OverviewSchema)
+def show(rack_id: int) -> Any:
+    """See a rack: services, the last applies, held plans, and why it is not in sync if it is not."""
+    return rack_overview.of_rack(current_context(), rack_id)
+
+
+@blueprint.delete("/racks/<int:rack_id>")
+@allow("admin", "delete racks")
+@blueprint.response(204)
+def delete(rack_id: int) -> Any:
+    """Forget a rack: its token is dead at once."""
+    racks.delete(current_context(), rack_id)
+    return NO_CONTENT
+
+
+@blueprint.post("/racks/codes")
+@allow("admin", "enrol racks")
+@blueprint.arguments(NewCodeSchema)
+@blueprint.response(201, CodeSchema)
+def new_code(body: dict[str, Any]) -> Any:
+    """A one-time enrolment code, good for an hour. It is shown only now."""
+    return {"code": racks.new_code(current_context(), body["name"])}
+
+
+@blueprint.post("/racks/<int:rack_id>/reconcile")
+@allow("operator", "ask for a reconciliation")
+@blueprint.response(202, ReconciledSchema)
+def reconcile(rack_id: int) -> Any:
+    """Have a rack compared again with what it should be."""
+    return {"racks": rack_overview.reconcile(current_context(), rack_id)}
+
+
+@blueprint.post("/racks/reconcile")
+@allow("operator", "ask for a reconciliation")
+@blueprint.response(202, ReconciledSchema)
+def reconcile_all() -> Any:
+    """Have all racks compared again."""
+    return {"racks": rack_overview.reconcile(current_context())}
+
+
+@blueprint.get("/racks/<int:rack_id>/plans")
+@allow("viewer", "see plans")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, PlanPage)
+def rack_plans(query: dict[str, Any], rack_id: int) -> Any:
+    """A rack's plans."""
+    context = current_context()
+    racks.get(context, rack_id)
+    return page(plans.find(context, rack_id, **query), query["limit"])
+
+
+@blueprint.get("/plans/<int:plan_id>")
+@allow("viewer", "see plans")
+@blueprint.response(200, PlanSchema)
+def show_plan(plan_id: int) -> Any:
+    """See a plan."""
+    return plans.get(current_context(), plan_id)
+
+
+@blueprint.post("/plans/<int:plan_id>/approve")
+@allow("admin", "approve plans")
+@blueprint.response(200, PlanSchema)
+def approve(plan_id: int) -> Any:
+    """Let a held plan go on."""
+    return plans.approve(current_context(), plan_id)

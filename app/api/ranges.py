@@ -1,0 +1,56 @@
+"""Ranges of subnets: dynamic (DHCP leases from them) and reserved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.frame import NO_CONTENT, allow, blueprint, page
+from app.api.schemas.network import NewRangeSchema, RangeChangeSchema, RangePage, RangeQuery, RangeSchema
+from app.identity import current_context
+from app.services import ranges
+
+blueprint = blueprint("ranges", "Ranges of subnets: dynamic (DHCP leases from them) and reserved")
+
+
+@blueprint.get("/ranges")
+@allow("viewer", "list ranges")
+@blueprint.arguments(RangeQuery, location="query")
+@blueprint.response(200, RangePage)
+def index(query: dict[str, Any]) -> Any:
+    """List ranges."""
+    return page(ranges.find(current_context(), **query), query["limit"])
+
+
+@blueprint.post("/ranges")
+@allow("admin", "create ranges")
+@blueprint.arguments(NewRangeSchema)
+@blueprint.response(201, RangeSchema)
+def create(body: dict[str, Any]) -> Any:
+    """Create a range."""
+    return ranges.create(current_context(), **body)
+
+
+@blueprint.get("/ranges/<int:range_id>")
+@allow("viewer", "see ranges")
+@blueprint.response(200, RangeSchema)
+def show(range_id: int) -> Any:
+    """See a range."""
+    return ranges.get(current_context(), range_id)
+
+
+@blueprint.patch("/ranges/<int:range_id>")
+@allow("admin", "change ranges")
+@blueprint.arguments(RangeChangeSchema)
+@blueprint.response(200, RangeSchema)
+def change(body: dict[str, Any], range_id: int) -> Any:
+    """Change a range."""
+    return ranges.update(current_context(), range_id, **body)
+
+
+@blueprint.delete("/ranges/<int:range_id>")
+@allow("admin", "delete ranges")
+@blueprint.response(204)
+def delete(range_id: int) -> Any:
+    """Delete a range that nothing uses."""
+    ranges.delete(current_context(), range_id)
+    return NO_CONTENT

@@ -1,0 +1,105 @@
+"""Operations, power orders, script results."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+
+class OperationSchema(Schema):
+    """One lifecycle action on one machine, with its current step."""
+
+    id = fields.Integer()
+    machine_id = fields.Integer()
+    action = fields.String()
+    status = fields.String(metadata={"description": "running, succeeded, failed, aborted"})
+    step = fields.String()
+    step_started_at = fields.DateTime()
+    progress = fields.Dict()
+    warnings = fields.Function(lambda operation: list((operation.progress or {}).get("warnings", [])))
+    reason = fields.String(allow_none=True)
+    deadline_at = fields.DateTime(allow_none=True)
+    started_at = fields.DateTime()
+    finished_at = fields.DateTime(allow_none=True)
+
+
+class OperationPage(Schema):
+    """Operations, newest first."""
+
+    items = fields.List(fields.Nested(OperationSchema))
+    next = fields.Integer(allow_none=True)
+
+
+class PowerOperationSchema(Schema):
+    """One order to a machine's controller, carried out by a rack."""
+
+    id = fields.Integer()
+    machine_id = fields.Integer()
+    verb = fields.String()
+    status = fields.String(metadata={"description": "waiting, claimed, done, failed, lost"})
+    power = fields.String(allow_none=True)
+    reason = fields.String(allow_none=True)
+    created_at = fields.DateTime()
+    finished_at = fields.DateTime(allow_none=True)
+
+
+class PowerSchema(Schema):
+    """How a machine is switched. Secrets are masked."""
+
+    driver = fields.String()
+    address = fields.String(allow_none=True)
+    mac = fields.String(allow_none=True)
+    parameters = fields.Dict(keys=fields.String(), values=fields.String())
+    found = fields.String(metadata={"description": "in-band (the machine said so) or by-hand"})
+
+
+class NewPowerSchema(Schema):
+    """How a machine is to be switched from now on."""
+
+    driver = fields.String(required=True)
+    parameters = fields.Dict(keys=fields.String(), values=fields.String(), load_default=dict)
+
+
+class PowerParameterSchema(Schema):
+    """One thing a power driver must be told."""
+
+    name = fields.String()
+    label = fields.String()
+    secret = fields.Boolean()
+    required = fields.Boolean()
+    default = fields.String()
+
+
+class PowerDriverSchema(Schema):
+    """One kind of controller."""
+
+    name = fields.String()
+    title = fields.String()
+    queryable = fields.Boolean()
+    parameters = fields.List(fields.Nested(PowerParameterSchema))
+
+
+class PowerDriverPage(Schema):
+    """The power drivers there are."""
+
+    items = fields.List(fields.Nested(PowerDriverSchema))
+    next = fields.Integer(allow_none=True)
+
+
+class ResultSchema(Schema):
+    """What one script said on one run; its output is at its own address."""
+
+    id = fields.Integer()
+    operation_id = fields.Integer(allow_none=True)
+    script = fields.String()
+    status = fields.String()
+    exit_code = fields.Integer(allow_none=True)
+    seconds = fields.Float()
+    result = fields.Dict(allow_none=True)
+    at = fields.DateTime()
+
+
+class ResultPage(Schema):
+    """The results of the newest run."""
+
+    items = fields.List(fields.Nested(ResultSchema))
+    next = fields.Integer(allow_none=True)

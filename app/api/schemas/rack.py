@@ -1,0 +1,115 @@
+"""Racks, what they run, and plans."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+
+class RackSchema(Schema):
+    """A rack host."""
+
+    id = fields.Integer()
+    name = fields.String()
+    generation = fields.Integer()
+    planned_generation = fields.Integer()
+    offer_number = fields.Integer()
+    applied_offer = fields.Integer()
+    applied_records = fields.Integer()
+    interfaces = fields.List(fields.Dict())
+    version = fields.String(allow_none=True)
+    seen_at = fields.DateTime(allow_none=True)
+    enrolled_at = fields.DateTime()
+
+
+class ServiceSchema(Schema):
+    """The newest word of a rack about one of its services."""
+
+    service = fields.String()
+    digest = fields.String(allow_none=True)
+    running = fields.Boolean()
+    probes_ok = fields.Boolean(allow_none=True)
+    detail = fields.String(allow_none=True)
+    at = fields.DateTime()
+
+
+class ApplySchema(Schema):
+    """How one offer went for one service."""
+
+    id = fields.Integer()
+    offer_number = fields.Integer()
+    service = fields.String()
+    outcome = fields.String()
+    stage = fields.String()
+    reason = fields.String(allow_none=True)
+    digest = fields.String(allow_none=True)
+    seconds = fields.Dict()
+    probes = fields.List(fields.Raw())
+    at = fields.DateTime()
+
+
+class PlanSchema(Schema):
+    """A comparison: what would change on a rack."""
+
+    id = fields.Integer()
+    rack_id = fields.Integer()
+    generation = fields.Integer()
+    status = fields.String()
+    changes = fields.List(fields.Raw())
+    dangers = fields.List(fields.Raw())
+    danger_hash = fields.String(allow_none=True)
+    approved_by_id = fields.Integer(allow_none=True)
+    created_at = fields.DateTime()
+
+
+class FailureSchema(Schema):
+    """A record that a rack could not apply."""
+
+    sequence = fields.Integer()
+    scope = fields.String()
+    key = fields.String()
+    reason = fields.String()
+    at = fields.DateTime()
+
+
+class OverviewSchema(Schema):
+    """A rack with what is known of it."""
+
+    rack = fields.Nested(RackSchema)
+    in_sync = fields.Boolean()
+    reasons = fields.List(fields.String())
+    services = fields.List(fields.Nested(ServiceSchema))
+    applies = fields.List(fields.Nested(ApplySchema))
+    held = fields.List(fields.Nested(PlanSchema))
+    failures = fields.List(fields.Nested(FailureSchema))
+
+
+class NewCodeSchema(Schema):
+    """For which rack a code is wanted."""
+
+    name = fields.String(load_default=None, allow_none=True, validate=validate.Length(min=1, max=63))
+
+
+class CodeSchema(Schema):
+    """An enrolment code, shown once."""
+
+    code = fields.String()
+
+
+class ReconciledSchema(Schema):
+    """Names of the racks that will be looked at again."""
+
+    racks = fields.List(fields.String())
+
+
+class RackPage(Schema):
+    """Racks."""
+
+    items = fields.List(fields.Nested(RackSchema))
+    next = fields.Integer(allow_none=True)
+
+
+class PlanPage(Schema):
+    """Plans."""
+
+    items = fields.List(fields.Nested(PlanSchema))
+    next = fields.Integer(allow_none=True)

@@ -1,0 +1,43 @@
+"""Signing in: with a session for pages, or with a token for programs (`accounts.login`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app import identity
+from app.api.frame import NO_CONTENT, allow, blueprint, public
+from app.api.schemas.account import CredentialsSchema, SessionSchema
+from app.identity import current_context
+from app.services import users
+
+blueprint = blueprint("session", "Signing in and out")
+
+
+@blueprint.post("/session")
+@public
+@blueprint.arguments(CredentialsSchema)
+@blueprint.response(201, SessionSchema)
+def begin(body: dict[str, Any]) -> Any:
+    """Sign in: answers a cookie and the CSRF token that changes through the session need."""
+    user = identity.authenticate(body["name"], body["password"])
+    identity.sign_in(user)
+    return {"user": user, "csrf_token": identity.csrf_token()}
+
+
+@blueprint.get("/session")
+@allow("viewer", "see who is signed in")
+@blueprint.response(200, SessionSchema)
+def show() -> Any:
+    """Who is calling. csrf_token is null for callers with a token: they need none."""
+    context = current_context()
+    user = users.get(context, context.actor.user_id or 0)
+    return {"user": user, "csrf_token": identity.session_csrf_token()}
+
+
+@blueprint.delete("/session")
+@allow("viewer", "sign out")
+@blueprint.response(204)
+def end() -> Any:
+    """Sign out."""
+    identity.sign_out()
+    return NO_CONTENT

@@ -1,0 +1,56 @@
+"""VLANs: broadcast domains; DHCP is switched on here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.frame import NO_CONTENT, allow, blueprint, page
+from app.api.schemas.network import NewVlanSchema, VlanChangeSchema, VlanPage, VlanQuery, VlanSchema
+from app.identity import current_context
+from app.services import vlans
+
+blueprint = blueprint("vlans", "VLANs: broadcast domains; DHCP is switched on here")
+
+
+@blueprint.get("/vlans")
+@allow("viewer", "list vlans")
+@blueprint.arguments(VlanQuery, location="query")
+@blueprint.response(200, VlanPage)
+def index(query: dict[str, Any]) -> Any:
+    """List vlans."""
+    return page(vlans.find(current_context(), **query), query["limit"])
+
+
+@blueprint.post("/vlans")
+@allow("admin", "create vlans")
+@blueprint.arguments(NewVlanSchema)
+@blueprint.response(201, VlanSchema)
+def create(body: dict[str, Any]) -> Any:
+    """Create a vlan."""
+    return vlans.create(current_context(), **body)
+
+
+@blueprint.get("/vlans/<int:vlan_id>")
+@allow("viewer", "see vlans")
+@blueprint.response(200, VlanSchema)
+def show(vlan_id: int) -> Any:
+    """See a vlan."""
+    return vlans.get(current_context(), vlan_id)
+
+
+@blueprint.patch("/vlans/<int:vlan_id>")
+@allow("admin", "change vlans")
+@blueprint.arguments(VlanChangeSchema)
+@blueprint.response(200, VlanSchema)
+def change(body: dict[str, Any], vlan_id: int) -> Any:
+    """Change a vlan."""
+    return vlans.update(current_context(), vlan_id, **body)
+
+
+@blueprint.delete("/vlans/<int:vlan_id>")
+@allow("admin", "delete vlans")
+@blueprint.response(204)
+def delete(vlan_id: int) -> Any:
+    """Delete a vlan that nothing uses."""
+    vlans.delete(current_context(), vlan_id)
+    return NO_CONTENT
