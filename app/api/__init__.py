@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import flask_smorest
+import flask_smorest  # type: ignore[import-untyped]
 from flask import Flask
 
 from app.api import (

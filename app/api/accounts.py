@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from app import identity
-from app.api.frame import blueprint, public
+from app.api.frame import Resource, public
 from app.api.schemas.account import LoginSchema, ShownTokenSchema
 from app.services import tokens, users
 
-blueprint = blueprint("login", "Signing in with a password for a token")
+blueprint = Resource("login", "Signing in with a password for a token")
 
 
 @blueprint.post("/login")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import allow, blueprint, etag
+from app.api.frame import Resource, allow, etag
 from app.api.schemas.machine import ConstraintsSchema, MachineSchema
 from app.identity import current_context
 from app.services import allocation
 from app.services.allocation import Constraints
 
-blueprint = blueprint("allocation", "Drawing machines from the pool")
+blueprint = Resource("allocation", "Drawing machines from the pool")
 
 
 @blueprint.post("/machines/allocate")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
 from app.api.schemas.network import DomainChangeSchema, DomainPage, DomainSchema
 from app.identity import current_context
 from app.services import domains
 
-blueprint = blueprint("domains", "DNS domains that Muster is authoritative for")
+blueprint = Resource("domains", "DNS domains that Muster is authoritative for")
 
 
 @blueprint.get("/domains")

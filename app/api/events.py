@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import PageQuery, allow, blueprint, page
+from app.api.frame import PageQuery, Resource, allow, page
 from app.api.schemas.event import ChangePage, EventPage, EventQuery
 from app.identity import current_context
 from app.services import events, machines
 
-blueprint = blueprint("events", "What happened, and who changed what")
+blueprint = Resource("events", "What happened, and who changed what")
 
 
 @blueprint.get("/events")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
 from app.api.schemas.network import FabricPage, FabricSchema
 from app.identity import current_context
 from app.services import fabrics
 
-blueprint = blueprint("fabrics", "Fabrics: VLANs that can reach each other at layer 2")
+blueprint = Resource("fabrics", "Fabrics: VLANs that can reach each other at layer 2")
 
 
 @blueprint.get("/fabrics")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import flask_smorest  # type: ignore[import-untyped]
 from flask import request
 from flask.typing import ResponseReturnValue
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from app.identity import current_context
@@ -44,9 +44,43 @@ class PageQuery(Schema):
     limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=500))
 
 
-def blueprint(name: str, description: str) -> Blueprint:
-    """A blueprint for one resource."""
-    return Blueprint(name, f"api.{name}", url_prefix=BASE, description=description)
+class Resource(flask_smorest.Blueprint):  # type: ignore[misc]
+    """The blueprint of one resource: flask-smorest's, with types, below `/api/v1`."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(name, f"api.{name}", url_prefix=BASE, description=description)
+
+    def arguments(self, schema: type[Schema], **words: Any) -> Callable[[View], View]:
+        """Parse the body (or `location="query"`) by a schema and hand it to the view first."""
+        return cast("Callable[[View], View]", super().arguments(schema, **words))
+
+    def response(self, status: int, schema: type[Schema] | None = None, **words: Any) -> Callable[[View], View]:
+        """Answer with a status and a schema."""
+        return cast("Callable[[View], View]", super().response(status, schema, **words))
+
+    def doc(self, **words: Any) -> Callable[[View], View]:
+        """Add words to the description."""
+        return cast("Callable[[View], View]", super().doc(**words))
+
+    def get(self, rule: str, **words: Any) -> Callable[[View], View]:
+        """Answer GET."""
+        return cast("Callable[[View], View]", super().get(rule, **words))
+
+    def post(self, rule: str, **words: Any) -> Callable[[View], View]:
+        """Answer POST."""
+        return cast("Callable[[View], View]", super().post(rule, **words))
+
+    def put(self, rule: str, **words: Any) -> Callable[[View], View]:
+        """Answer PUT."""
+        return cast("Callable[[View], View]", super().put(rule, **words))
+
+    def patch(self, rule: str, **words: Any) -> Callable[[View], View]:
+        """Answer PATCH."""
+        return cast("Callable[[View], View]", super().patch(rule, **words))
+
+    def delete(self, rule: str, **words: Any) -> Callable[[View], View]:
+        """Answer DELETE."""
+        return cast("Callable[[View], View]", super().delete(rule, **words))
 
 
 def allow(role: str, doing: str) -> Callable[[View], View]:
@@ -59,7 +93,7 @@ def allow(role: str, doing: str) -> Callable[[View], View]:
             return view(*args, **kwargs)
 
         checked.muster_role = role  # type: ignore[attr-defined]
-        _document(checked, {"security": [{"token": []}, {"session": []}], "x-muster-role": role})
+        describe(checked, {"security": [{"token": []}, {"session": []}], "x-muster-role": role})
         return checked  # type: ignore[return-value]
 
     return decorate
@@ -68,12 +102,12 @@ def allow(role: str, doing: str) -> Callable[[View], View]:
 def public(view: View) -> View:
     """Nobody needs to be known."""
     view.muster_role = "public"  # type: ignore[attr-defined]
-    _document(view, {"security": [], "x-muster-role": "public"})
+    describe(view, {"security": [], "x-muster-role": "public"})
     return view
 
 
-def _document(view: Any, words: dict[str, Any]) -> None:
-    """Words for the description, as `Blueprint.doc` would add them."""
+def describe(view: Any, words: dict[str, Any]) -> None:
+    """Add words to a view's description, as `Resource.doc` would."""
     documented = dict(getattr(view, "_apidoc", {}))
     documented["manual_doc"] = documented.get("manual_doc", {}) | words
     view._apidoc = documented

@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from app.api.frame import Unavailable, blueprint, public
+from app.api.frame import Resource, Unavailable, public
 from app.identity import base_context
 from app.services import health
 
-blueprint = blueprint("health", "Liveness and readiness")
+blueprint = Resource("health", "Liveness and readiness")
 
 
 class HealthSchema(Schema):

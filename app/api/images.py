@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from app.api.frame import allow, blueprint
+from app.api.frame import Resource, allow
 from app.identity import current_context
 from app.services import images
 
-blueprint = blueprint("images", "Boot images")
+blueprint = Resource("images", "Boot images")
 
 
 class ImageFileSchema(Schema):

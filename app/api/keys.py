@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, allow, blueprint
+from app.api.frame import NO_CONTENT, Resource, allow
 from app.api.schemas.account import KeyPage, KeySchema, NewKeySchema
 from app.identity import current_context
 from app.services import keys
 
-blueprint = blueprint("keys", "Public SSH keys of the caller")
+blueprint = Resource("keys", "Public SSH keys of the caller")
 
 
 @blueprint.get("/keys")

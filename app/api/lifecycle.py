@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from app.api.frame import allow
-from app.api.frame import blueprint as make_blueprint
+from app.api.frame import Resource, allow, describe
 from app.api.schemas.operation import OperationSchema
 from app.identity import current_context
 from app.lifecycle.action import Action, ActionParameter
@@ -16,7 +14,7 @@ from app.lifecycle.table import actions
 from app.services import lifecycle, machines
 
 LONGEST_TEXT = 512 * 1024
-blueprint = make_blueprint("lifecycle", "Lifecycle verbs of machines")
+blueprint = Resource("lifecycle", "Lifecycle verbs of machines")
 
 
 def _field(parameter: ActionParameter) -> fields.Field[Any]:
@@ -33,7 +31,7 @@ def _field(parameter: ActionParameter) -> fields.Field[Any]:
     return fields.String(load_default=default, validate=validate.Length(max=LONGEST_TEXT), metadata=words)
 
 
-def _add(blueprint: Blueprint, action: Action) -> None:
+def _add(blueprint: Resource, action: Action) -> None:
     name = "".join(part.capitalize() for part in action.name.split("-"))
     made: dict[str, Any] = {parameter.name: _field(parameter) for parameter in action.parameters}
     schema = Schema.from_dict(made, name=f"{name}Parameters")
@@ -49,7 +47,7 @@ def _add(blueprint: Blueprint, action: Action) -> None:
     view.__name__ = f"machine_{action.name.replace('-', '_')}"
     origins = ", ".join(sorted(state.label for state in action.from_states))
     view.__doc__ = f"{action.title}. From: {origins}."
-    view._apidoc["manual_doc"] |= {"summary": action.title, "description": f"From: {origins}."}
+    describe(view, {"summary": action.title, "description": f"From: {origins}."})
     blueprint.post(f"/machines/<string:machine>/{action.name}")(view)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
-from app.api.frame import NO_CONTENT, allow, blueprint, check_if_match, etag, fresh, page
+from app.api.frame import NO_CONTENT, Resource, allow, check_if_match, etag, fresh, page
 from app.api.schemas.machine import (
     MachineChangeSchema,
     MachinePage,
@@ -31,7 +31,7 @@ class Whole:
         return getattr(self.machine, name)
 
 
-blueprint = blueprint("machines", "Servers whose lifecycle Muster drives")
+blueprint = Resource("machines", "Servers whose lifecycle Muster drives")
 
 
 @blueprint.get("/machines")

@@ -6,12 +6,12 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from app.api.frame import allow, blueprint
+from app.api.frame import Resource, allow
 from app.api.schemas.operation import OperationPage, OperationSchema
 from app.identity import current_context
 from app.services import lifecycle, machines, operations
 
-blueprint = blueprint("operations", "Operations under way and past")
+blueprint = Resource("operations", "Operations under way and past")
 
 
 class NewestQuery(Schema):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_smorest import Blueprint
-
-from app.api.frame import NO_CONTENT, PageQuery, allow, page
-from app.api.frame import blueprint as make_blueprint
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
 from app.api.schemas.place import NewPlaceSchema, PlaceChangeSchema, PlacePage, PlaceSchema
 from app.identity import current_context
 from app.services import placement
 
 
-def _views(blueprint: Blueprint, word: str, role: str) -> None:
+def _views(blueprint: Resource, word: str, role: str) -> None:
     def name(view: Any, verb: str) -> Any:
         view.__name__ = f"{word}_{verb}"
         return view
@@ -59,6 +56,6 @@ def _views(blueprint: Blueprint, word: str, role: str) -> None:
     blueprint.delete(f"/{word}s/<int:place_id>")(name(delete, "delete"))
 
 
-blueprint = make_blueprint("places", "Zones, pools and tags of machines")
+blueprint = Resource("places", "Zones, pools and tags of machines")
 for _kind in placement.KINDS.values():
     _views(blueprint, _kind.word, _kind.role)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from app.api.frame import allow, blueprint
+from app.api.frame import Resource, allow
 from app.api.schemas.operation import NewPowerSchema, PowerDriverPage, PowerOperationSchema, PowerSchema
 from app.identity import current_context
 from app.services import bmc, machines, power
 from app.services.errors import NotFound
 
-blueprint = blueprint("power", "Switching machines")
+blueprint = Resource("power", "Switching machines")
 
 
 @blueprint.get("/machines/<string:machine>/power")
@@ -47,7 +47,7 @@ def switch(machine: str, verb: str) -> Any:
 @blueprint.response(200, PowerDriverPage)
 def list_drivers() -> Any:
     """The power drivers there are, with their parameters."""
-    return {"items": list(power.drivers().values()), "next": None}
+    return {"items": list(bmc.known_drivers()), "next": None}
 
 
 def _shown(machine: str) -> dict[str, Any]:

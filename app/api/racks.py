@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
 from app.api.schemas.rack import (
     CodeSchema,
     NewCodeSchema,
@@ -17,7 +17,7 @@ from app.api.schemas.rack import (
 from app.identity import current_context
 from app.services import plans, rack_overview, racks
 
-blueprint = blueprint("racks", "Rack hosts and their plans")
+blueprint = Resource("racks", "Rack hosts and their plans")
 
 
 @blueprint.get("/racks")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, allow, blueprint, page
+from app.api.frame import NO_CONTENT, Resource, allow, page
 from app.api.schemas.network import NewRangeSchema, RangeChangeSchema, RangePage, RangeQuery, RangeSchema
 from app.identity import current_context
 from app.services import ranges
 
-blueprint = blueprint("ranges", "Ranges of subnets: dynamic (DHCP leases from them) and reserved")
+blueprint = Resource("ranges", "Ranges of subnets: dynamic (DHCP leases from them) and reserved")
 
 
 @blueprint.get("/ranges")

@@ -7,13 +7,13 @@ from typing import Any
 from flask import Response
 from marshmallow import Schema, fields, validate
 
-from app.api.frame import allow, blueprint
+from app.api.frame import Resource, allow
 from app.api.schemas.operation import ResultPage
 from app.identity import current_context
 from app.services import machines, results
 from app.services.errors import NotFound
 
-blueprint = blueprint("results", "What machines' scripts said")
+blueprint = Resource("results", "What machines' scripts said")
 
 
 class OutputQuery(Schema):

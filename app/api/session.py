@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from app import identity
-from app.api.frame import NO_CONTENT, allow, blueprint, public
+from app.api.frame import NO_CONTENT, Resource, allow, public
 from app.api.schemas.account import CredentialsSchema, SessionSchema
 from app.identity import current_context
 from app.services import users
 
-blueprint = blueprint("session", "Signing in and out")
+blueprint = Resource("session", "Signing in and out")
 
 
 @blueprint.post("/session")

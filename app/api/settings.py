@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from app.api.frame import allow, blueprint
+from app.api.frame import Resource, allow
 from app.identity import current_context
 from app.services import settings
 
-blueprint = blueprint("settings", "Settings of the installation")
+blueprint = Resource("settings", "Settings of the installation")
 
 
 class SettingsSchema(Schema):

@@ -15,14 +15,13 @@ from typing import Any
 import structlog
 from flask import Flask, Response, current_app, json, request
 
-from app.api.frame import Unavailable, allow
-from app.api.frame import blueprint as make_blueprint
+from app.api.frame import Resource, Unavailable, allow
 from app.api.schemas.event import EventSchema
 from app.identity import base_context, current_context
 from app.services import events, machines
 from app.services.context import Context
 
-blueprint = make_blueprint("streams", "Live events")
+blueprint = Resource("streams", "Live events")
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 LONGEST_SECONDS = 900.0

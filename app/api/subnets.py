@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, allow, blueprint, page
+from app.api.frame import NO_CONTENT, Resource, allow, page
 from app.api.schemas.network import NewSubnetSchema, SubnetChangeSchema, SubnetPage, SubnetQuery, SubnetSchema
 from app.identity import current_context
 from app.services import subnets
 
-blueprint = blueprint("subnets", "Subnets: IP networks on VLANs")
+blueprint = Resource("subnets", "Subnets: IP networks on VLANs")
 
 
 @blueprint.get("/subnets")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, allow, blueprint
+from app.api.frame import NO_CONTENT, Resource, allow
 from app.api.schemas.account import NewTokenSchema, ShownTokenSchema, TokenPage
 from app.identity import current_context
 from app.services import tokens
 
-blueprint = blueprint("tokens", "API tokens of the caller")
+blueprint = Resource("tokens", "API tokens of the caller")
 
 
 @blueprint.get("/tokens")

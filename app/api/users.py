@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, allow, blueprint, page
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
 from app.api.schemas.account import NewUserSchema, PasswordSchema, UserChangeSchema, UserPage, UserSchema
 from app.identity import current_context
 from app.services import users
 
-blueprint = blueprint("users", "People and programs that sign in")
+blueprint = Resource("users", "People and programs that sign in")
 
 
 @blueprint.get("/users")

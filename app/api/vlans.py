@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, allow, blueprint, page
+from app.api.frame import NO_CONTENT, Resource, allow, page
 from app.api.schemas.network import NewVlanSchema, VlanChangeSchema, VlanPage, VlanQuery, VlanSchema
 from app.identity import current_context
 from app.services import vlans
 
-blueprint = blueprint("vlans", "VLANs: broadcast domains; DHCP is switched on here")
+blueprint = Resource("vlans", "VLANs: broadcast domains; DHCP is switched on here")
 
 
 @blueprint.get("/vlans")

@@ -68,6 +68,11 @@ def put(session: Session, context: Context, machine: Machine, name: str, paramet
     return bmc
 
 
+def known_drivers() -> list[PowerDriver]:
+    """The power drivers there are, by name."""
+    return list(drivers().values())
+
+
 def masked(bmc: Bmc) -> BmcView:
     """What people may see of a BMC."""
     names = drivers()[bmc.driver].parameters if bmc.driver in drivers() else ()
