@@ -128,7 +128,7 @@ def test_bind_serves_a_seeded_zone_and_takes_signed_updates_only(rack: tuple[Rac
         return namespace.inside(client, lambda: dns.query.udp(dns.message.make_query(name, kind), server, timeout=2))
 
     def update(signed: bool) -> int:
-        change = dns.update.Update("lab.muster", **({"keyring": keyring} if signed else {}))
+        change = dns.update.Update("lab.muster", keyring=keyring if signed else None)
         change.replace("node", 30, "A", "10.20.0.10")
         return namespace.inside(client, lambda: dns.query.tcp(change, "10.20.0.1", timeout=5)).rcode()
 

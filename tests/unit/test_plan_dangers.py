@@ -61,3 +61,25 @@ def test_zones_are_counted_whatever_their_role() -> None:
     assert [("zone 0/25.2.0.192.in-addr.arpa", "zone six.example.org")] == [
         danger.items for danger in plan_bundles([wanted], [running]).dangers
     ]
+
+
+def test_two_services_of_one_name_stop_the_start() -> None:
+    """A name used twice is refused, and an unknown one is answered with those there are."""
+    bind = registry.service("bind")
+    with pytest.raises(ValueError, match="service bind: two modules"):
+        registry.unique([bind, bind])
+    with pytest.raises(KeyError, match="known are bind, chrony, dnsmasq, kea4, radvd, squid"):
+        registry.service("nfs")
+    assert registry.services() == registry.unique(reversed(registry.services()))
+
+
+def test_arguments_follow_the_command_and_the_clock_is_left_alone() -> None:
+    """Racks check that an offered command begins with their own; chronyd may set the clock only where it is told to."""
+    for case in ("lab", "unprivileged"):
+        for spec in registry.services():
+            assert spec.command == spec.command_for(load(case))[: len(spec.command)]
+    chrony = registry.service("chrony")
+
+    assert ["-x", "_chrony"] == [chrony.command_for(load("lab"))[-1], chrony.user]
+    assert "-x" not in chrony.command_for(load("campus"))
+    assert ("-p", "1067") == registry.service("kea4").command_for(load("unprivileged"))[-2:]
