@@ -209,7 +209,7 @@ class Applier:
         except Exception as error:
             report.reason = _words(error)
             log.warning("apply.undo", service=spec.name, stage=report.stage, reason=report.reason)
-            self._undo(directories, before, staged, green, report)
+            self._undo(directories, before, new, green, report)
         releases.prune(directories)
 
     def _change(
@@ -229,9 +229,9 @@ class Applier:
         report.seeded = releases.seed_state(wanted.state_files, wanted.bundle, directories, spec.user, self._secrets)
         report.stage = "activate"
         begin = time.monotonic()
-        if self._units.install(new.unit) or not running or report.seeded:
-            if running:
-                self._units.stop(spec.name)
+        before = self._units.is_running(spec.name) and Applied.load(directories.base / "before.json")
+        if not before or before.unit != new.unit or report.seeded:
+            self._units.stop(spec.name)
             self._start(directories, new.unit)
             report.seconds["gap"] = time.monotonic() - begin if running else 0.0
         else:
@@ -264,7 +264,7 @@ class Applier:
         self,
         directories: ServiceDirectories,
         before: Applied | None,
-        failed: Path,
+        new: Applied,
         green: frozenset[ProbeSpec],
         report: ApplyReport,
     ) -> None:
@@ -279,7 +279,7 @@ class Applier:
         begin = time.monotonic()
         try:
             link_atomically(directories.current, f"releases/{back.release}")
-            self._activate_again(directories, back, failed)
+            self._activate_again(directories, back, new)
             specs = tuple(spec for spec in back.probes if spec in green) or tuple(green)
             results = self._prober.ask_until_green(directories.service, specs)
             if not all(result.ok for result in results):
@@ -296,13 +296,14 @@ class Applier:
         report.seconds["undo"] = time.monotonic() - begin
         report.digest = back.digest
 
-    def _activate_again(self, directories: ServiceDirectories, back: Applied, failed: Path) -> None:
+    def _activate_again(self, directories: ServiceDirectories, back: Applied, new: Applied) -> None:
         service = directories.service
-        if self._units.install(back.unit) or not self._units.is_running(service):
+        if new.unit != back.unit or not self._units.is_running(service):
+            self._units.stop(service)
             self._start(directories, back.unit)
             return
         try:
-            context = ChannelContext(service, directories, self._units, failed)
+            context = ChannelContext(service, directories, self._units, directories.releases / new.release)
             channels()[self._specs[service].channel].activate(context)
         except (ChannelError, UnitError, OSError) as error:
             log.warning("apply.undo_restarts", service=service, reason=_words(error))
@@ -310,15 +311,16 @@ class Applier:
             self._start(directories, back.unit)
 
     def _start(self, directories: ServiceDirectories, unit: Unit) -> None:
-        """Install and start; the prepare command runs first, and only before a start."""
-        self._units.install(unit)
+        """Install and start; the prepare command runs first, because a supervisor may start what is installed."""
         if self._units.is_running(unit.name):
+            self._units.install(unit)
             return
         spec = self._specs[unit.name]
         directories.prepare(spec.user)
         if spec.prepare is not None:
             words = directories.words()
             run([substitute(item, words) for item in spec.prepare], releases.CHECK_SECONDS)
+        self._units.install(unit)
         self._units.start(unit.name)
 
     def _recover(self, directories: ServiceDirectories) -> None:

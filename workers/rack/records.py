@@ -209,8 +209,12 @@ class RecordKeeper:
     def _apply_zone(
         self, scope: str, changes: list[RecordChange], offer: Offer, failed: dict[tuple[str, str], str]
     ) -> None:
-        zone = scope.partition(":")[2]
-        if not changes or zone not in {item.name for item in _primaries(offer)} or not self._serving("bind"):
+        zone = scope.partition(":")[2].rstrip(".")
+        if (
+            not changes
+            or zone not in {item.name.rstrip(".") for item in _primaries(offer)}
+            or not self._serving("bind")
+        ):
             return
         rrsets: list[tuple[RecordChange, RrsetChange]] = []
         for change in changes:

@@ -43,7 +43,7 @@ class Units(Protocol):
     """Daemons by name.  Every method may raise UnitError."""
 
     def install(self, unit: Unit) -> bool:
-        """See that the unit is known and will start with the host; True if anything changed.  Starts nothing."""
+        """See that the unit is known and will start with the host (a new one may start now); True if anything changed."""
 
     def remove(self, name: str) -> None:
         """Stop and forget; harmless if it is unknown."""
@@ -106,7 +106,7 @@ class SupervisorUnits:
         self._socket = socket_path
 
     def install(self, unit: Unit) -> bool:
-        """Write the section if it differs, and have supervisord read it; a changed unit is stopped for that."""
+        """Write the section if it differs, and have supervisord read it, which starts it; a changed unit is stopped before."""
         path = self._directory / f"{unit.name}.conf"
         wanted = program_section(unit, self._logs)
         changed = not path.exists() or path.read_text() != wanted
@@ -142,6 +142,8 @@ class SupervisorUnits:
 
     def stop(self, name: str) -> None:
         """Stop and wait until the process is gone."""
+        if self._info(name) is None:
+            return
         self._call("stopProcess", name, False, accept=(_NOT_RUNNING, _BAD_NAME))
         self._wait(name, lambda state: state in ("STOPPED", "EXITED", "FATAL", ""), "stop", STOP_SECONDS + 5)
 

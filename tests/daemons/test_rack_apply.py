@@ -1,0 +1,295 @@
+"""A whole rack host: supervisord, the agent and real daemons in a namespace, and a control plane that is only its edge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dns.message
+import dns.query
+import pytest
+
+from lab import namespace, tftp_client
+from lab.process import ProcessName, end_processes, name_process
+from renderers import registry
+from renderers.bundle import Bundle
+from renderers.intent import RackIntent
+from tests.daemons.rack_root import at, eventually, network_of, rack_directory
+from tests.daemons.requires import require
+from tests.factories.fake_control_plane import FakeControlPlane, offer_content
+from tests.golden.case import load
+from workers.rack.channels.kea import KeaClient
+from workers.rack.probes.dhcp4 import Offered, discover
+from workers.rack.units import SupervisorUnits
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MAC = "52:54:00:20:00:0a"
+RACK = "10.20.0.1"
+
+SUPERVISOR = """\
+[unix_http_server]
+file={root}/run/supervisor.sock
+chmod=0700
+[supervisord]
+nodaemon=true
+user=root
+directory={root}
+logfile={root}/log/supervisord.log
+pidfile={root}/run/supervisord.pid
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[include]
+files={root}/units/*.conf
+[program:agent]
+command={python} -m workers.rack agent --root {root}
+directory={repository}
+startsecs=0
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={root}/log/agent.log
+"""
+
+
+@dataclass
+class RackHost:
+    """One rack host under test."""
+
+    root: Path
+    intent: RackIntent
+    inside: str
+    plane: FakeControlPlane
+    supervisor: subprocess.Popen[bytes] | None = None
+    name: ProcessName | None = None
+
+    @property
+    def units(self) -> SupervisorUnits:
+        """The host's daemons."""
+        return SupervisorUnits(self.root, self.root / "run" / "supervisor.sock")
+
+    @property
+    def kea(self) -> KeaClient:
+        """Kea's control socket."""
+        return KeaClient(self.root / "services" / "kea4" / "run" / "kea4-ctrl-socket")
+
+    def boot(self) -> None:
+        """Start supervisord with the agent, as the host's init would."""
+        text = SUPERVISOR.format(root=self.root, python=sys.executable, repository=REPOSITORY)
+        (self.root / "supervisord.conf").write_text(text)
+        argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.root / "supervisord.conf")]
+        with (self.root / "log" / "supervisord.out").open("ab") as out:
+            self.supervisor = subprocess.Popen([*namespace.exec_prefix(self.inside), *argv], stdout=out, stderr=out)
+        self.name = name_process(self.supervisor.pid)
+
+    def halt(self) -> None:
+        """End everything on the host."""
+        if self.supervisor is not None and self.name is not None:
+            end_processes([self.name], patience=20)
+            self.supervisor.wait(timeout=20)
+            end_processes(namespace.residents(self.inside))
+        self.supervisor = None
+
+    def discover(self, mac: str = MAC) -> Offered:
+        """Ask for an address from the machines' side."""
+        return namespace.inside(f"{self.inside}-c", lambda: discover("end0", mac, frozenset({RACK})))
+
+    def resolve(self, name: str, kind: str = "A") -> list[str]:
+        """Ask the rack's DNS from the machines' side."""
+
+        def ask() -> list[str]:
+            answer = dns.query.udp(dns.message.make_query(name, kind), RACK, timeout=2)
+            return [rdata.to_text() for rrset in answer.answer for rdata in rrset]
+
+        return namespace.inside(f"{self.inside}-c", ask)
+
+    def read_loader(self) -> bytes:
+        """Read the BIOS loader by TFTP from the machines' side."""
+        return namespace.inside(f"{self.inside}-c", lambda: tftp_client.read_file(RACK, "undionly.kpxe"))
+
+    def pids(self) -> dict[str, int | None]:
+        """Processes by service."""
+        return {spec.name: self.units.pid(spec.name) for spec in registry.services()}
+
+    def apply(self, intent: RackIntent, bundles: tuple[Bundle, ...] = ()) -> dict[str, dict[str, Any]]:
+        """Offer and wait for the reports of all services and an observation after them."""
+        number = self.plane.set_offer(offer_content(intent, bundles))
+        services = {spec.name for spec in registry.services()}
+        self.plane.wait_until(lambda: services <= set(self.plane.reports_of(number)), 150)
+        self.plane.wait_until(lambda: any(item["offer"] == number for item in self.plane.observations), 60)
+        return self.plane.reports_of(number)
+
+
+@pytest.fixture
+def host() -> Iterator[RackHost]:
+    """A rack host that is enrolled and up, with nothing offered yet; machines are at 10.20.0.50."""
+    require("ip", "kea-dhcp4", "named", "dnsmasq", "chronyd", "radvd", "squid")
+    with rack_directory() as directory:
+        root = Path(directory)
+        intent = at(load("lab"), directory)
+        with network_of(intent, f"ra-{os.getpid()}") as inside:
+            client = f"{inside}-c"
+            namespace.batch(client, [f"link set end0 address {MAC}", "addr add 10.20.0.50/24 dev end0"])
+            plane = FakeControlPlane(rack=intent.rack_name).start(port=5240, namespace=inside)
+            rack = RackHost(root, intent, inside, plane)
+            try:
+                enrol = [sys.executable, "-m", "workers.rack", "enrol", "--url", plane.url, "--code-file", "-"]
+                done = subprocess.run(
+                    [*namespace.exec_prefix(inside), *enrol, "--root", directory],
+                    input=plane.code,
+                    text=True,
+                    cwd=REPOSITORY,
+                    check=False,
+                    capture_output=True,
+                    timeout=60,
+                )
+                assert done.returncode == 0, done.stderr
+                rack.boot()
+                yield rack
+            finally:
+                for log in sorted((root / "log").glob("*.log")):
+                    print(f"--- {log}\n{log.read_text(errors='replace')[-3000:]}")
+                rack.halt()
+                plane.stop()
+
+
+def with_lease_path(intent: RackIntent, path: str) -> Bundle:
+    """Kea's bundle with another lease file."""
+    bundle = registry.service("kea4").render(intent)
+    file = bundle.files[0]
+    text = file.text.replace(intent.layout.state_path("kea4", "kea-leases4.csv"), path)
+    assert text != file.text
+    return Bundle("kea4", (replace(file, text=text),))
+
+
+def test_a_rack_applies_keeps_undoes_and_survives(host: RackHost) -> None:
+    """The first offer is green, an equal one touches nothing, a deaf Kea is undone, and all of it survives a reboot alone."""
+    # The first offer brings every service up, and each probe is green.
+    first = host.apply(host.intent)
+    bad = {name: (item["outcome"], item["reason"]) for name, item in first.items() if item["outcome"] != "kept"}
+
+    assert bad == {}
+    assert all(probe["ok"] for item in first.values() for probe in item["probes"])
+    assert host.discover().server == RACK
+    assert Path("/usr/lib/ipxe/undionly.kpxe").read_bytes() == host.read_loader()
+
+    # An offer of the same files touches no daemon.
+    pids, sets = host.pids(), _config_sets(host)
+    again = host.apply(host.intent)
+
+    assert {item["outcome"] for item in again.values()} == {"unchanged"}
+    assert (pids, sets) == (host.pids(), _config_sets(host))
+
+    # Kea's checker passes a lease file that cannot be written; Kea is deaf then, and last-good mends it.
+    deaf = host.apply(host.intent, (with_lease_path(host.intent, "/proc/muster/kea-leases4.csv"),))["kea4"]
+
+    assert (deaf["outcome"], deaf["stage"], deaf["undone_ok"]) == ("undone", "activate", True)
+    assert first["kea4"]["digest"] == deaf["digest"]
+    assert host.discover().server == RACK
+    assert pids["kea4"] == host.units.pid("kea4")
+
+    # Files that the checker refuses never come near the daemon.
+    broken = registry.service("kea4").render(host.intent).files[0]
+    refused = host.apply(host.intent, (Bundle("kea4", (replace(broken, text='{"Dhcp4": {"nonsense": 1}}'),)),))["kea4"]
+
+    assert (refused["outcome"], refused["stage"]) == ("failed", "check")
+    assert host.discover().server == RACK
+
+    # A change of one option is one config-set on the living process.
+    subnet = host.intent.vlans[0].subnets[0]
+    longer = replace(subnet, lease_seconds=subnet.lease_seconds + 60)
+    vlan = replace(host.intent.vlans[0], subnets=(longer, *host.intent.vlans[0].subnets[1:]))
+    changed_intent = replace(host.intent, vlans=(vlan, *host.intent.vlans[1:]))
+    changed = host.apply(changed_intent)["kea4"]
+
+    assert ("kept", pids["kea4"]) == (changed["outcome"], host.units.pid("kea4"))
+    assert changed["seconds"]["gap"] < 2
+
+    # The control plane goes away and the host reboots: machines are still served.
+    host.plane.stop()
+    host.halt()
+    host.boot()
+
+    def served() -> None:
+        assert host.discover().server == RACK
+        assert host.resolve("lab.muster.", "SOA")
+        assert host.read_loader()
+
+    eventually(served, 40)
+
+    # A daemon's unit that vanished is brought back by the agent, from the disk alone.
+    host.units.remove("dnsmasq")
+    eventually(lambda: host.read_loader(), 40)
+
+
+def test_records_go_live_are_checked_and_survive_a_lost_zone(host: RackHost) -> None:
+    """A host and an RRset are answered as promised; a record that cannot be is named; a lost zone is filled again."""
+    zone = host.intent.zones[0].name
+    vlan = host.intent.vlans[0]
+    subnet = next(item for item in vlan.subnets if item.family == 4)
+    scope = f"vlan:{vlan.vlan_id}"
+
+    def promise(mac: str, address: str) -> None:
+        value = {"subnet_id": subnet.subnet_id, "mac": mac, "address": address, "hostname": "n1"}
+        host.plane.add_record(scope, f"host:{subnet.subnet_id}:{mac}", value)
+
+    def rrset(name: str, kind: str, *rdatas: str) -> None:
+        value = {"name": f"{name}.{zone}.", "type": kind, "ttl": 30, "rdatas": list(rdatas)}
+        host.plane.add_record(f"zone:{zone}", f"rrset:{name}.{zone}.:{kind}", value)
+
+    def settled() -> list[dict[str, Any]]:
+        wanted = len(host.plane.records)
+        host.plane.wait_until(lambda: any(item["applied"] == wanted for item in host.plane.record_reports), 60)
+        return [item for report in host.plane.record_reports for item in report["failed"]]
+
+    promise(MAC, "10.20.0.77")
+    rrset("n1", "A", "10.20.0.77")
+    host.apply(host.intent)
+
+    assert settled() == []
+    assert host.discover().address == "10.20.0.77"
+    assert host.resolve(f"n1.{zone}.") == ["10.20.0.77"]
+
+    promise("52:54:00:20:00:0b", "10.20.0.77")
+    promise("52:54:00:20:00:0c", "10.99.0.1")
+    rrset("n1", "CNAME", f"n2.{zone}.")
+    rrset("n2", "A", "10.20.0.78", "10.20.0.79")
+    failed = {item["key"]: item["reason"] for item in settled()}
+
+    assert set(failed) == {
+        f"host:{subnet.subnet_id}:52:54:00:20:00:0b",
+        f"host:{subnet.subnet_id}:52:54:00:20:00:0c",
+        f"rrset:n1.{zone}.:CNAME",
+    }
+    assert MAC in failed[f"host:{subnet.subnet_id}:52:54:00:20:00:0b"]
+    assert host.resolve(f"n1.{zone}.") == ["10.20.0.77"]
+    assert sorted(host.resolve(f"n2.{zone}.")) == ["10.20.0.78", "10.20.0.79"]
+
+    host.plane.add_record(f"zone:{zone}", f"rrset:n2.{zone}.:A", None)
+    settled()
+
+    assert host.resolve(f"n2.{zone}.") == []
+
+    # The zone's files vanish with the daemon: it starts from its seed, and the rack fills it from its own store.
+    host.units.stop("bind")
+    for path in (host.root / "services" / "bind" / "state" / "zones").iterdir():
+        path.unlink()
+    host.apply(host.intent)
+    eventually(lambda: _equal(["10.20.0.77"], host.resolve(f"n1.{zone}.")), 30)
+
+    # Kea starts into the same hosts.
+    host.units.restart("kea4")
+    eventually(lambda: _equal("10.20.0.77", host.discover().address), 15)
+
+
+def _equal(expected: object, actual: object) -> None:
+    assert expected == actual
+
+
+def _config_sets(host: RackHost) -> int:
+    """How many times Kea was given a configuration, by its own log."""
+    return (host.root / "log" / "kea4.log").read_text().count("COMMAND_RECEIVED Received command 'config-set'")
