@@ -80,9 +80,9 @@ class Walk:
         self._wait_state("READY", COMMISSION_SECONDS)
         self._wait_off("commissioning")
         inventory = self._machine()["inventory"]
-        disk = next(disk for disk in inventory["disks"] if disk["serial"] == self.machine.serial)
+        disk = next(disk for disk in inventory["disks"]["disks"] if disk["serial"] == self.machine.serial)
         expect("disk size", disk["size_bytes"], self.machine.disk.path.stat().st_size)
-        nic = next(nic for nic in inventory["nics"] if nic["mac"] == self.machine.mac)
+        nic = next(nic for nic in inventory["nics"]["nics"] if nic["mac"] == self.machine.mac)
         expect("CPU threads", inventory["cpu"]["threads"], self.machine.hardware.cpus)
         results = self.api.get(f"/machines/{self.machine_id}/results")["items"]
         failed = [one["script"] for one in results if one["status"] != "passed"]
@@ -111,7 +111,7 @@ class Walk:
             self.terminal.note(f"warning: {warning}")
         self._wait_state("DEPLOYED", DEPLOY_SECONDS)
         found = self._machine()
-        self.fqdn = f"{found['hostname']}.{self.domain}"
+        self.fqdn = found["fqdn"]
         self.address = found["addresses"][0]
         self._facts["host_keys"] = found["ssh_host_keys"]
         return self.outside.names(self.rack_address, self.fqdn, self.address)

@@ -61,7 +61,7 @@ def canonical(content: dict[str, Any]) -> str:
 def unit(spec: ServiceSpec, intent: RackIntent) -> dict[str, Any]:
     """What a rack needs to run a service besides its files."""
     return {
-        "command": list(spec.command),
+        "command": list(spec.command_for(intent)),
         "checker": list(spec.checker) if spec.checker else None,
         "user": spec.user,
         "channel": spec.channel,
