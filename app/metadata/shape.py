@@ -31,8 +31,8 @@ class TooLarge(ServiceError):
 def document(limit: int) -> dict[str, Any]:
     """The request's JSON object. TooLarge above `limit` bytes, Invalid when it is none."""
     request.max_content_length = limit
-    if request.content_length is None or request.content_length > limit:
-        raise TooLarge(f"{request.path}: the body must have a length of at most {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"{request.path}: the body is larger than {limit} bytes")
     body = request.get_json(force=True, silent=True)
     if not isinstance(body, dict):
         raise Invalid(f"{request.path}: the body must be a JSON object")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from flask import Blueprint, Flask, Response, g, jsonify, request, send_file
 
-from app.api.errors import of_service
 from app.metadata import relay, shape
 from app.metadata.agent_archive import archive
 from app.services import boot, enlistment, images, machine_calls
 from app.services.boot_tokens import BOOT_PURPOSES, ENLIST, PHONE_HOME
-from app.services.errors import NotFound, ServiceError
+from app.services.errors import NotFound
 from renderers.boot import ipxe
 
 LOADER_FOLDER = Path("/usr/lib/ipxe")
@@ -28,14 +27,8 @@ blueprint = Blueprint("metadata", __name__)
 
 
 def mount(application: Flask) -> None:
-    """Put the machine edge into an application that has a context (`app.identity.attach`)."""
+    """Put the machine edge into an application that has a context and answers refusals with problems (`app.factory`)."""
     application.register_blueprint(blueprint)
-
-
-@blueprint.errorhandler(ServiceError)
-def refused(error: ServiceError) -> Response:
-    """A service's refusal, as a problem document."""
-    return of_service(error)
 
 
 @blueprint.after_request

@@ -127,7 +127,7 @@ def _nics(session: Session, machine: Machine, rack_address: str) -> tuple[list[n
     )
     nics: list[netplan.Nic] = []
     static: str | None = None
-    mtus = dict(session.execute(select(Vlan.id, Vlan.mtu)).tuples().all())
+    mtus = {vlan_id: mtu for vlan_id, mtu in session.execute(select(Vlan.id, Vlan.mtu))}  # noqa: C416
     for interface in session.scalars(statement):
         rows = sorted(interface.addresses, key=lambda row: row.address_key)
         subnets: list[Subnet] = [row.subnet for row in rows]

@@ -11,12 +11,12 @@ def run(scene: Scene) -> Result:
     signals = scene.operation.signals
     wanted = str(scene.step.parameters["signal"])
     purpose = wanted.partition(".")[0]
-    failed = signals.get(f"{purpose}.failed")
-    if failed is not None:
-        return Failed(f"the machine reports: {failed.get('message') or 'failed'}")
     heard = signals.get(wanted)
     if heard is not None:
         return Done(str(heard.get("message") or ""))
+    failed = signals.get(f"{purpose}.failed")
+    if failed is not None:
+        return Failed(f"the machine reports: {failed.get('message') or 'failed'}")
     if scene.step.parameters.get("by_hand") and not has_controller(scene.machine):
         return Waiting(
             None, f"{scene.machine.hostname} has no BMC: go to it, switch it on and boot it from the network"
