@@ -1,0 +1,141 @@
+"""A rack's intent says what the rack should serve, and costs the same number of queries whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from app.services import domains, racks, ranges, records, subnets, vlans
+from app.services.changes import changing
+from app.services.context import Context
+from app.store.intent import load_intent
+from app.store.models import Rack, Setting
+from renderers.intent import PoolIntent, SubnetIntent, VlanIntent
+from tests.factories.control import Seeded, make_context, make_machine, seed
+
+
+@contextmanager
+def counting(context: Context) -> Iterator[list[str]]:
+    """The statements that are executed meanwhile."""
+    statements: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(context.store.engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(context.store.engine, "before_cursor_execute", note)
+
+
+def grow(context: Context, seeded: Seeded, first: int, last: int) -> None:
+    """Machines, and VLANs with a subnet, a range and a rack address each."""
+    with context.store.write() as session:
+        rack = session.get_one(Rack, seeded.rack_id)
+        added = [
+            {"name": f"eth{number}", "mac": "02:00:00:00:00:ff", "addresses": [f"10.{number}.0.1/24"]}
+            for number in range(first, last)
+        ]
+        rack.interfaces = [*rack.interfaces, *added]
+    for number in range(first, last):
+        make_machine(context, seeded)
+        vlan = vlans.create(context, seeded.fabric_id, number)
+        subnet = subnets.create(context, f"10.{number}.0.0/24", vlan.id)
+        ranges.create(context, subnet.id, "dynamic", f"10.{number}.0.100", f"10.{number}.0.200")
+
+
+def test_the_intent_of_a_small_rack(tmp_path: Path) -> None:
+    """Interface and rack address come from the rack's own interfaces; servers default to the rack."""
+    context = make_context(tmp_path)
+    seeded = seed(context)
+    with context.store.write() as session:
+        session.add(Setting(name="dns_forwarders", value={"servers": ["9.9.9.9"]}))
+    with context.store.read() as session:
+        intent = load_intent(session, seeded.rack_id)
+    subnet = SubnetIntent(
+        subnet_id=seeded.subnet_id,
+        cidr="10.20.0.0/24",
+        gateway="10.20.0.1",
+        rack_address="10.20.0.1",
+        dns_servers=("10.20.0.1",),
+        ntp_servers=("10.20.0.1",),
+        domain="lab.muster",
+        pools=(PoolIntent(seeded.range_id, "10.20.0.100", "10.20.0.199"),),
+    )
+
+    assert intent.vlans == (VlanIntent(seeded.vlan_id, "untagged", "eth0", 1500, True, False, (subnet,)),)
+    assert intent.dns_forwarders == ("9.9.9.9",)
+    assert [(zone.name, zone.role, zone.nameserver, zone.nameserver_addresses) for zone in intent.zones] == [
+        ("lab.muster", "primary", "rack-1.lab.muster.", ("10.20.0.1",)),
+        ("0.20.10.in-addr.arpa", "primary", "rack-1.lab.muster.", ("10.20.0.1",)),
+    ]
+
+
+def test_another_rack_is_secondary(tmp_path: Path) -> None:
+    """The second rack gets every zone from the first, and the first knows whom to notify."""
+    context = make_context(tmp_path)
+    seeded = seed(context)
+    domains.create(context, "second.example")
+    with context.store.write() as session:
+        second = Rack(
+            name="alpha",
+            token_hash="t",
+            enrolled_at=context.clock(),
+            interfaces=[{"name": "eth0", "mac": "02:00:00:00:00:09", "addresses": ["127.0.0.1/8", "10.60.0.1/24"]}],
+        )
+        session.add(second)
+    with context.store.read() as session:
+        first_intent, second_intent = load_intent(session, seeded.rack_id), load_intent(session, second.id)
+
+    assert {zone.secondaries for zone in first_intent.zones} == {("10.60.0.1",)}
+    assert [(zone.name, zone.role, zone.primary_address) for zone in second_intent.zones] == [
+        ("lab.muster", "secondary", "10.20.0.1"),
+        ("second.example", "secondary", "10.20.0.1"),
+        ("0.20.10.in-addr.arpa", "secondary", "10.20.0.1"),
+    ]
+    assert len({zone.zone_id for zone in first_intent.zones}) == 3
+
+
+def test_a_vlan_without_an_interface_of_the_rack_is_left_out(tmp_path: Path) -> None:
+    """What the rack has no interface in, it cannot serve."""
+    context = make_context(tmp_path)
+    seeded = seed(context)
+    with context.store.write() as session:
+        session.get_one(Rack, seeded.rack_id).interfaces = []
+    with context.store.read() as session:
+        intent = load_intent(session, seeded.rack_id)
+
+    assert intent.vlans == ()
+
+
+def test_queries_do_not_grow(tmp_path: Path) -> None:
+    """Loading an intent and fetching records take as many queries with 50 subnets and machines as with one."""
+    context = make_context(tmp_path)
+    seeded = seed(context)
+    with changing(context) as session:
+        racks.attach_all(session, context)
+    grow(context, seeded, 100, 101)
+    with counting(context) as small, context.store.read() as session:
+        load_intent(session, seeded.rack_id)
+    with counting(context) as small_fetch:
+        records.after(context, seeded.rack_id, 0)
+    grow(context, seeded, 101, 150)
+    with counting(context) as large, context.store.read() as session:
+        intent = load_intent(session, seeded.rack_id)
+    with counting(context) as large_fetch:
+        records.after(context, seeded.rack_id, 0)
+
+    assert len(intent.subnets) == 51
+    assert len(large) == len(small)
+    assert len(small) <= 10
+    assert len(large_fetch) == len(small_fetch)
+
+
+def test_an_unknown_rack_is_named(tmp_path: Path) -> None:
+    """There is no intent of a rack that does not exist."""
+    context = make_context(tmp_path)
+    with context.store.read() as session, pytest.raises(KeyError, match="77"):
+        load_intent(session, 77)
