@@ -1,0 +1,44 @@
+"""`muster`: the command line. It speaks HTTP to the API; only `run`, `db` and some of `user` work on this host.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the control plane cannot be reached, 4 not signed in.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from app.cli import account, event, image, local, machine, network, place, rack
+from app.cli.client import CliError, Session
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--url", envvar="MUSTER_URL", help="Address of the control plane, as in http://127.0.0.1:5240.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's JSON instead of tables.")
+@click.pass_context
+def muster(context: click.Context, url: str | None, as_json: bool) -> None:
+    """Provision bare metal: discover, commission, allocate, deploy and release servers."""
+    context.obj = Session(url, as_json)
+
+
+for _part in (account, event, image, local, machine, network, place, rack):
+    for _command in _part.COMMANDS:
+        muster.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        muster.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CliError as error:
+        print(f"muster: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

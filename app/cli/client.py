@@ -1,0 +1,137 @@
+"""The API as commands see it: where it is, with which token, and what its refusals mean for the exit code.
+
+The profile (`~/.config/muster/profile.json`, for its owner only) is written by `muster login`; MUSTER_URL and
+MUSTER_TOKEN win over it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+DEFAULT_URL = "http://127.0.0.1:5240"
+REFUSED, NOT_REACHABLE, NOT_SIGNED_IN = 1, 3, 4
+TIMEOUT_SECONDS = 30
+
+
+class CliError(Exception):
+    """A sentence for people and the exit code that goes with it."""
+
+    def __init__(self, sentence: str, exit_code: int = REFUSED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def profile_path() -> Path:
+    """Where the profile is."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "muster" / "profile.json"
+
+
+def read_profile() -> dict[str, str]:
+    """The profile; empty when nobody has logged in."""
+    path = profile_path()
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CliError(f"the profile {path} cannot be read ({error}); run `muster login` again") from error
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def write_profile(url: str, token: str, user: str) -> Path:
+    """Keep where and as whom to call, readable by its owner only."""
+    path = profile_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"url": url, "token": token, "user": user}, file)
+    fresh.replace(path)
+    return path
+
+
+class Session:
+    """Calls the API for one command."""
+
+    def __init__(self, url: str | None, as_json: bool = False) -> None:
+        self._url = url
+        self.as_json = as_json
+        self._http = requests.Session()
+
+    @property
+    def url(self) -> str:
+        """The control plane's address: option, environment, profile, default."""
+        return (self._url or read_profile().get("url") or DEFAULT_URL).rstrip("/")
+
+    def call(self, method: str, path: str, body: Any = None, *, signed: bool = True, **parameters: Any) -> Any:
+        """One call's JSON. CliError says what was refused, with the exit code that fits."""
+        answer = self.raw(method, path, body, signed=signed, **parameters)
+        return answer.json() if answer.content else None
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        signed: bool = True,
+        stream: bool = False,
+        headers: dict[str, str] | None = None,
+        **parameters: Any,
+    ) -> requests.Response:
+        """One call's response, checked."""
+        url = f"{self.url}/api/v1{path}"
+        headers = dict(headers or {})
+        if signed:
+            headers["Authorization"] = f"Bearer {self._token()}"
+        given = {name: value for name, value in parameters.items() if value not in (None, (), [])}
+        try:
+            answer = self._http.request(
+                method, url, json=body, params=given, headers=headers, timeout=TIMEOUT_SECONDS, stream=stream
+            )
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise CliError(
+                f"the control plane at {self.url} cannot be reached; is it running, and is --url right?", NOT_REACHABLE
+            ) from error
+        except requests.RequestException as error:
+            raise CliError(f"{self.url}: {error}", NOT_REACHABLE) from error
+        if answer.status_code >= 400:
+            raise _refusal(answer)
+        return answer
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page."""
+        after = 0
+        while True:
+            found = self.call("GET", path, after=after, limit=500, **parameters)
+            yield from found["items"]
+            if not found.get("next"):
+                return
+            after = found["next"]
+
+    def _token(self) -> str:
+        token = os.environ.get("MUSTER_TOKEN") or read_profile().get("token")
+        if not token:
+            raise CliError("you are not signed in; run `muster login` or set MUSTER_TOKEN", NOT_SIGNED_IN)
+        return token
+
+
+def _refusal(answer: requests.Response) -> CliError:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    detail = problem.get("detail") if isinstance(problem, dict) else None
+    sentence = str(detail or f"{answer.status_code} {answer.reason}")
+    if problem.get("remedy"):
+        sentence += f" ({problem['remedy']})"
+    if answer.status_code >= 500 and problem.get("request_id"):
+        sentence += f" [request {problem['request_id']}]"
+    return CliError(sentence, NOT_SIGNED_IN if answer.status_code == 401 else REFUSED)
