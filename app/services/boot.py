@@ -88,8 +88,9 @@ def decide(context: Context, rack: Rack, client_address: str, mac: str, uuid: st
     """Decide for the machine that asked through `rack` from `client_address`. Invalid when `mac` is no MAC address."""
     mac = canonical_mac(mac)
     with changing(context) as session:
+        # Everybody locks the machine before its tokens; key_share lets others write rows that point to it meanwhile.
         statement = select(Machine).join(Interface).where(Interface.mac == mac)
-        machine = session.scalars(statement).one_or_none()
+        machine = session.scalars(statement.with_for_update(of=Machine, key_share=True)).one_or_none()
         if machine is None:
             return _unknown(session, context, rack, client_address, mac)
         decision, level = _known(session, context, rack, client_address, mac, machine)

@@ -168,7 +168,7 @@ def phone_home(context: Context, caller: MachineCaller, report: PhoneHome) -> No
 
 def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -> tuple[Operation, Machine]:
     """The caller's operation and machine, both locked. again: the run's last word may be repeated after it ended."""
-    statement = select(Operation).where(Operation.id == caller.operation_id).with_for_update()
+    statement = select(Operation).where(Operation.id == caller.operation_id).with_for_update(key_share=True)
     operation = session.scalars(statement).one_or_none()
     if operation is None or operation.status != "running":
         raise Conflict(f"{caller.purpose}: the operation of this boot is over; boot again when a new one is started")

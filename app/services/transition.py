@@ -34,7 +34,9 @@ LEVELS = {True: "error", False: "info"}
 
 def locked(session: Session, machine_id: int) -> Machine:
     """The machine with its row locked until the transaction ends. NotFound if there is none."""
-    statement = select(Machine).where(Machine.id == machine_id).options(*LOADED).with_for_update(of=Machine)
+    statement = (
+        select(Machine).where(Machine.id == machine_id).options(*LOADED).with_for_update(of=Machine, key_share=True)
+    )
     machine = session.scalars(statement).one_or_none()
     if machine is None:
         raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
@@ -44,7 +46,7 @@ def locked(session: Session, machine_id: int) -> Machine:
 def running(session: Session, machine_id: int, *, wait: bool = True) -> Operation | None:
     """The machine's running operation, locked; None when there is none, or (not `wait`) another worker holds it."""
     statement = select(Operation).where(Operation.machine_id == machine_id, Operation.status == "running")
-    return session.scalars(statement.with_for_update(skip_locked=not wait)).one_or_none()
+    return session.scalars(statement.with_for_update(skip_locked=not wait, key_share=True)).one_or_none()
 
 
 def enter(session: Session, context: Context, machine: Machine, state: State, reason: str | None = None) -> None:

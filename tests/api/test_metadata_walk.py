@@ -131,7 +131,7 @@ def test_commissioning_fills_the_inventory(lab: Lab) -> None:
     assert [(i.driver, i.link) for i in found.interfaces] == [("virtio_net", True)]
     assert [(d.name, d.serial) for d in machines.disks(lab.context, machine_id)] == [("vda", "disk-1")]
     rows = results.for_machine(lab.context, machine_id)
-    assert [row.script for row in rows] == "cpu memory disks nics pci firmware lldp bmc lshw".split()
+    assert [row.script for row in rows] == ["cpu", "memory", "disks", "nics", "pci", "firmware", "lldp", "bmc", "lshw"]
     assert rows[0].stdout == "output of cpu"
 
 

@@ -20,7 +20,7 @@ from app import identity, metadata
 from app.api import errors
 from app.services import power
 from app.services.context import Context
-from app.store.models import Machine, PowerOperation, Rack, RecordChange
+from app.store.models import Machine, Rack, RecordChange
 from tests.factories.control import Seeded, make_context, ring_of, seed
 from workers.region.lifecycle import runner
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Walk(RuleBasedStateMachine):
         mac = machines.get(self.lab.context, self.machine_id).interfaces[0].mac
         self.machine = self.lab.machine(mac=mac)
         self.before = State.NEW
+        self.call = self.static = ""
 
     def teardown(self) -> None:
         self.lab.context.store.engine.dispose()
@@ -101,6 +103,30 @@ class Walk(RuleBasedStateMachine):
         assert self.machine.status(event) in (204, 401, 403, 409)
         runner.advance(self.lab.context, self.machine_id)
 
+    @rule()
+    def play_along(self) -> None:
+        """Everybody does what is expected next: rack, machine and worker."""
+        self.lab.settle(self.machine_id)
+        purpose = None
+        if self.machine.boot() == "ephemeral":
+            task = self.machine.get("/task").json
+            purpose = task["purpose"]
+            for script in task["scripts"]:
+                assert self.machine.report(script["name"]) == 204
+            if purpose == "install":
+                self.call = json.loads(task["install"]["files"][0]["content"])["token"]
+                network = json.loads(task["install"]["seed"]["network-config"])
+                self.static = network["ethernets"]["eth0"]["addresses"][0].partition("/")[0]
+            assert self.machine.status("finished") == 204
+        self.lab.settle(self.machine_id)
+        if purpose == "install":
+            body = {"hostname": "m", "ssh_host_keys": [], "boot_id": "b", "addresses": [self.static]}
+            answer = self.machine.post("/phone-home", body, token=self.call, address=self.static)
+            assert answer.status_code == 204
+            self.lab.settle(self.machine_id)
+        if purpose is not None:
+            assert self._state() in (State.READY, State.DEPLOYED)
+
     @invariant()
     def every_move_is_in_the_table(self) -> None:
         """One rule may cause several moves; each state seen can be reached from the one before."""
@@ -128,5 +154,5 @@ class Walk(RuleBasedStateMachine):
 
 TestWalk = Walk.TestCase
 TestWalk.settings = settings(
-    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
