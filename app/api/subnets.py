@@ -27,7 +27,8 @@ def index(query: dict[str, Any]) -> Any:
 @blueprint.response(201, SubnetSchema)
 def create(body: dict[str, Any]) -> Any:
     """Create a subnet."""
-    return subnets.create(current_context(), **body)
+    context = current_context()
+    return subnets.get(context, subnets.create(context, **body).id)
 
 
 @blueprint.get("/subnets/<int:subnet_id>")
@@ -44,7 +45,8 @@ def show(subnet_id: int) -> Any:
 @blueprint.response(200, SubnetSchema)
 def change(body: dict[str, Any], subnet_id: int) -> Any:
     """Change a subnet."""
-    return subnets.update(current_context(), subnet_id, **body)
+    context = current_context()
+    return subnets.get(context, subnets.update(context, subnet_id, **body).id)
 
 
 @blueprint.delete("/subnets/<int:subnet_id>")

@@ -27,7 +27,8 @@ def index(query: dict[str, Any]) -> Any:
 @blueprint.response(201, VlanSchema)
 def create(body: dict[str, Any]) -> Any:
     """Create a vlan."""
-    return vlans.create(current_context(), **body)
+    context = current_context()
+    return vlans.get(context, vlans.create(context, **body).id)
 
 
 @blueprint.get("/vlans/<int:vlan_id>")
@@ -44,7 +45,8 @@ def show(vlan_id: int) -> Any:
 @blueprint.response(200, VlanSchema)
 def change(body: dict[str, Any], vlan_id: int) -> Any:
     """Change a vlan."""
-    return vlans.update(current_context(), vlan_id, **body)
+    context = current_context()
+    return vlans.get(context, vlans.update(context, vlan_id, **body).id)
 
 
 @blueprint.delete("/vlans/<int:vlan_id>")
