@@ -20,12 +20,32 @@ from app.api.schemas.event import EventSchema
 from app.identity import base_context, current_context
 from app.services import events, machines
 from app.services.context import Context
+from app.services.errors import Invalid
 
 blueprint = Resource("streams", "Live events")
 POLL_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 LONGEST_SECONDS = 900.0
 EXTENSION = "muster-streams"
+NAMED = {"true": True, "false": False}
+DESCRIBED: dict[str, Any] = {
+    "parameters": [
+        {
+            "in": "query",
+            "name": "named",
+            "schema": {"type": "boolean", "default": True},
+            "description": "false leaves the `event:` line out, so that a browser's EventSource gives every event to"
+            " `onmessage`, whatever its kind; the kind is in the data all the same",
+        },
+        {
+            "in": "query",
+            "name": "after",
+            "schema": {"type": "integer"},
+            "description": "id of the event after which to begin; without it, and without Last-Event-ID, what is new",
+        },
+    ],
+    "responses": {"200": {"description": "events as text/event-stream", "content": {"text/event-stream": {}}}},
+}
 log = structlog.get_logger(__name__)
 
 
@@ -91,7 +111,7 @@ def attach(application: Flask) -> None:
 
 @blueprint.get("/events/stream")
 @allow("viewer", "follow events")
-@blueprint.doc(responses={"200": {"description": "events as text/event-stream", "content": {"text/event-stream": {}}}})
+@blueprint.doc(**DESCRIBED)
 def follow_all() -> Response:
     """Follow the events of all machines and racks live. `Last-Event-ID` or `after` says where to go on."""
     return stream(current_context(), None)
@@ -99,7 +119,7 @@ def follow_all() -> Response:
 
 @blueprint.get("/machines/<string:machine>/events/stream")
 @allow("viewer", "follow events")
-@blueprint.doc(responses={"200": {"description": "events as text/event-stream", "content": {"text/event-stream": {}}}})
+@blueprint.doc(**DESCRIBED)
 def follow_machine(machine: str) -> Response:
     """Follow a machine's events live. `Last-Event-ID` or `after` says where to go on."""
     context = current_context()
@@ -112,10 +132,13 @@ def stream(context: Context, machine_id: int | None, render: Callable[[Any], str
     render: what an event's data line holds; JSON of the event when not given. Pages give HTML.
     """
     tailer: Tailer = current_app.extensions[EXTENSION]
+    named = request.args.get("named", "true")
+    if named not in NAMED:
+        raise Invalid(f"named {named!r}: it must be true or false", field="named")
     text = request.headers.get("Last-Event-ID") or request.args.get("after") or ""
     cursor = int(text) if text.isdecimal() else events.last_id(base_context())
     tailer.enter()
-    lines = _Lines(tailer, context, machine_id, cursor, render or _as_json)
+    lines = _Lines(tailer, context, machine_id, cursor, render or _as_json, NAMED[named])
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(lines, mimetype="text/event-stream", headers=headers)
 
@@ -124,10 +147,16 @@ class _Lines:
     """The body of one stream. Its `close` gives the place back, also when the client went away before the first line."""
 
     def __init__(
-        self, tailer: Tailer, context: Context, machine_id: int | None, cursor: int, render: Callable[[Any], str]
+        self,
+        tailer: Tailer,
+        context: Context,
+        machine_id: int | None,
+        cursor: int,
+        render: Callable[[Any], str],
+        named: bool,
     ) -> None:
         self._tailer, self._context, self._machine_id = tailer, context, machine_id
-        self._cursor, self._render = cursor, render
+        self._cursor, self._render, self._named = cursor, render, named
         self._open = True
         self._lines = self._make()
 
@@ -151,7 +180,8 @@ class _Lines:
             for event in found:
                 if event.id not in sent:
                     sent.add(event.id)
-                    yield f"id: {event.id}\nevent: {event.kind}\n{_data(self._render(event))}\n"
+                    kind = f"event: {event.kind}\n" if self._named else ""
+                    yield f"id: {event.id}\n{kind}{_data(self._render(event))}\n"
             cursor = max([cursor, *sent])
             sent = {number for number in sent if number > cursor - events.LOOK_BACK}
             if len(found) == 500:
