@@ -11,7 +11,8 @@ from app.web import frame, machines, racks, session
 
 
 def mount(application: Flask) -> None:
-    """Register the pages."""
+    """Register the pages, on a blueprint of this application's own."""
+    blueprint = frame.make_blueprint()
     for part in (session, machines, racks):
-        part.register(frame.blueprint)
-    application.register_blueprint(frame.blueprint)
+        part.register(blueprint)
+    application.register_blueprint(blueprint)

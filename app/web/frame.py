@@ -1,11 +1,13 @@
-"""What all pages share: the blueprint, the way to the sign-in page, error pages, and how things are shown."""
+"""What all pages share: the blueprint, the way to the sign-in page, error pages, static files and how things are shown."""
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.identity import csrf_token, current_context
@@ -13,25 +15,63 @@ from app.services.errors import ServiceError, Unauthorized
 from app.web import present
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "web"
+STATIC = Path(__file__).resolve().parent / "static"
+YEAR_SECONDS = 365 * 24 * 3600
 
-blueprint = Blueprint("web", __name__, template_folder=str(TEMPLATES), static_folder="static", static_url_path="/static")
+
+class Pages(Blueprint):
+    """The blueprint of the pages. A static file asked for with the digest of its content may be kept for a year."""
+
+    def get_send_file_max_age(self, filename: str | None) -> int | None:
+        """Seconds that a browser may keep a file without asking; None makes it ask, by ETag."""
+        if filename is not None and request.args.get("v") == digest(filename):
+            return YEAR_SECONDS
+        return None
 
 
-@blueprint.app_context_processor
+def make_blueprint() -> Blueprint:
+    """A blueprint with what all pages share, and no page yet."""
+    blueprint = Pages(
+        "web", __name__, template_folder=str(TEMPLATES), static_folder=str(STATIC), static_url_path="/static"
+    )
+    blueprint.app_context_processor(_shared)
+    blueprint.register_error_handler(ServiceError, _refused)
+    return blueprint
+
+
+@cache
+def digest(filename: str) -> str:
+    """The beginning of the SHA-256 of a static file; empty when there is none of this name."""
+    path = (STATIC / filename).resolve()
+    if not path.is_relative_to(STATIC) or not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def static_url(filename: str) -> str:
+    """Where a static file is, with its digest, so that a new file is never mistaken for an old one."""
+    return url_for("web.static", filename=filename, v=digest(filename))
+
+
 def _shared() -> dict[str, object]:
-    return {"csrf_token": csrf_token, "present": present}
+    return {"csrf_token": csrf_token, "present": present, "static_url": static_url}
 
 
-@blueprint.errorhandler(ServiceError)
-def _refused(error: ServiceError) -> BaseResponse | tuple[str, int]:
-    """Nobody signed in goes to the sign-in page; any other refusal is a page that says what to do."""
-    if isinstance(error, Unauthorized) and request.endpoint != "web.sign_in":
-        where = f"/login?{urlencode({'next': request.full_path if request.query_string else request.path})}"
-        if request.headers.get("HX-Request"):
-            return Response("", 204, {"HX-Redirect": where})
-        return redirect(where)
-    if request.headers.get("HX-Request"):
-        return render_template("_refusal.html", error=error), error.status
+def _refused(error: ServiceError) -> BaseResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Nobody signed in goes to the sign-in page; any other refusal is a page that says what to do.
+
+    htmx gets a notice that it puts beside the page (out of band) instead of swapping the target for it.
+    """
+    partly = bool(request.headers.get("HX-Request"))
+    if isinstance(error, Unauthorized):
+        if request.method in ("GET", "HEAD") and not partly:
+            where = request.full_path if request.query_string else request.path
+        else:
+            where = "/machines"
+        target = f"/login?{urlencode({'next': where})}"
+        return Response("", 204, {"HX-Redirect": target}) if partly else redirect(target)
+    if partly:
+        return render_template("_refusal.html", error=error), error.status, {"HX-Reswap": "none"}
     return render_template("error.html", error=error, signed_in=_signed_in()), error.status
 
 
@@ -44,6 +84,6 @@ def _signed_in() -> str | None:
 
 def local_target(path: str) -> str:
     """A path of these pages to go to; anything that would leave them becomes the machines page."""
-    if not path.startswith("/") or path.startswith(("//", "/\\")) or any(ord(letter) < 32 for letter in path):
+    if not path.startswith("/") or path.startswith("//") or "\\" in path or any(ord(letter) < 32 for letter in path):
         return "/machines"
     return path
