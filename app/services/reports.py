@@ -18,6 +18,7 @@ from app.services.errors import Invalid
 from app.services.fabrics import NETWORK_LOCK
 from app.store.locks import hold
 from app.store.models import Apply, Counter, Observation, Operation, Rack, RecordChange, RecordFailure
+from app.store.queries.scopes import scopes_of_rack
 
 OUTCOMES = ("kept", "undone", "failed", "unchanged")
 
@@ -199,15 +200,21 @@ def _forget_failures(session: Session, rack_id: int, before: int, applied: int) 
     )
 
 
-def _raise_numbers(session: Session, context: Context, rack: Rack, offer: int, records: int) -> None:
+def _raise_numbers(session: Session, context: Context, rack: Rack, offer: int, sequence: int) -> None:
+    """Raise our numbers above the rack's, and send it its records anew: its own may be of a future that was lost."""
     raised = []
     if offer > rack.offer_number:
         rack.offer_number = offer
         raised.append(f"offers to {offer}")
     counter = session.get(Counter, RECORDS)
-    if counter is not None and records > counter.value:
-        session.execute(update(Counter).where(Counter.name == RECORDS, Counter.value < records).values(value=records))
-        raised.append(f"records to {records}")
+    if sequence > (counter.value if counter is not None else 0):
+        if counter is None:
+            session.add(Counter(name=RECORDS, value=sequence))
+            session.flush()
+        session.execute(update(Counter).where(Counter.name == RECORDS, Counter.value < sequence).values(value=sequence))
+        for scope in scopes_of_rack(session, rack.id):
+            records.resend_scope(session, scope)
+        raised.append(f"records to {sequence}")
     if raised:
         touch_racks(session, [rack.id])
         event(

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 
-from app.services import offers, plans, racks, ranges, reports, subnets, vlans
+from app.services import offers, plans, racks, ranges, records, reports, subnets, vlans
 from app.services.changes import changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict
@@ -205,12 +205,14 @@ def test_numbers_rise_above_what_a_rack_knows(context: Context, seeded: Seeded) 
     """After a restore, a rack that has seen offer 41 and record 99 gets offer 42 and records from 100 on."""
     reconcile(context, seeded.rack_id)
     reports.observation(context, seeded.rack_id, offer=41, records=99, services={})
-    subnets.update(context, seeded.subnet_id, lease_seconds=900)
     outcome = reconcile(context, seeded.rack_id)
     numbers = reports.newest(context, seeded.rack_id)
+    sent = records.after(context, seeded.rack_id, 99)["records"]
 
     assert outcome == Outcome("offered", 42)
-    assert numbers["records"] >= 99
+    assert reconcile(context, seeded.rack_id) == Outcome("current", 42)
+    assert numbers["records"] == 100
+    assert [(row["sequence"], row["key"]) for row in sent] == [(100, "rrset:rack-1.lab.muster.:A")]
     assert len(events(context, "rack.numbers.raised")) == 1
 
 

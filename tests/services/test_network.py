@@ -127,7 +127,12 @@ REFUSALS: list[tuple[str, Ask, type[ServiceError], tuple[str, ...]]] = [
     ),
     ("a tag twice", lambda c, s: vlans.create(c, s.fabric_id, 0), Conflict, ("vid 0", "untagged")),
     ("a tag too high", lambda c, s: vlans.create(c, s.fabric_id, 4095), Invalid, ("4095", "0 to 4094")),
-    ("a subnet in use", lambda c, s: subnets.delete(c, s.subnet_id), Conflict, ("10.20.0.0/24", "10.20.0.210", "printer")),
+    (
+        "a subnet in use",
+        lambda c, s: subnets.delete(c, s.subnet_id),
+        Conflict,
+        ("10.20.0.0/24", "10.20.0.210", "printer"),
+    ),
     ("a VLAN in use", lambda c, s: vlans.delete(c, s.vlan_id), Conflict, ("untagged",)),
     ("a fabric in use", lambda c, s: fabrics.delete(c, s.fabric_id), Conflict, ("fabric-0", "10.20.0.0/24")),
     ("a domain in use", lambda c, s: domains.delete(c, s.domain_id), Conflict, ("lab.muster", "10.20.0.0/24")),
@@ -140,9 +145,7 @@ REFUSALS: list[tuple[str, Ask, type[ServiceError], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("ask", "kind", "words"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
-def test_refused(
-    context: Context, seeded: Seeded, ask: Ask, kind: type[ServiceError], words: tuple[str, ...]
-) -> None:
+def test_refused(context: Context, seeded: Seeded, ask: Ask, kind: type[ServiceError], words: tuple[str, ...]) -> None:
     """What breaks a rule is refused in words that name the things in conflict, and nothing is changed."""
     addresses.reserve(context, seeded.subnet_id, "10.20.0.210", "printer")
     with pytest.raises(kind) as refused:
@@ -174,7 +177,9 @@ def test_a_network_is_built_and_taken_down(context: Context, seeded: Seeded) -> 
     """Fabric, VLAN, subnet and range can be made, changed and deleted in order; each change is audited."""
     fabric = fabrics.create(context, "edge")
     vlan = vlans.create(context, fabric.id, 30, "storage", mtu=9000)
-    subnet = subnets.create(context, "2001:DB8:30::/64", vlan.id, gateway="2001:db8:30::1", dns_servers=["2001:db8::53"])
+    subnet = subnets.create(
+        context, "2001:DB8:30::/64", vlan.id, gateway="2001:db8:30::1", dns_servers=["2001:db8::53"]
+    )
     drawn = ranges.create(context, subnet.id, "dynamic", "2001:db8:30::1000", "2001:db8:30::1FFF")
     drawn = ranges.update(context, drawn.id, end="2001:db8:30::2fff", comment="guests")
     subnet = subnets.update(context, subnet.id, name="storage", lease_seconds=3600, gateway="fe80::1")
@@ -187,9 +192,7 @@ def test_a_network_is_built_and_taken_down(context: Context, seeded: Seeded) -> 
     vlans.delete(context, vlan.id)
     fabrics.delete(context, fabric.id)
     with context.store.read() as session:
-        verbs = [
-            f"{row.verb} {row.thing}" for row in session.scalars(select(ChangeEvent).order_by(ChangeEvent.id))
-        ]
+        verbs = [f"{row.verb} {row.thing}" for row in session.scalars(select(ChangeEvent).order_by(ChangeEvent.id))]
 
     assert [one.name for one in fabrics.find(context)] == ["fabric-0"]
     assert verbs == [

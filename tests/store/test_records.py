@@ -21,7 +21,9 @@ def write(context: Context, scope: str, key: str, value: int | None) -> None:
         put_record(session, scope, key, None if value is None else {"value": value})
 
 
-def fetched(context: Context, seeded: Seeded, sequence: int = 0, limit: int = 1000) -> tuple[list[tuple[str, int | None]], int, bool]:
+def fetched(
+    context: Context, seeded: Seeded, sequence: int = 0, limit: int = 1000
+) -> tuple[list[tuple[str, int | None]], int, bool]:
     """Keys with values, `last` and `more` of one fetch."""
     answer = records.after(context, seeded.rack_id, sequence, limit)
     found = [(row["key"], row["value"] and row["value"]["value"]) for row in answer["records"]]

@@ -48,6 +48,7 @@ class _Seen:
     intent: RackIntent
     scopes: tuple[str, ...]
     offer_number: int
+    newest_number: int | None
     content: dict[str, Any]
     approved: frozenset[str]
 
@@ -95,7 +96,8 @@ def _once(context: Context, rack_id: int) -> Outcome | None:
     wanted = {bundle.service: bundle for bundle in bundles}
     content = offers.content_of(seen.intent, registry.services(), wanted, seen.scopes, kept)
     text = offers.canonical(content)
-    unchanged = bool(seen.content) and text == offers.canonical(seen.content)
+    # Numbers were raised above the newest offer when a rack knew higher ones: then the same content is offered again.
+    unchanged = seen.newest_number == seen.offer_number and text == offers.canonical(seen.content)
     names = tuple(sorted(kept))
     with changing(context) as session:
         locked = session.scalar(select(Rack).where(Rack.id == rack_id).with_for_update())
@@ -121,6 +123,7 @@ def _see(session: Session, rack: Rack) -> _Seen:
         intent=load_intent(session, rack.id),
         scopes=scopes_of_rack(session, rack.id),
         offer_number=rack.offer_number,
+        newest_number=newest.number if newest is not None else None,
         content=json.loads(newest.content) if newest is not None else {"bundles": [], "probes": {}, "units": {}},
         approved=frozenset(item for dangers in approved for danger in dangers for item in danger["hashes"]),
     )
@@ -221,7 +224,7 @@ def _offer(
         context,
         "rack.offered",
         f"Offer {number} for rack {rack.name} is ready"
-        + (f": {', '.join(plan.services)}." if plan.services else ": zones, scopes or subnets."),
+        + (f": {', '.join(plan.services)}." if plan.services else "; no file of a service differs."),
         rack_id=rack.id,
         offer=number,
     )
