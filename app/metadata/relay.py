@@ -1,56 +1,21 @@
-"""Who is calling: the rack that relays, the client's address as that rack saw it, and the machine's token.
-
-A client may write X-Forwarded-For itself; only the last hop is the relay's own word, and only a rack that knows its
-relay token is believed.
-"""
+"""Who is calling the machine edge: the relay's word about the client, and the machine's token."""
 
 from __future__ import annotations
-
-import ipaddress
-from dataclasses import dataclass
 
 from flask import request
 
 from app.identity import base_context
-from app.services import boot_tokens, racks
+from app.services import boot_tokens, relays
 from app.services.boot_tokens import MachineCaller
-from app.services.context import Actor, Context
-from app.services.errors import Forbidden, Unauthorized
-from app.store.models import Rack
-
-HEADER = "X-Muster-Rack"
-
-
-@dataclass(frozen=True)
-class Relayed:
-    """A request that came through a rack."""
-
-    context: Context
-    rack: Rack
-    address: str
+from app.services.context import Context
+from app.services.errors import Unauthorized
+from app.services.relays import Relayed
 
 
 def relayed() -> Relayed:
-    """The rack and the client's address. Forbidden without a right relay header or a plain last hop."""
-    context = base_context()
-    try:
-        rack = racks.authenticate_relay(context, request.headers.get(HEADER, ""))
-    except Unauthorized as error:
-        raise Forbidden(
-            "machines are served through their rack only; boot from the network and use the rack's address",
-            rule=f"{HEADER} of an enrolled rack",
-        ) from error
-    hop = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip().strip("[]")
-    try:
-        address = ipaddress.ip_address(hop)
-    except ValueError as error:
-        raise Forbidden(
-            f"the relay of rack {rack.name} gave no client address (X-Forwarded-For ends with {hop!r});"
-            " check its forwarded_for setting"
-        ) from error
-    mapped = getattr(address, "ipv4_mapped", None)
-    actor = Actor(f"machine at {mapped or address}", "machine")
-    return Relayed(context.acting_as(actor), rack, str(mapped or address))
+    """The rack and the client's address; Forbidden when the request did not come through a rack."""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return relays.relayed(base_context(), request.headers.get(relays.HEADER, ""), forwarded)
 
 
 def machine(*purposes: str) -> tuple[Context, MachineCaller]:

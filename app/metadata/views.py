@@ -130,10 +130,10 @@ def loader(name: str) -> Response:
 @blueprint.get("/images/<sha256>/<name>")
 def image_file(sha256: str, name: str) -> Response:
     """A file of an image, by digest: Range, If-None-Match and caches welcome, since its content never changes."""
-    relay.relayed()
+    source = relay.relayed()
     if not _DIGEST.fullmatch(sha256):
         raise NotFound("image file: the digest is 64 lower-case hexadecimal digits")
-    file = images.open_file(relay.base_context(), sha256, name)
+    file = images.open_file(source.context, sha256, name)
     response = send_file(file.path, mimetype="application/octet-stream", conditional=True, etag=sha256, max_age=A_YEAR)
     response.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable"
     g.immutable = True
