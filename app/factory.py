@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
-import importlib.util
 import os
 import re
 import time
@@ -13,8 +11,8 @@ import uuid
 import structlog
 from flask import Flask, Response, g, request
 
+from app import api, identity, metadata, rackapi, web, wiring
 from app import config as configuration
-from app import identity, wiring
 from app.api import errors
 from app.config import Config
 from app.services.context import Context
@@ -23,7 +21,6 @@ from app.wiring import log as logging
 MAX_BODY_BYTES = 1024 * 1024
 SESSION_HOURS = 12
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-PARTS = ("app.api", "app.metadata", "app.rackapi", "app.web")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -58,15 +55,10 @@ def create_app(context: Context, config: Config) -> Flask:
     errors.register(application)
     application.before_request(_begin)
     application.after_request(_end)
-    for name in PARTS:
-        # While the parts are being built some do not exist yet.
-        if importlib.util.find_spec(name) is None:
-            continue
-        part = importlib.import_module(name)
-        if hasattr(part, "mount"):
-            part.mount(application)
-        elif hasattr(part, "blueprint"):
-            application.register_blueprint(part.blueprint)
+    api.mount(application)
+    metadata.mount(application)
+    application.register_blueprint(rackapi.blueprint)
+    web.mount(application)
     return application
 
 

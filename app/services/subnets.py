@@ -73,7 +73,8 @@ def create(
         # The subnet's reverse zones are served by every rack.
         touch_racks(session, session.scalars(select(Rack.id)))
         audit(session, context, "create", "subnet", subnet.id, cidr=subnet.cidr, vlan=vlan.name)
-        return subnet_row(session, subnet.id)
+        session.refresh(subnet, ["vlan", "domain"])
+        return subnet
 
 
 def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
