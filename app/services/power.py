@@ -10,7 +10,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from app.power.base import VERBS
@@ -24,6 +24,7 @@ from app.store.unit_of_work import after_commit
 CLAIM_SECONDS = 120
 OPERATION_SECONDS = 60
 GRACE_SECONDS = 15
+KEEP_QUERIES_SECONDS = 3600
 POWER_STATES = ("on", "off", "unknown", "error")
 MANUAL = "manual"
 
@@ -240,4 +241,19 @@ def poll(session: Session, context: Context, older_than_seconds: int, limit: int
         if machine.rack_id is not None or len(only) == 1:
             order(session, context, machine, "query")
             asked += 1
+    if asked:
+        _forget_queries(session, context)
     return asked
+
+
+def _forget_queries(session: Session, context: Context) -> None:
+    """Delete old answers to our own questions; the newest order stays, since racks compare with its number."""
+    newest = select(func.max(PowerOperation.id)).scalar_subquery()
+    statement = delete(PowerOperation).where(
+        PowerOperation.verb == "query",
+        PowerOperation.status.in_(("done", "failed", "lost")),
+        PowerOperation.operation_id.is_(None),
+        PowerOperation.finished_at < context.clock() - dt.timedelta(seconds=KEEP_QUERIES_SECONDS),
+        PowerOperation.id < newest,
+    )
+    session.execute(statement.execution_options(synchronize_session=False))

@@ -260,3 +260,34 @@ def test_power_is_polled_when_it_was_not_seen_for_long(lab: Lab) -> None:
     runner.sweep(lab.context)
 
     assert [row.verb for row in rows(lab, PowerOperation)] == ["query"]
+
+
+def test_old_answers_about_power_are_forgotten(lab: Lab) -> None:
+    """A fleet that is asked every few minutes does not fill the table: answers go after an hour, orders stay."""
+    machine_id = make_machine(lab.context, lab.seeded, state="NEW")
+    power.request(lab.context, machine_id, "on")
+    for _ in range(20):
+        runner.sweep(lab.context)
+        lab.carry_out_power()
+        clock_of(lab.context).move(600)
+
+    verbs = [row.verb for row in rows(lab, PowerOperation)]
+    assert verbs[0] == "on"
+    assert 5 <= verbs.count("query") <= 8
+
+
+def test_progress_of_one_step_is_not_shown_for_the_next(lab: Lab) -> None:
+    """A fraction belongs to the step that reported it."""
+    machine = lab.machine()
+    machine_id = int(machine.enlist()["machine"])
+    lifecycle.request(lab.context, machine_id, "commission")
+    lab.settle(machine_id)
+    machine.boot()
+    machine.get("/task")
+    body = {"event": "progress", "step": "cpu", "message": "running cpu", "fraction": 0.5}
+    assert machine.post("/status", body).status_code == 204
+    during = operation(lab, machine_id).progress
+    lab.settle(machine_id)
+
+    assert (during["fraction"], during["agent_step"]) == (0.5, "cpu")
+    assert "fraction" not in operation(lab, machine_id).progress

@@ -138,6 +138,9 @@ def _next(scene: Scene, action: Action) -> None:
             operation.step, operation.step_index, operation.step_data = step.name, index, {}
             operation.step_started_at = operation.wake_at = now
             operation.deadline_at = now + dt.timedelta(seconds=step.wait_seconds)
+            # How far the last step had come says nothing of this one.
+            kept = {name: value for name, value in operation.progress.items() if name not in ("fraction", "agent_step")}
+            operation.progress = {**kept, "title": step.title}
             return
     end(scene.session, scene.context, operation, "succeeded")
     enter(scene.session, scene.context, scene.machine, action.success)
