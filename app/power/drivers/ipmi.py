@@ -130,7 +130,8 @@ def _explain(parameters: Parameters, words: str) -> PowerError:
             "credentials",
             f"controller {address} rejects user {parameters['username']!r}: {words}; correct the credentials",
         )
-    if any(word in low for word in _UNREACHABLE_WORDS):
+    # pyghmi says nothing at all (the text "None") when a session could not even begin.
+    if low in ("", "none") or any(word in low for word in _UNREACHABLE_WORDS):
         return PowerError(
             "unreachable", f"controller {address} does not answer ({words}); check its address and network"
         )
