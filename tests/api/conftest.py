@@ -43,17 +43,17 @@ class Caller:
         return self("POST", path, body, **words)
 
 
-@pytest.fixture()
+@pytest.fixture
 def context(tmp_path: Path) -> Context:
     return make_context(tmp_path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def seeded(context: Context) -> Seeded:
     return seed(context)
 
 
-@pytest.fixture()
+@pytest.fixture
 def application(context: Context, seeded: Seeded, tmp_path: Path) -> Flask:
     return create_app(context, load({"MUSTER_STATE_DIR": str(tmp_path / "state"), "MUSTER_STREAMS": "2"}))
 
@@ -69,22 +69,22 @@ def sign_up(context: Context, application: Flask, name: str, role: str) -> Calle
     return Caller(application.test_client(), tokens.create(context.acting_as(users.actor(user)), "test").text)
 
 
-@pytest.fixture()
+@pytest.fixture
 def admin(context: Context, application: Flask) -> Caller:
     return sign_up(context, application, "root", "admin")
 
 
-@pytest.fixture()
+@pytest.fixture
 def operator(context: Context, application: Flask) -> Caller:
     """alice of the seed: an operator with an SSH key."""
     return sign_up(context, application, "alice", "operator")
 
 
-@pytest.fixture()
+@pytest.fixture
 def viewer(context: Context, application: Flask) -> Caller:
     return sign_up(context, application, "vera", "viewer")
 
 
-@pytest.fixture()
+@pytest.fixture
 def nobody(application: Flask) -> Caller:
     return Caller(application.test_client())
