@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed (one sentence on stderr says why), 2 wrong usage, 1
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.verb == "build" and given.progress:
             print(line, file=sys.stderr, flush=True)
 
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if given.verb == "verify":
             made = manifest.verify(cache / DEBIAN_12.name, DEBIAN_12.digest())
@@ -59,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"(took {time.monotonic() - began:.1f} s)"
     )
     return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a build like Ctrl-C does, with everything cleaned up."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
