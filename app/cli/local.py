@@ -30,9 +30,11 @@ def read_config(state_dir: Path | None, environ: Mapping[str, str] = os.environ)
     if state_dir is not None:
         given["MUSTER_STATE_DIR"] = str(state_dir.absolute())
     try:
-        return configuration.load(given)
+        config = configuration.load(given)
     except ConfigError as error:
         raise CliError(str(error)) from error
+    logging.set_up(config.log_format)
+    return config
 
 
 @click.command()
@@ -42,7 +44,6 @@ def read_config(state_dir: Path | None, environ: Mapping[str, str] = os.environ)
 def run(listen: tuple[str, ...], listen_fd: tuple[int, ...], state_dir: Path | None) -> None:
     """Run the whole control plane: web server, worker and timer. Ends on Ctrl-C or SIGTERM."""
     config = read_config(state_dir)
-    logging.set_up(config.log_format)
     try:
         wanted = listen or (() if listen_fd else DEFAULT_LISTEN)
         addresses = [Listen.parse(one) for one in wanted] + [Listen(None, None, fd) for fd in listen_fd]
