@@ -18,7 +18,7 @@ from app.services import racks, records, reports
 from app.services.errors import NotFound
 
 EXTENSION = "muster-rack-waiters"
-WAITERS = 8
+WAITERS = 24
 LONGEST_WAIT_SECONDS = 30
 POLL_SECONDS = 0.1
 

@@ -1,7 +1,6 @@
 """Racks: enrolment with one-time codes, who a token belongs to, which addresses a rack has where.
 
-Tokens are 256 random bits and kept as SHA-256 only.  A rack's interfaces, as it reports them, decide which subnets it
-serves: an address inside a known subnet becomes the rack's address there, and a VLAN without a rack gets this one.
+Tokens are 256 random bits and kept as SHA-256 only.
 """
 
 from __future__ import annotations
@@ -17,22 +16,20 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.services import domains, offers, records
-from app.services.addressing import address_key, supernets
+from app.services import offers, records
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
 from app.services.fabrics import NETWORK_LOCK
 from app.services.names import check_label, fqdn
+from app.services.rack_interfaces import attach, checked_interfaces
 from app.store.locks import hold
-from app.store.models import Domain, EnrolmentCode, Event, IpAddress, Machine, Offer, Rack, Subnet, Vlan
+from app.store.models import Domain, EnrolmentCode, IpAddress, Machine, Offer, Rack, Vlan
 from app.store.queries.page import page
 from app.store.queries.scopes import scopes_of_rack
 from renderers.intent import RackLayout, RackPorts
 
 CODE_SECONDS = 3600
-MOST_INTERFACES = 512
-EVENTS_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -216,122 +213,9 @@ def rack_row(session: Session, rack_id: int) -> Rack:
     return rack
 
 
-def attach_all(session: Session, context: Context) -> None:
-    """Attach every rack to the subnets its addresses are in, because the subnets have changed."""
-    for rack in session.scalars(select(Rack).order_by(Rack.id)).all():
-        attach(session, context, rack)
-
-
-def attach(session: Session, context: Context, rack: Rack) -> bool:
-    """Make the rack's address rows what its interfaces say; whether anything changed.
-
-    An address in a known subnet becomes a row of kind `rack`; a VLAN without a rack gets this one.  An address that is
-    in no subnet, or is given to somebody else, is only noted as an event.
-    """
-    wanted: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
-    for interface in rack.interfaces:
-        for text in interface["addresses"]:
-            own = ipaddress.ip_interface(text)
-            if not (own.ip.is_loopback or own.ip.is_link_local):
-                wanted[str(own.ip)] = own
-    subnets = _subnets_holding(session, list(wanted))
-    existing = {
-        row.address: row
-        for row in session.scalars(select(IpAddress).where(IpAddress.rack_id == rack.id, IpAddress.kind == "rack"))
-    }
-    changed = False
-    for address, row in existing.items():
-        if address not in subnets or subnets[address].id != row.subnet_id:
-            session.delete(row)
-            changed = True
-    session.flush()
-    taken = {
-        (row.subnet_id, row.address): row
-        for row in session.scalars(select(IpAddress).where(IpAddress.address.in_(wanted)))
-        if row.rack_id != rack.id
-    }
-    for address in wanted:
-        subnet = subnets.get(address)
-        if subnet is None:
-            _note_once(session, context, rack, "rack.address.unknown", address, "it is in no subnet; add the subnet")
-            continue
-        if other := taken.get((subnet.id, address)):
-            why = f"it is given to {other.hostname or other.kind} already; free it or change the rack's interface"
-            _note_once(session, context, rack, "rack.address.taken", address, why)
-            continue
-        if address not in existing or existing[address].subnet_id != subnet.id:
-            session.add(
-                IpAddress(
-                    subnet_id=subnet.id,
-                    address=address,
-                    address_key=address_key(address),
-                    kind="rack",
-                    rack_id=rack.id,
-                    hostname=rack.name,
-                )
-            )
-            changed = True
-        if subnet.vlan.rack_id is None:
-            subnet.vlan.rack_id = rack.id
-            records.resend_scope(session, f"vlan:{subnet.vlan_id}")
-            changed = True
-    session.flush()
-    if changed:
-        domains.put_rack_names(session, rack.id)
-        touch_racks(session, session.scalars(select(Rack.id)))
-    return changed
-
-
-def checked_interfaces(interfaces: list[Any]) -> list[dict[str, Any]]:
-    """The interfaces as a rack reports them, in canonical form. Invalid names the first that is malformed."""
-    if not isinstance(interfaces, list) or len(interfaces) > MOST_INTERFACES:
-        raise Invalid(f"interfaces: expected a list of at most {MOST_INTERFACES}", field="interfaces")
-    found = []
-    for item in interfaces:
-        try:
-            addresses = [str(ipaddress.ip_interface(str(text).partition("%")[0])) for text in item["addresses"]]
-            found.append({"name": str(item["name"]), "mac": str(item["mac"]).lower(), "addresses": addresses})
-        except (KeyError, TypeError, ValueError) as error:
-            raise Invalid(
-                f"interface {item!r} is malformed ({error!r}); expected name, mac and addresses like 10.0.0.1/24",
-                field="interfaces",
-            ) from None
-    return sorted(found, key=lambda interface: interface["name"])
-
-
 def sha256(token: str) -> str:
     """How tokens and codes are kept."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _subnets_holding(session: Session, addresses: list[str]) -> dict[str, Subnet]:
-    """Each address's subnet, where it has one. One query."""
-    candidates = {address: set(supernets(address)) for address in addresses}
-    cidrs = set().union(*candidates.values()) if candidates else set()
-    known = {subnet.cidr: subnet for subnet in session.scalars(select(Subnet).where(Subnet.cidr.in_(cidrs)))}
-    found = {}
-    for address, names in candidates.items():
-        for cidr in names & known.keys():
-            found[address] = known[cidr]
-    return found
-
-
-def _note_once(session: Session, context: Context, rack: Rack, kind: str, address: str, why: str) -> None:
-    """Write an event about an address unless it has been written for this rack."""
-    message = f"Rack {rack.name} has the address {address}, but {why}."
-    if not _noted(session, rack.id, kind, message):
-        event(session, context, kind, message, rack_id=rack.id, level="warning", address=address)
-
-
-def _noted(session: Session, rack_id: int, kind: str, message: str) -> bool:
-    """Whether a rack's recent events hold this one already."""
-    statement = (
-        select(Event.message)
-        .where(Event.rack_id == rack_id, Event.kind == kind)
-        .order_by(Event.id.desc())
-        .limit(EVENTS_LOOKED_AT)
-    )
-    return message in set(session.scalars(statement))
 
 
 def _rack_to_enrol(session: Session, coded: str | None, asked: str | None) -> Rack:

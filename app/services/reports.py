@@ -16,6 +16,7 @@ from app.services.changes import RECORDS, changing, event, touch_machine, touch_
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.fabrics import NETWORK_LOCK
+from app.services.rack_interfaces import attach, checked_interfaces
 from app.store.locks import hold
 from app.store.models import Apply, Counter, Observation, Operation, Rack, RecordChange, RecordFailure
 from app.store.queries.scopes import scopes_of_rack
@@ -86,10 +87,11 @@ def observation(
     interfaces: list[Any] | None = None,
 ) -> None:
     """Keep what runs on a rack; changed interfaces change what it serves."""
-    found = racks.checked_interfaces(interfaces) if interfaces is not None else None
+    found = checked_interfaces(interfaces) if interfaces is not None else None
     with changing(context) as session:
         if found is not None:
             hold(session, NETWORK_LOCK)
+        hold(session, f"observation:{rack_id}")
         rack = racks.rack_row(session, rack_id)
         now = context.clock()
         rack.seen_at = now
@@ -108,7 +110,7 @@ def observation(
         if found is not None and found != rack.interfaces:
             rack.interfaces = found
             session.flush()
-            racks.attach(session, context, rack)
+            attach(session, context, rack)
             touch_racks(session, [rack_id])
             event(
                 session,

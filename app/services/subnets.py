@@ -15,7 +15,7 @@ from app.services.context import Context
 from app.services.domains import domain_row
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK
-from app.services.racks import attach_all
+from app.services.rack_interfaces import attach_all
 from app.services.vlans import check_dhcp, refuse_unknown, vlan_row
 from app.store.locks import hold
 from app.store.models import Interface, IpAddress, IpRange, Rack, Subnet, Vlan

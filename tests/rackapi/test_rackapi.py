@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from app import identity, rackapi
 from app.api import errors
 from app.config import load
-from app.services import addresses, power, racks
+from app.services import addresses, offers, power, rack_interfaces, racks
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Unauthorized
@@ -57,7 +57,7 @@ def seeded(context: Context) -> Seeded:
     made = seed(context)
     with changing(context) as session:
         session.get_one(Rack, made.rack_id).control_plane_host = "192.0.2.10"
-        racks.attach_all(session, context)
+        rack_interfaces.attach_all(session, context)
     return made
 
 
@@ -65,7 +65,7 @@ def seeded(context: Context) -> Seeded:
 def application(context: Context, seeded: Seeded, tmp_path: Path) -> Flask:
     """An application with this edge only."""
     made = Flask("app")
-    made.config.update(MUSTER_CONFIG=load({"MUSTER_STATE_DIR": str(tmp_path / "state")}))
+    made.config.update(MUSTER_CONFIG=load({"MUSTER_STATE_DIR": str(tmp_path / "state")}), RACK_WAITERS=8)
     identity.attach(made, context)
     errors.register(made)
     made.register_blueprint(rackapi.blueprint)
@@ -225,7 +225,7 @@ def test_the_offer_as_a_rack_checks_it(application: Flask, context: Context, see
     answer = call(application, "GET", "/offer")
     again = call(application, "GET", "/offer", If_None_Match=answer.headers["ETag"])
     with changing(context) as session:
-        public = racks.offers.ensure_key(session, context)
+        public = offers.ensure_key(session, context)
     offer = Envelope.from_data(answer.json).open(public, "rack-1")
 
     assert before.status_code == 404

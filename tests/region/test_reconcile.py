@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 
-from app.services import offers, plans, racks, ranges, records, reports, subnets, vlans
+from app.services import offers, plans, rack_interfaces, racks, ranges, records, reports, subnets, vlans
 from app.services.changes import changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict
@@ -34,7 +34,7 @@ def seeded(context: Context) -> Seeded:
     made = seed(context)
     with changing(context) as session:
         session.get_one(Rack, made.rack_id).control_plane_host = "192.0.2.10"
-        racks.attach_all(session, context)
+        rack_interfaces.attach_all(session, context)
     return made
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from app import wiring
 from app.config import Config, load
-from app.services import bootstrap, racks
+from app.services import bootstrap, rack_interfaces, racks
 from app.services.changes import changing
 from app.services.context import Context
 from app.store import migrate
@@ -39,7 +39,7 @@ def context(config: Config) -> Iterator[Context]:
     bootstrap.prepare(made, "muster.internal")
     with changing(made) as session:
         session.get_one(Rack, seeded.rack_id).control_plane_host = "192.0.2.10"
-        racks.attach_all(session, made)
+        rack_interfaces.attach_all(session, made)
     yield made
     made.store.engine.dispose()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from app.services import domains, racks, ranges, records, subnets, vlans
+from app.services import domains, rack_interfaces, ranges, records, subnets, vlans
 from app.services.changes import changing
 from app.services.context import Context
 from app.store.intent import load_intent
@@ -116,7 +116,7 @@ def test_queries_do_not_grow(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     seeded = seed(context)
     with changing(context) as session:
-        racks.attach_all(session, context)
+        rack_interfaces.attach_all(session, context)
     grow(context, seeded, 100, 101)
     with counting(context) as small, context.store.read() as session:
         load_intent(session, seeded.rack_id)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.services import addresses, domains, fabrics, racks, ranges, subnets, vlans
+from app.services import addresses, domains, fabrics, rack_interfaces, racks, ranges, subnets, vlans
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Conflict, Forbidden, Invalid, NotFound, ServiceError
@@ -28,7 +28,7 @@ def seeded(context: Context) -> Seeded:
     """What a small rack has; the rack's own address has a row."""
     made = seed(context)
     with changing(context) as session:
-        racks.attach_all(session, context)
+        rack_interfaces.attach_all(session, context)
     return made
 
 

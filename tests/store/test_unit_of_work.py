@@ -43,13 +43,14 @@ def test_writers_that_read_first_lose_no_update(context: Context) -> None:
         session.add(Counter(name="n", value=0))
 
     def increment() -> None:
-        with context.store.write() as session:
-            hold(session, "n")
-            row = session.get_one(Counter, "n")
-            time.sleep(0.005)
-            row.value = row.value + 1
+        for _ in range(2):
+            with context.store.write() as session:
+                hold(session, "n")
+                row = session.get_one(Counter, "n")
+                time.sleep(0.005)
+                row.value = row.value + 1
 
-    threads = [threading.Thread(target=lambda: (increment(), increment())) for _ in range(10)]
+    threads = [threading.Thread(target=increment) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -62,12 +63,17 @@ def test_writers_that_read_first_lose_no_update(context: Context) -> None:
 
 def test_a_failed_write_leaves_nothing_and_calls_nobody(context: Context) -> None:
     """An exception rolls everything back, and what waited for the commit is not run."""
-    called = []
-    with pytest.raises(RuntimeError, match="stop"), context.store.write() as session:
-        session.add(Pool(name="gone"))
-        after_commit(session, lambda: called.append("rolled back"))
-        session.flush()
-        raise RuntimeError("stop")
+    called: list[str] = []
+
+    def fail() -> None:
+        with context.store.write() as session:
+            session.add(Pool(name="gone"))
+            after_commit(session, lambda: called.append("rolled back"))
+            session.flush()
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
     with context.store.write() as session:
         session.add(Pool(name="kept"))
         after_commit(session, lambda: called.append("committed"))

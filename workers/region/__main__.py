@@ -12,7 +12,9 @@ import sys
 import threading
 from collections.abc import Callable
 
+import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from app import config as configuration
 from app import wiring
@@ -22,6 +24,8 @@ from app.wiring import log as logging
 from workers.celery_app import make_app
 from workers.region import tasks
 from workers.schedule import beat_schedule
+
+log = structlog.get_logger(__name__)
 
 
 def make_region_app(config: Config) -> Celery:
@@ -66,7 +70,13 @@ def main(arguments: list[str] | None = None) -> None:
     if not chosen.no_beat:
         # The table holds intervals only, so the timer needs no file to remember anything.
         options += ["--beat", "--scheduler", "celery.beat:Scheduler"]
-    make_region_app(config).worker_main(options)
+    app = make_region_app(config)
+    # The timer first fires after a whole interval; what changed while nobody worked should not wait for it.
+    try:
+        app.send_task("muster.region.reconcile_all", queue=tasks.QUEUE, expires=60, retry=False)
+    except OperationalError as error:
+        log.warning("region.start.unrung", reason=str(error))
+    app.worker_main(options)
 
 
 if __name__ == "__main__":
