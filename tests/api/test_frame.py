@@ -46,6 +46,23 @@ def test_every_route_needs_a_caller(application: Flask) -> None:
     assert answered.keys() >= OPEN
 
 
+def test_other_edges_ask_too(application: Flask) -> None:
+    """Outside the API nothing answers a stranger: racks get 401, machines without a rack 403, pages lead to sign-in."""
+    open_paths = ("/login", "/static/", "/rack/v1/enrol")
+    client = application.test_client()
+    wrong = {}
+    for method, path, _ in routes(application, "/"):
+        if path.startswith(("/api/v1", *open_paths)):
+            continue
+        answer = client.open(path, method=method)
+        to_login = answer.status_code in (302, 303) and (path == "/" or "/login" in answer.headers["Location"])
+        if answer.status_code not in (401, 403) and not to_login:
+            wrong[method, path] = answer.status_code
+
+    assert {} == wrong
+    assert 422 == client.post("/rack/v1/enrol").status_code
+
+
 def test_open_routes_are_open(application: Flask) -> None:
     """The routes listed as open do not ask who is calling."""
     client = application.test_client()
