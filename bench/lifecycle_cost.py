@@ -1,0 +1,49 @@
+"""What one machine's lifecycle costs the control plane.
+
+Everything of the control plane is real and runs in this process: the application over SQLite in a file, the services,
+the bell on a broker of files, the region worker's runner.  `bench.played` plays the rack and the machine by their
+protocols, without a network.  Only time inside the control plane counts, the HTTP client's part included: every request
+that a person, a rack or a machine makes, and every look of the region worker.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+from bench.figure import Bench, Figure
+from bench.played import Cost, Played
+
+WARM_UP, MACHINES = 5, 100
+EARLY, LATE = 10, 100
+LIMIT_MS, RATIO_LIMIT = 20.0, 1.1
+PEER = "OpenStack Ironic 39: manage + provide + active with fake hardware on one process, 100 ms"
+
+
+def measure() -> list[Figure]:
+    """Walk the machines one after the other."""
+    enlisting: list[Cost] = []
+    walking: list[Cost] = []
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder, Played(Path(folder)) as played:
+        for number in range(-WARM_UP, MACHINES):
+            machine = played.machine(number + WARM_UP)
+            enlist = played.meter(machine.enlist)
+            walk = played.meter(machine.commission) + played.meter(machine.allocate) + played.meter(machine.deploy)
+            if number >= 0:
+                enlisting.append(enlist)
+                walking.append(walk)
+    early, late = walking[EARLY - 1].statements, walking[LATE - 1].statements
+    wall = statistics.median(cost.wall for cost in walking) * 1000
+    cpu = statistics.median(cost.cpu for cost in walking) * 1000
+    enlist_wall = statistics.median(cost.wall for cost in enlisting) * 1000
+    return [
+        Figure("commission + allocate + deploy, wall", wall, "ms", PEER, LIMIT_MS),
+        Figure("  the same, processor time", cpu, "ms", f"median of {MACHINES} machines"),
+        Figure("  requests and looks of the worker", walking[-1].calls, "", "a machine"),
+        Figure("  SQL statements, ratio", late / early, "", f"machine {LATE}: {late}, {EARLY}: {early}", RATIO_LIMIT),
+        Figure("enlist, wall", enlist_wall, "ms", "OpenStack Ironic 39: create a node, 12.4 ms"),
+    ]
+
+
+BENCH = Bench("lifecycle_cost", "What one machine's lifecycle costs the control plane", measure)
