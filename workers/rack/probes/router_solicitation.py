@@ -1,8 +1,9 @@
 """Asks for a router advertisement as iPXE does (RFC 4861, sections 4.1 and 4.2).
 
-radvd on this very host answers to the link; the frames are watched by AF_PACKET, because the kernel does not hand a
-host its own multicast on every kind of interface.  A solicitation that leaves this host is heard by the local radvd
-only when it is looped back, so the socket asks for loopback of multicast.
+radvd on this very host answers, to the link or, more often, to the one that asked: this host's own address, so that the
+advertisement travels over the loopback interface.  Frames are watched by AF_PACKET on both, because the kernel does not
+hand a host its own multicast on every kind of interface.  A solicitation that leaves this host is heard by the local
+radvd only when it is looped back, so the socket asks for loopback of multicast.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from workers.rack.probes.base import ProbeContext, ProbeFailure, text
 SECONDS = 3.0
 SOLICITATION, ADVERTISEMENT = 133, 134
 ALL_ROUTERS = "ff02::2"
+LOOPBACK = "lo"
 _ETHERTYPE_IPV6 = 0x86DD
 _ALL = 0x0003
 
@@ -53,7 +55,6 @@ class RouterSolicitationProbe:
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL)) as watch,
             socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as wire,
         ):
-            watch.bind((interface, _ALL))
             wire.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
             wire.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
             wire.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1)
@@ -62,7 +63,8 @@ class RouterSolicitationProbe:
             while (left := end - time.monotonic()) > 0:
                 if not select.select([watch], [], [], left)[0]:
                     break
-                lifetime = parse_advertisement(watch.recv(65535))
+                frame, (seen_on, *_) = watch.recvfrom(65535)
+                lifetime = parse_advertisement(frame) if seen_on in (interface, LOOPBACK) else None
                 if lifetime is not None:
                     return f"a router advertisement came on {interface}, router lifetime {lifetime} s"
         raise ProbeFailure(f"no router advertisement on {interface} within {SECONDS:g} s")
