@@ -60,7 +60,7 @@ class ControlPlane:
 
     def __enter__(self) -> Self:
         """Start it and wait until it answers."""
-        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.start()
         return self
 

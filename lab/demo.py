@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,27 @@ def switch_dhcp_on(api: Api) -> None:
     api.call("PATCH", f"/vlans/{vlan['id']}", json={"dhcp_on": True})
 
 
-def enrol_rack(api: Api, site: VirtualSite, root: Path, url: str, python: str) -> Enrolled:
+def enrol_rack(
+    api: Api, site: VirtualSite | None, root: Path, url: str, python: str, words: Sequence[str] = ()
+) -> Enrolled:
     """Enrol the rack as a real one is: an administrator's one-time code, typed in on the rack host."""
     code = api.post("/racks/codes", {"name": "rack1"})["code"]
-    argv = [python, "-m", "workers.rack", "enrol", "--url", url, "--code-file", "-", "--root", str(root), "--lab"]
+    argv = [
+        python,
+        "-m",
+        "workers.rack",
+        "enrol",
+        "--url",
+        url,
+        "--code-file",
+        "-",
+        "--root",
+        str(root),
+        "--lab",
+        *words,
+    ]
     done = subprocess.run(
-        [*exec_prefix(site.rack), *argv], input=f"{code}\n", text=True, capture_output=True, check=False,
+        [*(exec_prefix(site.rack) if site else ()), *argv], input=f"{code}\n", text=True, capture_output=True, check=False,
         cwd=Path(__file__).resolve().parent.parent,
     )  # fmt: skip
     if done.returncode != 0:

@@ -134,7 +134,7 @@ def fresh_state() -> None:
         leftovers.clean(STATE / "site")
     if STATE.exists():
         shutil.rmtree(STATE)
-    STATE.mkdir(parents=True, mode=0o750)
+    STATE.mkdir(parents=True, mode=0o755)  # Daemons that drop to users of their own pass through.
 
 
 if __name__ == "__main__":

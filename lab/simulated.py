@@ -61,7 +61,7 @@ class Hardware:
         numa = [{"node": 0, "cpus": list(range(self.cpus)), "memory_mib": self.memory_mib}]
         return {
             "cpu": {
-                "model": "Simulated CPU", "architecture": "x86_64", "sockets": 1, "cores": self.cpus,
+                "model": "Simulated CPU", "architecture": "amd64", "sockets": 1, "cores": self.cpus,
                 "threads": self.cpus, "mhz": 2400, "numa": numa,
             },
             "memory": {"total_mib": self.memory_mib},

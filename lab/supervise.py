@@ -90,9 +90,16 @@ class Supervisor:
     """supervisord for one site's rack; a context manager that starts it and ends it with all its programs."""
 
     def __init__(
-        self, site: VirtualSite, root: Path, programs: Sequence[Program], environment: Mapping[str, str] | None = None
+        self,
+        site: VirtualSite | None,
+        root: Path,
+        programs: Sequence[Program],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe the supervisor; every program inherits `environment`, which is in no file and no argument."""
+        """Describe the supervisor; every program inherits `environment`, which is in no file and no argument.
+
+        Without a site it runs on the host itself, for a rack on loopback.
+        """
         check_path(root)
         self.site = site
         self.root = root
@@ -110,9 +117,8 @@ class Supervisor:
         path.write_text(configuration(self.root, self.programs), encoding="utf-8")
         argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(path)]
         with (self.root / "log" / "supervisord.out").open("ab") as log:
-            self._process = tether.start(
-                argv, prefix=self.site.exec_argv(self.site.rack), log=log, environment=self.environment
-            )
+            prefix = self.site.exec_argv(self.site.rack) if self.site else []
+            self._process = tether.start(argv, prefix=prefix, log=log, environment=self.environment)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
