@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
@@ -10,13 +11,15 @@ from werkzeug.wrappers import Response
 from app.identity import current_context
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
-from app.services import images, lifecycle, machines, power, results
+from app.services import events, images, lifecycle, machines, power, results
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.machines import MachineFilters
+from app.web import inventory
 
 PAGE = 100
 TIMELINE = 200
+LONGEST_ID = 18
 POWER_VERBS = ("on", "off", "cycle", "query")
 
 
@@ -34,16 +37,25 @@ def machine_list() -> str:
     context = current_context()
     state, text = request.args.get("state", ""), request.args.get("text", "").strip()
     if state and state not in State.__members__:
-        raise Invalid(f"state {state!r} is not one of {', '.join(State)}", field="state")
+        raise Invalid(f"state {state!r} is not one of {', '.join(State)}; choose one of them", field="state")
     after = request.args.get("after", "0")
-    if not after.isdecimal():
-        raise Invalid(f"after {after!r} is not a number", field="after")
+    if not after.isdecimal() or len(after) > LONGEST_ID:
+        raise Invalid(f"after {after!r} is not the id of a machine; start at the first page", field="after")
     filters = MachineFilters(states=(state,) if state else (), text=text or None)
     found = machines.find(context, filters, after=int(after), limit=PAGE)
     template = "_machine_rows.html" if request.headers.get("HX-Request") else "machines.html"
-    last = found[-1].id if len(found) == PAGE else None
+    asked = {name: value for name, value in (("state", state), ("text", text)) if value}
+    following = urlencode({**asked, "after": found[-1].id}) if len(found) == PAGE else None
     return render_template(
-        template, context=context, machines=found, state=state, text=text, states=list(State), next_after=last
+        template,
+        context=context,
+        machines=found,
+        state=state,
+        text=text,
+        states=list(State),
+        this_page=urlencode({**asked, "after": after}),
+        first_page=urlencode(asked) if after != "0" else None,
+        next_page=following,
     )
 
 
@@ -86,22 +98,25 @@ def machine_power(machine: str, verb: str) -> Response | str:
 def _back(context: Context, machine: str) -> Response | str:
     if request.headers.get("HX-Request"):
         return render_template("_machine_live.html", **_whole(context, machine))
-    return redirect(f"/machines/{machine}")
+    return redirect(f"/machines/{machines.get(context, machine).id}")
 
 
 def _whole(context: Context, machine: str) -> dict[str, object]:
     row = machines.get(context, machine)
     operations = lifecycle.operations(context, row.id, limit=1)
-    events = machines.timeline(context, row.id, limit=TIMELINE)
+    known = images.list_all(context)
     return {
         "context": context,
         "machine": row,
         "operation": operations[0] if operations else None,
         "running": bool(operations) and operations[0].status == "running",
-        "events": sorted(events, key=lambda one: one.id, reverse=True),
+        "events": list(reversed(events.newest(context, TIMELINE, machine_id=row.id))),
+        "timeline_limit": TIMELINE,
         "results": results.for_machine(context, row.id),
-        "images": images.list_all(context),
-        "inventory": row.inventory or {},
+        "images": sorted({image.name for image in known if image.current}),
+        "image": next((image.name for image in known if image.id == row.image_id), None),
+        "facts": inventory.facts(row.inventory),
+        "devices": inventory.devices(row.inventory),
         "power_verbs": POWER_VERBS,
         "as_json": lambda value: json.dumps(value, indent=2, sort_keys=True),
     }

@@ -6,8 +6,10 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from app.lifecycle.action import Action, Step
 from app.lifecycle.states import State
 from app.lifecycle.table import actions, allowed
+from app.services.context import ROLES
 
 LOOKS = {
     State.NEW: "new",
@@ -16,6 +18,14 @@ LOOKS = {
     State.DEPLOYED: "live",
     State.BROKEN: "bad",
 }
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a running step says, and how much of it is done (0 to 1) if that is known."""
+
+    message: str
+    fraction: float | None
 
 
 @dataclass(frozen=True)
@@ -39,22 +49,22 @@ def state_look(state: str) -> str:
     return LOOKS.get(value, "bad")
 
 
-def buttons(state: str) -> list[dict[str, object]]:
-    """The verbs that may be asked now, as buttons: name, title, confirmation, choices of parameters."""
-    return [
-        {"name": one.name, "title": one.title, "confirm": one.confirm, "parameters": one.parameters}
-        for one in allowed(State(state))
-        if one.listed
-    ]
+def result_look(status: str) -> str:
+    """The CSS class of a script's status."""
+    return {"passed": "good", "skipped": "new"}.get(status, "bad")
+
+
+def buttons(state: str, role: str) -> list[Action]:
+    """The verbs that a person of this role may ask for now; a viewer may ask for none."""
+    held = ROLES.index(role) if role in ROLES else -1
+    return [one for one in allowed(State(state)) if one.listed and held >= ROLES.index(one.role)]
 
 
 def steps(operation: Any) -> list[DrawnStep]:
     """The steps of an operation, drawn; empty when there is none."""
-    if operation is None or operation.action not in actions():
-        return []
-    wanted = [step for step in actions()[operation.action].steps if step.when(operation.parameters)]
+    wanted = _wanted(operation)
     names = [step.name for step in wanted]
-    here = names.index(operation.step) if operation.step in names else len(names)
+    here = names.index(operation.step) if wanted and operation.step in names else len(names)
     drawn = []
     for index, step in enumerate(wanted):
         if operation.status == "succeeded" or index < here:
@@ -65,6 +75,27 @@ def steps(operation: Any) -> list[DrawnStep]:
             look = "ahead"
         drawn.append(DrawnStep(step.title, look))
     return drawn
+
+
+def doing(operation: Any) -> Doing:
+    """What the running step says. How much of it is done is known only while the machine itself works on it."""
+    progress = operation.progress or {}
+    step = next((one for one in _wanted(operation) if one.name == operation.step), None)
+    signal = str(step.parameters.get("signal", "")) if step else ""
+    given = progress.get("fraction") if signal.endswith(".finished") else None
+    fraction = min(1.0, max(0.0, float(given))) if isinstance(given, int | float) else None
+    return Doing(str(progress.get("message") or ""), fraction)
+
+
+def warnings(operation: Any) -> list[str]:
+    """What people were warned of when they asked."""
+    return [str(one) for one in (operation.progress or {}).get("warnings") or []] if operation is not None else []
+
+
+def _wanted(operation: Any) -> list[Step]:
+    if operation is None or operation.action not in actions():
+        return []
+    return [step for step in actions()[operation.action].steps if step.when(operation.parameters)]
 
 
 def size(count: int | None) -> str:
@@ -87,6 +118,23 @@ def memory(mebibytes: int | None) -> str:
 def moment(at: dt.datetime | None) -> str:
     """A time of day in UTC, with the date: `2026-11-21 14:03:07`."""
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+
+
+def day(at: dt.datetime) -> str:
+    """`21 November 2026`."""
+    return f"{at.day} {at.strftime('%B %Y')}"
+
+
+def ago(at: dt.datetime | None, now: dt.datetime) -> str:
+    """How long ago: `4 s ago`, `3 min ago`, `5 h ago`, else the date."""
+    if at is None:
+        return "never"
+    passed = max(0, int((now - at).total_seconds()))
+    if passed < 120:
+        return f"{passed} s ago"
+    if passed < 7200:
+        return f"{passed // 60} min ago"
+    return f"{passed // 3600} h ago" if passed < 172_800 else moment(at)
 
 
 def time_of_day(at: dt.datetime) -> str:
