@@ -120,9 +120,13 @@ def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterab
     A refused use of a known token is written to its machine's timeline.
     """
     wanted = tuple(purposes)
-    with changing(context) as session:
-        statement = select(BootToken).where(BootToken.token_hash == digest(raw)).with_for_update()
+    statement = select(BootToken).where(BootToken.token_hash == digest(raw))
+    with context.store.read() as session:  # Most calls: a good token that was used before needs no write.
         token = session.scalars(statement).one_or_none()
+    if token is not None and token.used_at is not None and _refusal(context, token, rack, address, wanted) is None:
+        return _caller(token, rack, address)
+    with changing(context) as session:
+        token = session.scalars(statement.with_for_update()).one_or_none()
         if token is None or not hmac.compare_digest(token.token_hash, digest(raw)):
             raise Unauthorized("boot token: unknown; boot this machine through its rack's boot script")
         refusal = _refusal(context, token, rack, address, wanted)
@@ -130,16 +134,7 @@ def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterab
             if token.used_at is None:
                 token.used_at = context.clock()
                 token.address = token.address or address
-            return MachineCaller(
-                rack_id=rack.id,
-                rack_name=rack.name,
-                address=address,
-                token_id=token.id,
-                purpose=token.purpose,
-                machine_id=token.machine_id,
-                operation_id=token.operation_id,
-                mac=token.mac,
-            )
+            return _caller(token, rack, address)
         known = token.machine_id is not None and session.get(Machine, token.machine_id) is not None
         event(
             session,
@@ -153,6 +148,19 @@ def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterab
             purpose=token.purpose,
         )
     raise refusal
+
+
+def _caller(token: BootToken, rack: Rack, address: str) -> MachineCaller:
+    return MachineCaller(
+        rack_id=rack.id,
+        rack_name=rack.name,
+        address=address,
+        token_id=token.id,
+        purpose=token.purpose,
+        machine_id=token.machine_id,
+        operation_id=token.operation_id,
+        mac=token.mac,
+    )
 
 
 def _refusal(

@@ -175,7 +175,7 @@ def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -
     finished = {f"{caller.purpose}.finished", f"{caller.purpose}.failed"} & set(operation.signals)
     if finished and not again:
         raise Conflict(f"{caller.purpose}: this run has ended already ({sorted(finished)[0]}); nothing more is taken")
-    return operation, locked(session, operation.machine_id)
+    return operation, locked(session, operation.machine_id, bare=True)
 
 
 def _signal(session: Session, context: Context, operation: Operation, name: str, detail: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, lazyload, selectinload
 
 from app.lifecycle.states import State
 from app.services import addresses
@@ -32,11 +32,14 @@ LOADED = (
 LEVELS = {True: "error", False: "info"}
 
 
-def locked(session: Session, machine_id: int) -> Machine:
-    """The machine with its row locked until the transaction ends. NotFound if there is none."""
-    statement = (
-        select(Machine).where(Machine.id == machine_id).options(*LOADED).with_for_update(of=Machine, key_share=True)
-    )
+def locked(session: Session, machine_id: int, *, bare: bool = False) -> Machine:
+    """The machine with its row locked until the transaction ends. NotFound if there is none.
+
+    bare: only the row, for callers that do not hand the machine on; what they touch is loaded when they touch it.
+    """
+    options = (lazyload("*"),) if bare else LOADED
+    statement = select(Machine).where(Machine.id == machine_id).options(*options)
+    statement = statement.with_for_update(of=Machine, key_share=True)
     machine = session.scalars(statement).one_or_none()
     if machine is None:
         raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")

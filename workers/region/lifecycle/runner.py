@@ -77,7 +77,8 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
         if operation is None:
             return None
         action = actions()[operation.action]
-        scene = Scene(session, context, locked(session, machine_id), operation, action.steps[operation.step_index])
+        machine = locked(session, machine_id, bare=True)
+        scene = Scene(session, context, machine, operation, action.steps[operation.step_index])
         result = result_of(scene)
         _conclude(scene, action, result)
         if operation.status != "running":
