@@ -7,7 +7,10 @@ boot flags valid for the next boot only).  Its exceptions carry only words, so t
 
 from __future__ import annotations
 
+import atexit
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from app.power.base import Parameters, PowerError, PowerParameter, PowerState
@@ -34,41 +37,63 @@ class IpmiDriver:
 
     def on(self, parameters: Parameters, deadline: float) -> None:
         """Chassis control: power up."""
-        self._power(self._connect(parameters), parameters, "on")
+        with self._session(parameters) as session:
+            self._power(session, parameters, "on")
 
     def off(self, parameters: Parameters, deadline: float) -> None:
         """Chassis control: power down."""
-        self._power(self._connect(parameters), parameters, "off")
+        with self._session(parameters) as session:
+            self._power(session, parameters, "off")
 
     def soft_off(self, parameters: Parameters, deadline: float) -> None:
         """Chassis control: soft shutdown by ACPI; nothing to do if the machine is off."""
-        session = self._connect(parameters)
-        if self._state(session, parameters) == "on":
-            self._power(session, parameters, "softoff")
+        with self._session(parameters) as session:
+            if self._state(session, parameters) == "on":
+                self._power(session, parameters, "softoff")
 
     def cycle(self, parameters: Parameters, deadline: float) -> None:
         """Off, seen off, on: the controller's own cycle is refused by many while the machine is off."""
         end = time.monotonic() + deadline
-        session = self._connect(parameters)
-        self._power(session, parameters, "off")
-        while self._state(session, parameters) != "off":
-            if time.monotonic() > end:
-                raise PowerError(
-                    "timeout", f"controller {parameters['address']}: the machine stays on after power down"
-                )
-            time.sleep(0.2)
-        time.sleep(CYCLE_PAUSE_SECONDS)
-        self._power(session, parameters, "on")
+        with self._session(parameters) as session:
+            self._power(session, parameters, "off")
+            while self._state(session, parameters) != "off":
+                if time.monotonic() > end:
+                    raise PowerError(
+                        "timeout", f"controller {parameters['address']}: the machine stays on after power down"
+                    )
+                time.sleep(0.2)
+            time.sleep(CYCLE_PAUSE_SECONDS)
+            self._power(session, parameters, "on")
 
     def query(self, parameters: Parameters, deadline: float) -> PowerState:
         """Chassis status, bit 0 of the power state."""
-        return self._state(self._connect(parameters), parameters)
+        with self._session(parameters) as session:
+            return self._state(session, parameters)
 
     def pxe_next(self, parameters: Parameters, deadline: float) -> None:
         """Network boot once, for BIOS or UEFI as the machine's firmware asks."""
-        session = self._connect(parameters)
         uefi = parameters.get("firmware") == "uefi"
-        self._ask(parameters, lambda: session.set_bootdev("network", persist=False, uefiboot=uefi))
+        with self._session(parameters) as session:
+            self._ask(parameters, lambda: session.set_bootdev("network", persist=False, uefiboot=uefi))
+
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[str, ...], Any] = {}
+
+    @contextmanager
+    def _session(self, parameters: Parameters) -> Iterator[Any]:
+        """The one session with a controller; pyghmi hangs or fails when a second is opened in the same process.
+
+        It is logged out when the process ends, because controllers have few sessions to give; one that failed is dropped.
+        """
+        key = tuple(parameters.get(name, "") for name in ("address", "port", "username", "password"))
+        if key not in self._sessions:
+            self._sessions[key] = self._connect(parameters)
+            atexit.register(_log_out, self._sessions[key])
+        try:
+            yield self._sessions[key]
+        except PowerError:
+            self._sessions.pop(key, None)
+            raise
 
     def _connect(self, parameters: Parameters) -> Any:
         from pyghmi.ipmi import command  # it opens sockets and reads the environment: only where it is used
@@ -119,6 +144,12 @@ class IpmiDriver:
         if isinstance(answer, dict) and answer.get("error"):
             raise _explain(parameters, str(answer["error"]))
         return answer
+
+
+def _log_out(session: Any) -> None:
+    """Best effort: the controller would forget the session by itself after a minute."""
+    with suppress(Exception):
+        session.ipmi_session.logout()
 
 
 def _explain(parameters: Parameters, words: str) -> PowerError:
