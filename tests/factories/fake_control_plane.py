@@ -10,6 +10,7 @@ import base64
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,9 +143,12 @@ class FakeControlPlane:
 
     def wait_until(self, reached: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait for something a report brings; AssertionError when the time is over."""
+        end = time.monotonic() + seconds
         with self.news:
-            assert self.news.wait_for(reached, seconds), f"not within {seconds} s"
-            return reached()
+            while not (found := reached()):
+                assert time.monotonic() < end, f"not within {seconds} s"
+                self.news.wait(0.1)
+            return found
 
     def reports_of(self, offer: int) -> dict[str, dict[str, Any]]:
         """The apply reports of one offer by service."""
