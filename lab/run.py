@@ -110,6 +110,7 @@ def main() -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell in the background starts us with it ignored.
     try:
         preflight()
         fresh_state()

@@ -55,7 +55,8 @@ class BindUpdater:
                 owner = dns.name.from_text(change.name)
                 message.delete(owner, change.type)
                 if change.rdatas:
-                    message.add(owner, dns.rdataset.from_text_list("IN", change.type, change.ttl, change.rdatas))
+                    rdatas = canonical(change.type, change.rdatas)
+                    message.add(owner, dns.rdataset.from_text_list("IN", change.type, change.ttl, rdatas))
         except (dns.exception.DNSException, ValueError) as error:
             raise ChannelError(f"zone {zone}: a record is malformed: {error}") from error
         answer = self._ask(message)
@@ -80,11 +81,11 @@ class BindUpdater:
 
 
 def canonical(record_type: str, rdatas: Iterable[str]) -> tuple[str, ...]:
-    """Rdatas in the form that answers have, sorted.  ChannelError names one that is malformed."""
+    """Rdatas in the form that answers have, sorted; names in them are absolute.  ChannelError names a malformed one."""
+    root = dns.name.root
     try:
-        return tuple(
-            sorted(dns.rdata.from_text("IN", record_type, text, origin=dns.name.root).to_text() for text in rdatas)
-        )
+        made = (dns.rdata.from_text("IN", record_type, text, origin=root, relativize=False) for text in rdatas)
+        return tuple(sorted(rdata.to_text() for rdata in made))
     except (dns.exception.DNSException, ValueError) as error:
         raise ChannelError(f"{record_type} record {list(rdatas)}: {error}") from error
 
