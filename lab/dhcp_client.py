@@ -52,6 +52,18 @@ def discover_and_request(
     vendor_class: str = "PXEClient",
 ) -> Lease:
     """DISCOVER, take the first OFFER, REQUEST it. DhcpFailed when no server answers or it says NAK."""
+    return exchange(interface, mac, user_class=user_class, architecture=architecture, vendor_class=vendor_class)[1]
+
+
+def exchange(
+    interface: str,
+    mac: str,
+    *,
+    user_class: str | None = None,
+    architecture: int = BIOS,
+    vendor_class: str = "PXEClient",
+) -> tuple[Lease, Lease]:
+    """What the OFFER said and what was acknowledged."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -64,19 +76,21 @@ def discover_and_request(
         if user_class:
             own.append((77, user_class.encode()))
         offer = _ask(link, mac, DISCOVER, own)
-        address = ipaddress.IPv4Address(offer[16:20])
-        options = _options(offer)
-        chosen = [*own, (50, address.packed), (54, options[54])]
+        chosen = [*own, (50, offer[16:20]), (54, _options(offer)[54])]
         acknowledged = _ask(link, mac, REQUEST, chosen)
-    options = _options(acknowledged)
-    if options[53] != bytes([ACK]):
-        raise DhcpFailed(f"{mac}: the server refused {address} (DHCPNAK)")
+    if _options(acknowledged)[53] != bytes([ACK]):
+        raise DhcpFailed(f"{mac}: the server refused {ipaddress.IPv4Address(offer[16:20])} (DHCPNAK)")
+    return _lease(offer), _lease(acknowledged)
+
+
+def _lease(packet: bytes) -> Lease:
+    options = _options(packet)
     mask = ipaddress.IPv4Network(f"0.0.0.0/{ipaddress.IPv4Address(options.get(1, bytes([255] * 4)))}")
-    boot_file = acknowledged[108:236].split(b"\0", 1)[0] or options.get(67, b"")
+    boot_file = packet[108:236].split(b"\0", 1)[0] or options.get(67, b"")
     return Lease(
-        address=str(ipaddress.IPv4Address(acknowledged[16:20])),
+        address=str(ipaddress.IPv4Address(packet[16:20])),
         server=str(ipaddress.IPv4Address(options[54])),
-        next_server=str(ipaddress.IPv4Address(acknowledged[20:24])),
+        next_server=str(ipaddress.IPv4Address(packet[20:24])),
         boot_file=boot_file.rstrip(b"\0").decode(),
         prefix_length=mask.prefixlen,
         options=options,

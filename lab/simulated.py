@@ -110,6 +110,8 @@ class SimulatedMachine:
         self.space = f"{site.prefix}-s-{name}"
         self.address: str | None = None
         self.files: dict[str, Any] = {}
+        self.url = ""
+        self.token = ""
 
     def __enter__(self) -> Self:
         """Plug the machine into the switch."""
@@ -131,6 +133,8 @@ class SimulatedMachine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Unplug it."""
+        with contextlib.suppress(namespace.NetworkError):  # The kernel clears a namespace later, a cable at once.
+            namespace.run(["ip", "-n", self.site.lan, "link", "del", f"s-{self.name}"])
         with contextlib.suppress(namespace.NetworkError):
             namespace.run(["ip", "netns", "del", self.space])
 
@@ -138,6 +142,13 @@ class SimulatedMachine:
 
     def boot(self) -> Outcome:
         """Boot from the network as a BIOS machine does, and do what the boot script says."""
+        outcome = self.start()
+        if outcome.purpose != "local":
+            self.run_task(outcome)
+        return outcome
+
+    def start(self) -> Outcome:
+        """Boot as far as the boot script; `url` and `token` are what it gave, and the purpose is not known yet."""
         firmware = self._dhcp(user_class=None)
         if not firmware.boot_file:
             raise BootFailed(f"{self.mac}: the OFFER of {firmware.server} names no boot file")
@@ -147,9 +158,8 @@ class SimulatedMachine:
         found_token, found_url = TOKEN.search(script), URL.search(script)
         if not found_token or not found_url:
             return Outcome("local", lease, len(loader), script)
-        outcome = Outcome("", lease, len(loader), script)
-        self._run_task(found_url.group(1), found_token.group(1), outcome)
-        return outcome
+        self.url, self.token = found_url.group(1), found_token.group(1)
+        return Outcome("", lease, len(loader), script)
 
     def _dhcp(self, user_class: str | None) -> Lease:
         lease = namespace.inside(self.space, lambda: discover_and_request("eth0", self.mac, user_class=user_class))
@@ -158,7 +168,9 @@ class SimulatedMachine:
 
     def use_address(self, interface_address: str) -> None:
         """Make this the machine's only IPv4 address."""
-        namespace.batch(self.space, ["-4 address flush dev eth0", f"address add {interface_address} dev eth0"])
+        namespace.batch(
+            self.space, ["address flush dev eth0 scope global", f"address add {interface_address} dev eth0"]
+        )
         self.address = interface_address.partition("/")[0]
 
     def _follow(self, lease: Lease) -> str:
@@ -181,16 +193,12 @@ class SimulatedMachine:
 
     # --- what runs inside --------------------------------------------------------------------------------------------
 
-    def _run_task(self, url: str, token: str, outcome: Outcome) -> None:
+    def run_task(self, outcome: Outcome) -> None:
+        """Fetch the task and do it, as the agent in the ephemeral system would."""
+        url, token = self.url, self.token
         task = self.call(url, "GET", "/task", token)
         outcome.task, outcome.purpose = task, task["purpose"]
-        self.call(
-            url,
-            "POST",
-            "/status",
-            token,
-            {"event": "started", "step": task["purpose"], "message": "", "fraction": None},
-        )
+        self._status("started", task["purpose"])
         if task["purpose"] == "enlist":
             bmc = dict(self.hardware.bmc) if self.hardware.bmc else None
             outcome.enlisted = self.call(url, "POST", "/enlist", token, {
@@ -202,13 +210,11 @@ class SimulatedMachine:
             self._commission(url, token, task)
         if task["purpose"] == "install":
             self.files = {item["path"]: item for item in task["install"]["files"]}
-        self.call(
-            url,
-            "POST",
-            "/status",
-            token,
-            {"event": "finished", "step": task["purpose"], "message": "", "fraction": None},
-        )
+        self._status("finished", task["purpose"])
+
+    def _status(self, event: str, step: str) -> None:
+        body = {"event": event, "step": step, "message": "", "fraction": None}
+        self.call(self.url, "POST", "/status", self.token, body)
 
     def _commission(self, url: str, token: str, task: Mapping[str, Any]) -> None:
         results = self.hardware.results(self.mac, str(self.address), self.uuid)
@@ -217,6 +223,11 @@ class SimulatedMachine:
                 "script": script["name"], "status": "passed", "exit_code": 0, "seconds": 0.01,
                 "stdout": base64.b64encode(b"simulated\n").decode(), "stderr": "", "result": results[script["name"]],
             })  # fmt: skip
+
+    @property
+    def phone_home_token(self) -> str:
+        """The token that the installer left for the installed system."""
+        return str(json.loads(self.files["/etc/muster/phone-home.json"]["content"])["token"])
 
     def phone_home(self, interface_address: str, hostname: str) -> None:
         """Be the installed system after its first boot from disk: take its static address and phone home."""

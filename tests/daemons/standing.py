@@ -1,0 +1,100 @@
+"""A standing lab for simulated machines: real control plane, real rack, an image of tiny files."""
+
+import contextlib
+import io
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lab.simulated import Outcome, SimulatedMachine
+from lab.standing import Lab, standing_lab
+from lab.terminal import Terminal
+from lab.tiny_image import make_tiny_image
+from tests.daemons.requires import require, require_virtual_rack
+
+PATIENCE_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def tiny_lab() -> Iterator[Lab]:
+    """The whole, below a directory that daemons of other users may pass; nothing of it is left afterwards."""
+    require("kea-dhcp4", "named", "dnsmasq", "squid", "chronyd", "radvd", "dig")
+    require_virtual_rack()
+    folder = Path(tempfile.mkdtemp(prefix="muster-standing-"))
+    folder.chmod(0o755)
+    try:
+        with standing_lab(Terminal(io.StringIO()), folder / "s", make_tiny_image(folder / "image")) as lab:
+            yield lab
+    finally:
+        shutil.rmtree(folder)
+
+
+def machine_of(lab: Lab, simulated: SimulatedMachine) -> Any:
+    """The machine as the API shows it; None while nobody knows it."""
+    items = lab.api.get("/machines", mac=simulated.mac)["items"]
+    return lab.api.get(f"/machines/{items[0]['id']}") if items else None
+
+
+def wait_until(what: str, look: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until `look` is true; AssertionError with `what` otherwise."""
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end, f"in vain for {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def wait_state(lab: Lab, simulated: SimulatedMachine, state: str) -> Any:
+    """The machine once it is in the state; AssertionError at once when it has failed."""
+    found: dict[str, Any] = {}
+
+    def look() -> bool:
+        found.update(machine_of(lab, simulated) or {})
+        seen = str(found.get("state"))
+        assert state.startswith("FAILED") or not seen.startswith("FAILED"), found.get("state_reason")
+        return seen == state
+
+    wait_until(f"{simulated.name} to be {state}", look)
+    return found
+
+
+def wait_step(lab: Lab, simulated: SimulatedMachine, step: str) -> None:
+    """Wait until the machine's running operation has come to a step."""
+
+    def look() -> bool:
+        operation = machine_of(lab, simulated)["operation"]
+        return operation is not None and operation["status"] == "running" and operation["step"] == step
+
+    wait_until(f"{simulated.name} to come to step {step}", look)
+
+
+def ask(lab: Lab, simulated: SimulatedMachine, verb: str, **parameters: Any) -> Any:
+    """Ask for a lifecycle verb."""
+    return lab.api.post(f"/machines/{machine_of(lab, simulated)['id']}/{verb}", parameters)
+
+
+def boot_for(lab: Lab, simulated: SimulatedMachine, verb: str, **parameters: Any) -> Outcome:
+    """Ask for a verb; when Muster waits for the machine, boot it, as the person does who is told to."""
+    ask(lab, simulated, verb, **parameters)
+    wait_step(lab, simulated, "boot")
+    return simulated.boot()
+
+
+def static_address(outcome: Outcome) -> str:
+    """The address with prefix length that the installed system is configured with."""
+    network = json.loads(outcome.task["install"]["seed"]["network-config"])
+    return str(next(iter(network["ethernets"].values()))["addresses"][0])
+
+
+def deploy(lab: Lab, simulated: SimulatedMachine) -> Any:
+    """Walk an unknown machine to DEPLOYED; the machine."""
+    assert simulated.boot().purpose == "enlist"
+    boot_for(lab, simulated, "commission")
+    wait_state(lab, simulated, "READY")
+    outcome = boot_for(lab, simulated, "deploy")
+    wait_step(lab, simulated, "first-boot")
+    simulated.phone_home(static_address(outcome), outcome.task["hostname"])
+    return wait_state(lab, simulated, "DEPLOYED")
