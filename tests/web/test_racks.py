@@ -1,0 +1,190 @@
+"""The racks' pages: in sync or not and why, held plans, what could not be applied."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from app.services.context import Context
+from app.store.models import Apply, Observation, Plan, Rack, RecordFailure, Vlan
+from tests.factories.control import Seeded, clock_of, ring_of
+from tests.web.conftest import Browser, checked
+
+SENTENCE = "kea4 would stop serving 2 of 2 subnets"
+
+
+def settle(context: Context, seeded: Seeded) -> None:
+    """Make the rack of the seed one that runs all it should."""
+    now = context.clock()
+    with context.store.write() as session:
+        rack = session.get_one(Rack, seeded.rack_id)
+        rack.seen_at, rack.generation, rack.planned_generation = now, 3, 3
+        rack.offer_number = rack.applied_offer = 7
+        rack.applied_records = 41
+        for service, probes in (("kea4", True), ("chrony", None)):
+            session.add(Observation(rack_id=rack.id, service=service, running=True, probes_ok=probes, at=now))
+        session.add(
+            Apply(
+                rack_id=rack.id,
+                offer_number=7,
+                service="kea4",
+                outcome="kept",
+                stage="probe",
+                at=now,
+                seconds={"gap": 0.12},
+            )
+        )
+
+
+def hold_plan(context: Context, seeded: Seeded, rack_id: int | None = None) -> int:
+    """A plan that waits for approval; its id."""
+    danger = {"name": "vanish", "service": "kea4", "items": ["10.20.0.0/24"], "sentence": SENTENCE, "hashes": ["a"]}
+    with context.store.write() as session:
+        plan = Plan(
+            rack_id=rack_id or seeded.rack_id,
+            generation=3,
+            status="held",
+            dangers=[danger],
+            danger_hash="h",
+            created_at=context.clock(),
+        )
+        session.add(plan)
+        session.flush()
+        return plan.id
+
+
+def test_list(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """The list shows each rack's numbers and when it was heard of; its live part is the rows."""
+    settle(context, seeded)
+    clock_of(context).move(30)
+    page = alice.page("/racks")
+
+    assert "rack-1 30 s ago 7 7 41" == page.one("tbody").text
+    assert ("/racks", "#rows") == tuple(page.one("body").attributes[name] for name in ("data-source", "data-refresh"))
+    assert "rack-1 30 s ago 7 7 41" == alice.part("/racks").elements[0].text
+
+
+def test_no_rack(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """Without racks the list says how to enrol one."""
+    with context.store.write() as session:
+        session.query(Vlan).update({"rack_id": None})
+        session.query(Rack).delete()
+
+    assert "muster-rack enrol" in alice.page("/racks").one("td", class_="empty").text
+
+
+def test_in_sync(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """A rack that runs what it should is in sync, and nothing else is said."""
+    settle(context, seeded)
+    page = alice.page(f"/racks/{seeded.rack_id}")
+
+    assert "In sync" == page.all("span", class_="chip")[0].text
+    assert [] == page.all("ul", class_="reasons")
+    assert ["kea4 yes green", "chrony yes none"] == sorted(
+        (one.text for one in page.all("tr") if "tbody" in one.inside), reverse=True
+    )
+    assert "offer 7, kea4: kept at probe (gap 0.12 s)" in page.one("section", id="card-applies").text
+    assert [] == page.all("section", id="card-failures")
+
+
+def test_not_in_sync(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """Every reason why a rack is not in sync is a sentence on its page."""
+    settle(context, seeded)
+    now = context.clock()
+    with context.store.write() as session:
+        rack = session.get_one(Rack, seeded.rack_id)
+        rack.generation, rack.offer_number, rack.seen_at = 4, 8, now - dt.timedelta(seconds=500)
+        for service, running, detail in (("named", False, "it exited with 1"), ("squid", True, "no answer on 3128")):
+            session.add(
+                Observation(rack_id=rack.id, service=service, running=running, probes_ok=False, detail=detail, at=now)
+            )
+        session.add(
+            RecordFailure(
+                rack_id=rack.id, sequence=5, scope="zone:lab.muster", key="rrset:a.:A", reason="REFUSED", at=now
+            )
+        )
+        session.add(
+            Apply(
+                rack_id=rack.id,
+                offer_number=8,
+                service="named",
+                outcome="undone",
+                stage="probe",
+                reason="no SOA",
+                at=now,
+            )
+        )
+    plan = hold_plan(context, seeded)
+    page = alice.page(f"/racks/{seeded.rack_id}")
+
+    assert "Not in sync" == page.all("span", class_="chip")[0].text
+    assert [
+        "it was last heard of 500 s ago",
+        "generation 4 is not planned yet (planned is 3)",
+        "offer 8 is not applied yet (applied is 7)",
+        f"plan {plan} is held and waits for approval",
+        "1 record changes could not be applied, the first: REFUSED",
+        "named does not run: it exited with 1",
+        "squid fails its probe: no answer on 3128",
+    ] == [one.text for one in page.all("li") if "ul" in one.inside and "details" not in one.inside]
+    assert "zone:lab.muster rrset:a.:A REFUSED" in page.one("section", id="card-failures").text
+    assert "offer 8, named: undone at probe: no SOA" in page.one("section", id="card-applies").text
+    assert "error" == page.all("li", class_="error")[0].attributes["class"]
+
+
+def test_approve(context: Context, seeded: Seeded, alice: Browser, vera: Browser, root: Browser) -> None:
+    """A held plan is shown with what it would take away; an administrator, and nobody else, lets it go on."""
+    plan = hold_plan(context, seeded)
+    path = f"/racks/{seeded.rack_id}"
+    for browser in (alice, vera):
+        page = browser.page(path)
+        assert SENTENCE in page.one("section", id=f"plan-{plan}").text
+        assert [] == page.all("form", id=f"approve-{plan}")
+        assert 403 == browser.post(f"{path}/plans/{plan}", htmx=True).status_code
+    form = root.page(path).one("form", id=f"approve-{plan}").attributes
+
+    assert 403 == root.post(form["action"], csrf="wrong").status_code
+
+    part = checked(root.post(form["action"], htmx=True))
+
+    assert [] == part.all("section", id=f"plan-{plan}")
+    assert ("reconcile", seeded.rack_id) in ring_of(context).calls
+    assert 409 == root.post(form["action"]).status_code
+
+
+def test_approve_of_another_rack(context: Context, seeded: Seeded, root: Browser) -> None:
+    """A plan is approved only on its own rack's page."""
+    with context.store.write() as session:
+        session.add(other := Rack(name="rack-2", enrolled_at=context.clock()))
+        session.flush()
+        other_id = other.id
+    plan = hold_plan(context, seeded, other_id)
+
+    assert 404 == root.post(f"/racks/{seeded.rack_id}/plans/{plan}").status_code
+    assert 302 == root.post(f"/racks/{other_id}/plans/{plan}").status_code
+
+
+def test_compare_again(context: Context, seeded: Seeded, alice: Browser, vera: Browser) -> None:
+    """An operator has a rack compared again; a viewer has no button for it and is refused."""
+    path = f"/racks/{seeded.rack_id}"
+    ring_of(context).take()
+
+    assert [] == vera.page(path).all("form", id="ask-reconcile")
+    assert 403 == vera.post(f"{path}/reconcile").status_code
+    assert [] == ring_of(context).take()
+    assert path == alice.post(alice.page(path).one("form", id="ask-reconcile").attributes["action"]).location
+    assert ("reconcile", seeded.rack_id) in ring_of(context).take()
+
+
+def test_bare_rack(seeded: Seeded, alice: Browser) -> None:
+    """A rack that has only just enrolled has a page, and its live part is the same without the frame."""
+    page = alice.page(f"/racks/{seeded.rack_id}")
+
+    assert "The rack has not reported a service yet." in page.one("main").text
+    assert "Nothing was applied yet." in page.one("main").text
+    assert "10.20.0.1/24" in [one.text for one in page.all("dd")]
+    assert page.one("div", id="columns").text == alice.part(f"/racks/{seeded.rack_id}").one("div", id="columns").text
+
+
+def test_unknown_rack(alice: Browser) -> None:
+    """A rack that is not there is a page that says so."""
+    assert "404" in alice.page("/racks/404", 404).one("main").text
