@@ -18,6 +18,15 @@ LOOKS = {
     State.DEPLOYED: "live",
     State.BROKEN: "bad",
 }
+NEXT = {
+    State.NEW: "commission",
+    State.FAILED_COMMISSIONING: "commission",
+    State.READY: "deploy",
+    State.ALLOCATED: "deploy",
+    State.FAILED_DEPLOYMENT: "deploy",
+    State.FAILED_RELEASING: "release",
+    State.BROKEN: "mark-fixed",
+}
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,15 @@ def result_look(status: str) -> str:
 
 
 def buttons(state: str, role: str) -> list[Action]:
-    """The verbs that a person of this role may ask for now; a viewer may ask for none."""
+    """The verbs that a person of this role may ask for now; a viewer may ask for none. The likeliest is first."""
     held = ROLES.index(role) if role in ROLES else -1
-    return [one for one in allowed(State(state)) if one.listed and held >= ROLES.index(one.role)]
+    found = [one for one in allowed(State(state)) if one.listed and held >= ROLES.index(one.role)]
+    return sorted(found, key=lambda one: one.name != main_verb(state))
+
+
+def main_verb(state: str) -> str | None:
+    """The verb that people most likely want next; it stands first and stands out."""
+    return NEXT.get(State(state))
 
 
 def steps(operation: Any) -> list[DrawnStep]:

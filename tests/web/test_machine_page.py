@@ -12,6 +12,7 @@ from app.lifecycle.table import actions, allowed, for_transient
 from app.services.context import Context
 from app.store.models import Event, Operation, ScriptResult
 from app.web.machines import TIMELINE
+from app.web.present import main_verb
 from tests.factories.control import Seeded, make_machine
 from tests.web.conftest import Browser
 
@@ -48,6 +49,20 @@ def run(context: Context, machine_id: int, action: str, step: str, status: str =
         session.add(operation)
         session.flush()
         return operation.id
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_likeliest_verb(context: Context, seeded: Seeded, alice: Browser, state: State) -> None:
+    """At most one verb stands out; it is one that the table allows, and the first on the page."""
+    make_machine(context, seeded, "node-1", state=state)
+    page = alice.page("/machines/node-1")
+    verb = main_verb(state)
+    shown = [one.attributes["action"].rpartition("/")[2] for one in page.all("form", hx_target="#live")]
+    plain = [one for one in page.all("button", class_="main") if "details" not in one.inside]
+    outstanding = [one.attributes["id"].partition("-")[2] for one in plain + page.all("summary", class_="main")]
+
+    assert verb is None or (verb in {one.name for one in allowed(state)} and verb == shown[0])
+    assert ([verb] if verb else []) == outstanding
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["full", "bare"])
