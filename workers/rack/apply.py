@@ -230,7 +230,11 @@ class Applier:
         report.stage = "activate"
         begin = time.monotonic()
         before = self._units.is_running(spec.name) and Applied.load(directories.base / "before.json")
-        if not before or before.unit != new.unit or report.seeded:
+        # State that was lost under a running daemon takes a fresh start; state that is new with this bundle does not.
+        lost = previous is not None and any(
+            (previous / file.source).exists() for file in wanted.state_files if file.path in report.seeded
+        )
+        if not before or before.unit != new.unit or lost:
             self._units.stop(spec.name)
             self._start(directories, new.unit)
             report.seconds["gap"] = time.monotonic() - begin if running else 0.0
