@@ -1,7 +1,7 @@
 """A standing lab: control plane, virtual rack with its daemons, everything in sync; what `make run`, tests and benchmarks use.
 
-    with standing_lab(Terminal(), state, cache, port=0) as lab:
-        lab.api.get("/racks")
+with standing_lab(Terminal(), state, cache, port=0) as lab:
+    lab.api.get("/racks")
 """
 
 from __future__ import annotations

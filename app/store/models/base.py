@@ -40,7 +40,7 @@ class Base(DeclarativeBase):
     """Parent of every model."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy, never changed
         dt.datetime: UtcDateTime,
         dict[str, Any]: JSON,
         list[Any]: JSON,
