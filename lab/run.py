@@ -89,7 +89,7 @@ def stay(terminal: Terminal, site: VirtualSite, walk: Walk) -> None:
     terminal.say(f"""
   The rack, the machine and the control plane stay up until Ctrl-C. To play on:
     open http://127.0.0.1:{PORT}/machines/{walk.machine_id}            the timeline, live
-    .venv/bin/muster login --url http://127.0.0.1:{PORT} admin         then: muster machine list, muster rack list
+    .venv/bin/muster --url http://127.0.0.1:{PORT} login admin         then: muster machine list, muster rack list
     .venv/bin/muster machine deploy {walk.machine_id} --wait                    deploy it again
     ip netns exec {site.lan} ssh -i {walk.outside.folder}/owner_key debian@ADDRESS
     ip netns exec {site.lan} dig @{walk.rack_address} NAME.{walk.domain}
