@@ -120,16 +120,21 @@ def test_a_restarted_rack_serves_without_a_control_plane(lab: Lab, server: Simul
     assert restarted == daemons(lab)
 
 
+def children(pid: int) -> list[int]:
+    """Children of a process's main thread."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def region_pid(lab: Lab) -> int:
-    """The region worker of the lab's control plane."""
-    for child in Path(f"/proc/{lab.control.pid}/task/{lab.control.pid}/children").read_text().split():
+    """The region worker of the lab's control plane; 0 while there is none."""
+    for child in children(lab.control.pid):
         if b"workers.region" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
+            return child
     return 0
 
 
 def test_a_killed_region_worker_carries_on(lab: Lab) -> None:
-    """SIGKILL in the middle of commissioning: the next worker goes on from the step that the row holds."""
+    """SIGKILL in the middle of commissioning: the next worker goes on from the stored step; the old timer is gone too."""
     with SimulatedMachine(lab.site, "killed", mac="52:54:00:02:02:01") as machine:
         machine.boot()
         ask(lab, machine, "commission")
@@ -137,6 +142,7 @@ def test_a_killed_region_worker_carries_on(lab: Lab) -> None:
         operation = machine_of(lab, machine)["operation"]
         killed = name_process(region_pid(lab))
         assert killed is not None
+        timers = [name for child in children(killed.pid) if (name := name_process(child))]
         os.kill(killed.pid, signal.SIGKILL)
         outcome = machine.boot()
         found = wait_state(lab, machine, "READY")
@@ -147,3 +153,4 @@ def test_a_killed_region_worker_carries_on(lab: Lab) -> None:
     assert [(operation["id"], "succeeded")] == [(one["id"], one["status"]) for one in operations]
     assert 1 == sum("Allow one network boot" in event["message"] for event in events)
     assert killed.pid != region_pid(lab) != 0
+    assert [False] == [timer.is_alive() for timer in timers]

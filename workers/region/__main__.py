@@ -7,13 +7,16 @@ no harm, it only looks twice.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
 
 import structlog
 from celery import Celery
+from celery.signals import beat_embedded_init
 from kombu.exceptions import OperationalError
 
 from app import config as configuration
@@ -25,6 +28,7 @@ from workers.celery_app import make_app
 from workers.region import tasks
 from workers.schedule import beat_schedule
 
+PR_SET_PDEATHSIG = 1
 log = structlog.get_logger(__name__)
 
 
@@ -40,6 +44,16 @@ def make_region_app(config: Config) -> Celery:
     )
     tasks.register(app, once(lambda: wiring.wire(config)))
     return app
+
+
+def end_with_worker(**words: object) -> None:
+    """In the timer's process: be killed when the worker's main thread is gone, however it went (prctl(2)).
+
+    Celery makes the timer a child process, which would outlive a killed worker and ring for ever.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(0)
 
 
 def once(make: Callable[[], Context]) -> Callable[[], Context]:
@@ -71,6 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         # The table holds intervals only, so the timer needs no file to remember anything.
         options += ["--beat", "--scheduler", "celery.beat:Scheduler"]
     app = make_region_app(config)
+    beat_embedded_init.connect(end_with_worker, weak=False)
     # The timer first fires after a whole interval; what changed while nobody worked should not wait for it.
     try:
         app.send_task("muster.region.reconcile_all", queue=tasks.QUEUE, expires=60, retry=False)
