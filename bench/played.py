@@ -122,13 +122,18 @@ class Played:
             "/subnets",
             {"cidr": SUBNET, "name": "lan", "vlan_id": vlan["id"], "domain_id": domain["id"], "gateway": "10.20.3.254"},
         )
-        self.api("POST", "/ranges", {"subnet_id": subnet["id"], "kind": "dynamic", "start": DYNAMIC[0], "end": DYNAMIC[1]})
+        self.api(
+            "POST", "/ranges", {"subnet_id": subnet["id"], "kind": "dynamic", "start": DYNAMIC[0], "end": DYNAMIC[1]}
+        )
         self.api("PUT", "/settings/enrolment_policy", {"value": {"on": True}})
         self.api("POST", "/images/import", {"path": str(image)})
         code = self.api("POST", "/racks/codes", {"name": "rack1"})["code"]
         interface = {"name": "eth0", "mac": "02:00:00:00:00:01", "addresses": [RACK]}
         enrolled = self.call(
-            "POST", "/rack/v1/enrol", None, {"code": code, "name": None, "layout": {}, "ports": {}, "interfaces": [interface]}
+            "POST",
+            "/rack/v1/enrol",
+            None,
+            {"code": code, "name": None, "layout": {}, "ports": {}, "interfaces": [interface]},
         )
         assert enrolled.status_code == 201, enrolled.text
         self.rack_token = enrolled.get_json()["token"]
@@ -191,13 +196,17 @@ class Played:
             rung, self.ring.machines = list(dict.fromkeys(self.ring.machines)), []
             woken, self.ring.racks = self.ring.racks, 0
             for machine_id in rung:
-                self.timed(lambda machine_id=machine_id: runner.advance(self.context, machine_id))
+                self.look(machine_id)
             if woken:
                 self.carry_out_power()
                 self.apply_records()
             if not (rung or woken):
                 return
         raise AssertionError("worker and rack never came to rest")
+
+    def look(self, machine_id: int) -> None:
+        """One look of the region worker."""
+        self.timed(lambda: runner.advance(self.context, machine_id))
 
     def carry_out_power(self) -> None:
         """The rack's power process: what waits is claimed and done."""
@@ -291,7 +300,7 @@ class PlayedMachine:
         """Ask for it, boot, install, boot from disk, call home."""
         self.played.api("POST", f"/machines/{self.machine_id}/deploy", {})
         self.played.settle()  # The deployment now looks for its records each second; one look will do.
-        self.played.timed(lambda: runner.advance(self.played.context, self.machine_id))
+        self.played.look(self.machine_id)
         self.played.settle()
         self._boot()
         self.plan = self._call("GET", "/task")["install"]
