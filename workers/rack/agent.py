@@ -177,11 +177,11 @@ class Agent:
             self.config.root, self._done, self.keeper.store.sequence, self.applier, self._units, self._prober
         )
         said, now = summary(observation), time.monotonic()
+        if any(not item["running"] for item in observation["services"].values()):
+            self._resume_again = True
         if said != self._observed[1] or now - self._observed[0] >= OBSERVE_SECONDS:
             self._client.report_observation(observation)
             self._observed = (now, said)
-        if any(not item["running"] for item in observation["services"].values()):
-            self._resume_again = True
 
     def _report(self, report: ApplyReport) -> None:
         self._unsent = [*self._unsent, report.as_data()][-UNSENT_REPORTS:]
