@@ -18,6 +18,12 @@ from bench.played import Cost, Played
 WARM_UP, MACHINES = 5, 100
 EARLY, LATE = 10, 100
 LIMIT_MS, RATIO_LIMIT = 20.0, 1.1
+CALLERS = (
+    ("person", "three calls of the REST API"),
+    ("worker", "the region worker's looks"),
+    ("rack", "records, and five power orders claimed and answered"),
+    ("machine", "two boots with scripts, results, installing, phone-home"),
+)
 PEER = "OpenStack Ironic 39: manage + provide + active with fake hardware on one process, 100 ms"
 
 
@@ -40,6 +46,10 @@ def measure() -> list[Figure]:
     return [
         Figure("commission + allocate + deploy, wall", wall, "ms", PEER, LIMIT_MS),
         Figure("  the same, processor time", cpu, "ms", f"median of {MACHINES} machines"),
+        *(
+            Figure(f"    {caller}", statistics.median(cost.cpu_of[caller] for cost in walking) * 1000, "ms", words)
+            for caller, words in CALLERS
+        ),
         Figure("  requests and looks of the worker", walking[-1].calls, "", "a machine"),
         Figure("  SQL statements, ratio", late / early, "", f"machine {LATE}: {late}, {EARLY}: {early}", RATIO_LIMIT),
         Figure("enlist, wall", enlist_wall, "ms", "OpenStack Ironic 39: create a node, 12.4 ms"),

@@ -8,7 +8,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -33,16 +34,19 @@ from workers.region.lifecycle import runner
 
 SUBNET, RACK, DYNAMIC = "10.20.0.0/22", "10.20.0.1/22", ("10.20.3.0", "10.20.3.250")
 ENOUGH = 50
+CALLERS = {"api": "person", "rack": "rack", "boot": "machine", "machine": "machine"}
+"""Who calls, by the first part of the path."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of wall and processor time inside the control plane, SQL statements, calls."""
+    """Seconds of wall and processor time inside the control plane, SQL statements, calls; processor time by caller."""
 
     wall: float = 0.0
     cpu: float = 0.0
     statements: int = 0
     calls: int = 0
+    cpu_of: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
         """Both together."""
@@ -51,6 +55,7 @@ class Cost:
             self.cpu + other.cpu,
             self.statements + other.statements,
             self.calls + other.calls,
+            dict(Counter(self.cpu_of) + Counter(other.cpu_of)),
         )
 
 
@@ -152,14 +157,14 @@ class Played:
         act()
         return self.cost
 
-    def timed(self, act: Callable[[], Any]) -> Any:
+    def timed(self, act: Callable[[], Any], caller: str) -> Any:
         """Do one thing of the control plane, on the meter."""
         before, wall, cpu = self._statements, time.perf_counter(), time.process_time()
         try:
             return act()
         finally:
-            spent = time.perf_counter() - wall, time.process_time() - cpu
-            self.cost += Cost(*spent, self._statements - before, 1)
+            cpu = time.process_time() - cpu
+            self.cost += Cost(time.perf_counter() - wall, cpu, self._statements - before, 1, {caller: cpu})
 
     # --- callers -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +178,10 @@ class Played:
         data = json.dumps(body).encode() if body is not None else None
         if data is not None:
             sent["Content-Type"] = "application/json"
-        answer: TestResponse = self.timed(lambda: self.client.open(path, method=method, headers=sent, data=data))
+        caller = CALLERS[path.split("/")[1]]
+        answer: TestResponse = self.timed(
+            lambda: self.client.open(path, method=method, headers=sent, data=data), caller
+        )
         if answer.status_code >= 400:
             raise AssertionError(f"{method} {path} answered {answer.status_code}: {answer.text[:400]}")
         return answer
@@ -206,7 +214,7 @@ class Played:
 
     def look(self, machine_id: int) -> None:
         """One look of the region worker."""
-        self.timed(lambda: runner.advance(self.context, machine_id))
+        self.timed(lambda: runner.advance(self.context, machine_id), "worker")
 
     def carry_out_power(self) -> None:
         """The rack's power process: what waits is claimed and done."""

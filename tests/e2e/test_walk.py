@@ -38,7 +38,7 @@ STEPS = [
 ]
 
 
-@pytest.fixture()
+@pytest.fixture
 def state() -> Iterator[Path]:
     """A directory that daemons of other users may pass."""
     with tempfile.TemporaryDirectory(prefix="muster-e2e-") as folder:
