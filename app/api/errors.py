@@ -12,7 +12,7 @@ import structlog
 from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app.services.errors import ServiceError
+from app.services.errors import ServiceError, Unstorable
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
@@ -62,10 +62,20 @@ def of_anything(error: Exception) -> Response:
     return problem(500, "Internal error", detail, remedy="give the request id to whoever runs this installation")
 
 
+def of_unusable(error: Unstorable | RecursionError) -> Response:
+    """Input that is shaped right and yet cannot be kept or walked."""
+    if isinstance(error, RecursionError):
+        return problem(422, "Invalid input", "the body is nested too deeply", remedy="send a flatter document")
+    remedy = "leave out NUL and half surrogate characters, and use smaller numbers"
+    return problem(422, "Invalid input", f"{error}", remedy=remedy)
+
+
 def register(application: Flask) -> None:
     """Answer problems for every path of the application; pages may register their own handlers on their blueprint."""
     application.register_error_handler(ServiceError, of_service)
     application.register_error_handler(HTTPException, of_http)
+    application.register_error_handler(Unstorable, of_unusable)
+    application.register_error_handler(RecursionError, of_unusable)
     application.register_error_handler(Exception, of_anything)
 
 

@@ -5,6 +5,10 @@ Edges turn these into RFC 9457 problems, pages and exit codes; `status` is the H
 
 from __future__ import annotations
 
+from app.store.unit_of_work import Unstorable
+
+__all__ = ["Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "Unauthorized", "Unstorable"]
+
 
 class ServiceError(Exception):
     """Parent of all refusals. detail is a whole sentence for people; field names the input that was wrong, if one was."""

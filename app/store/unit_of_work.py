@@ -3,6 +3,9 @@
 `Store.write()` is one transaction with the write lock taken at its start on SQLite (BEGIN IMMEDIATE, busy_timeout), so
 that a read followed by a write cannot fail half-way.  `Store.read()` is one snapshot (explicit BEGIN on SQLite;
 REPEATABLE READ, read only, on PostgreSQL).  Functions given to `after_commit` run only when the commit succeeded.
+
+Errors of the database never show the values of a statement (they may be secrets), and a value that no column can hold
+is `Unstorable`, whatever the driver says.
 """
 
 from __future__ import annotations
@@ -12,21 +15,38 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 AFTER_COMMIT = "after_commit"
 WAIT_MILLISECONDS = 15_000
 
 
+class Unstorable(Exception):
+    """A value that the database cannot hold: a NUL character, half a surrogate pair, a number too large for its column."""
+
+
 def make_engine(url: str) -> Engine:
     """An engine for `sqlite:///path` or `postgresql+psycopg2://...`, set up for the promises of this module."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": WAIT_MILLISECONDS / 1000, "check_same_thread": False})
+        timeout = {"timeout": WAIT_MILLISECONDS / 1000, "check_same_thread": False}
+        engine = create_engine(parsed, connect_args=timeout, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    else:
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+    event.listen(engine, "handle_error", _name_unstorable)
+    return engine
+
+
+def _name_unstorable(context: ExceptionContext) -> None:
+    """psycopg2 raises ValueError for a NUL in text and DataError for what the server refuses; sqlite3 OverflowError."""
+    if isinstance(context.original_exception, (ValueError, OverflowError)) or isinstance(
+        context.sqlalchemy_exception, DataError
+    ):
+        raise Unstorable("a value holds a character or a number that the database cannot keep") from None
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
