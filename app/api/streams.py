@@ -24,8 +24,10 @@ from app.services.errors import Invalid
 
 blueprint = Resource("streams", "Live events")
 POLL_SECONDS = 0.5
-KEEP_ALIVE_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 5.0
+"""An abandoned stream is noticed, and its place given back, when nothing can be written to it any more."""
 LONGEST_SECONDS = 900.0
+LONGEST_ID = 18
 EXTENSION = "muster-streams"
 NAMED = {"true": True, "false": False}
 DESCRIBED: dict[str, Any] = {
@@ -136,7 +138,7 @@ def stream(context: Context, machine_id: int | None, render: Callable[[Any], str
     if named not in NAMED:
         raise Invalid(f"named {named!r}: it must be true or false", field="named")
     text = request.headers.get("Last-Event-ID") or request.args.get("after") or ""
-    cursor = int(text) if text.isdecimal() else events.last_id(base_context())
+    cursor = int(text) if text.isdecimal() and len(text) <= LONGEST_ID else events.last_id(base_context())
     tailer.enter()
     lines = _Lines(tailer, context, machine_id, cursor, render or _as_json, NAMED[named])
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
