@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-from typing import Any, TypeVar, cast
+import math
+from typing import Any, TypeVar
 
 from flask import request
 
@@ -18,6 +19,9 @@ RESULT_BODY = 6 * 1024 * 1024
 """Two streams of 1 MiB in base64 and a result document."""
 OUTPUT_LIMIT = 1024 * 1024
 SCRIPT_STATUSES = ("passed", "failed", "timedout", "skipped")
+DEEPEST = 32
+_REPLACED = {0: "\N{REPLACEMENT CHARACTER}"} | dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
+"""What databases take in no text: NUL, and surrogates, which JSON can write alone."""
 T = TypeVar("T")
 
 
@@ -29,14 +33,30 @@ class TooLarge(ServiceError):
 
 
 def document(limit: int) -> dict[str, Any]:
-    """The request's JSON object. TooLarge above `limit` bytes, Invalid when it is none."""
+    """The request's JSON object, with every text storable. TooLarge above `limit` bytes, Invalid when it is none."""
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         raise TooLarge(f"{request.path}: the body is larger than {limit} bytes")
     body = request.get_json(force=True, silent=True)
     if not isinstance(body, dict):
         raise Invalid(f"{request.path}: the body must be a JSON object")
-    return body
+    storable: dict[str, Any] = _storable(body, 0)
+    return storable
+
+
+def _storable(value: Any, depth: int) -> Any:
+    """The value without what databases cannot keep: hardware does have NULs in its serial numbers."""
+    if depth > DEEPEST:
+        raise Invalid(f"{request.path}: the body is nested more than {DEEPEST} deep")
+    if isinstance(value, str):
+        return value.translate(_REPLACED)
+    if isinstance(value, dict):
+        return {name.translate(_REPLACED): _storable(inner, depth + 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_storable(inner, depth + 1) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def take(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], *, longest: int = 4096) -> T:
@@ -46,9 +66,11 @@ def take(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], *
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         words = " or ".join(one.__name__ for one in kinds)
         raise Invalid(f"field {name}: must be {words}, not {str(value)[:60]!r}", field=name)
-    if isinstance(value, str) and (len(value) > longest or "\0" in value):
-        raise Invalid(f"field {name}: at most {longest} characters, none of them NUL", field=name)
-    return cast(T, value)
+    if isinstance(value, str) and len(value) > longest:
+        raise Invalid(f"field {name}: at most {longest} characters", field=name)
+    if isinstance(value, int) and abs(value) >= 1 << 31:
+        raise Invalid(f"field {name}: {value} is out of range", field=name)
+    return value
 
 
 def perhaps(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], *, longest: int = 4096) -> T | None:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.services.changes import changing, event
@@ -112,6 +112,15 @@ def issue(
         )
     )
     return raw
+
+
+def tidy_enlisting(session: Session, context: Context, rack: Rack, address: str, mac: str) -> int:
+    """Forget unused enlist tokens that have expired or that this caller replaces; how many others it has."""
+    unused = (BootToken.purpose == ENLIST, BootToken.machine_id.is_(None))
+    mine = (BootToken.rack_id == rack.id, BootToken.address == address)
+    over = or_(BootToken.expires_at <= context.clock(), and_(*mine, BootToken.mac == mac))
+    session.execute(delete(BootToken).where(*unused, over).execution_options(synchronize_session=False))
+    return session.scalar(select(func.count()).select_from(BootToken).where(*unused, *mine)) or 0
 
 
 def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterable[str]) -> MachineCaller:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from app.services import addresses
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.context import Context
-from app.services.errors import ServiceError
+from app.services.errors import ServiceError, Unstorable
 from app.store.models import Disk, Interface, Machine, Operation, ScriptResult, Tag
 
 SCRIPTS: tuple[tuple[str, int], ...] = (
@@ -66,11 +66,12 @@ def merge(session: Session, context: Context, machine: Machine, operation: Opera
         return reason
     found: dict[str, Any] = {row.script: row.result for row in results if row.result is not None}
     try:
-        _totals(machine, found)
-        _interfaces(session, machine, found["nics"]["nics"])
-        _disks(session, machine, found["disks"]["disks"])
-        _tags(session, machine, (found.get("pci") or {}).get("devices") or [])
-    except (KeyError, TypeError, ValueError, AttributeError, ServiceError) as error:
+        with session.begin_nested():
+            _totals(machine, found)
+            _interfaces(session, machine, found["nics"]["nics"])
+            _disks(session, machine, found["disks"]["disks"])
+            _tags(session, machine, (found.get("pci") or {}).get("devices") or [])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ServiceError, Unstorable) as error:
         return f"the scripts' results make no sense ({type(error).__name__}: {error}); is the agent too old?"
     machine.inventory = found
     machine.version += 1
@@ -103,7 +104,7 @@ def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) 
         row = known.get(mac) or Interface(mac=mac, machine_id=machine.id, boot=False)
         if mac not in known:
             session.add(row)
-        row.name, row.driver, row.link = str(nic["name"])[:64], nic.get("driver"), bool(nic["link"])
+        row.name, row.driver, row.link = str(nic["name"])[:64], _words(nic.get("driver")), bool(nic["link"])
         row.speed_mbps = int(nic["speed_mbps"]) if nic.get("speed_mbps") else None
         if row.subnet_id is None:
             # An interface has at most a handful of addresses; most have none and one has one.
@@ -123,8 +124,9 @@ def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> N
         if row is None:
             row = Disk(machine_id=machine.id, name=str(disk["name"]))
             session.add(row)
-        row.path, row.by_id, row.size_bytes = str(disk["path"]), disk.get("by_id"), int(disk["size_bytes"])
-        row.model, row.serial, row.rotational = disk.get("model"), disk.get("serial"), bool(disk.get("rotational"))
+        row.path, row.by_id, row.size_bytes = str(disk["path"]), _words(disk.get("by_id")), int(disk["size_bytes"])
+        row.model, row.serial = _words(disk.get("model")), _words(disk.get("serial"))
+        row.rotational = bool(disk.get("rotational"))
 
 
 def _tags(session: Session, machine: Machine, devices: list[dict[str, Any]]) -> None:
@@ -137,6 +139,11 @@ def _tags(session: Session, machine: Machine, devices: list[dict[str, Any]]) -> 
         return
     tag = session.scalars(select(Tag).where(Tag.name == GPU_TAG)).one_or_none()
     machine.tags.append(tag or Tag(name=GPU_TAG, comment="has a graphics processor (set by commissioning)"))
+
+
+def _words(value: Any) -> str | None:
+    """A fact that should be text, as text of a length that people read."""
+    return None if value is None else str(value)[:255]
 
 
 def _tail(text: str) -> str:

@@ -17,7 +17,7 @@ from app.services import commissioning, deployment
 from app.services.boot_tokens import ENLIST, PHONE_HOME, MachineCaller
 from app.services.changes import changing, event, touch_machine
 from app.services.context import Context
-from app.services.errors import Conflict, ServiceError
+from app.services.errors import Conflict, Invalid, ServiceError
 from app.services.transition import locked
 from app.store.models import Machine, Operation, ScriptResult
 
@@ -121,7 +121,12 @@ def status(
 
 
 def result(context: Context, caller: MachineCaller, report: ScriptReport) -> None:
-    """Keep what one script said; the same script again replaces it. Conflict after the run has finished."""
+    """Keep what one script said; the same script again replaces it. Conflict after the run has finished.
+
+    Only scripts of the task are taken, so that a machine cannot fill the database under names of its own.
+    """
+    if report.script not in dict(commissioning.SCRIPTS):
+        raise Invalid(f"script {report.script!r}: it is none of this task; run what the task lists", field="script")
     with changing(context) as session:
         operation, machine = _underway(session, caller)
         statement = select(ScriptResult).where(

@@ -37,7 +37,8 @@ def relayed(context: Context, header: str, forwarded_for: str) -> Relayed:
         ) from error
     hop = forwarded_for.rpartition(",")[2].strip().strip("[]")
     try:
-        address = ipaddress.ip_address(hop)
+        # A zone index (RFC 4007, section 11) names an interface of the rack, and may be any text.
+        address = ipaddress.ip_address(hop.partition("%")[0])
     except ValueError as error:
         raise Forbidden(
             f"the relay of rack {rack.name} gave no client address (X-Forwarded-For ends with {hop[:60]!r});"
