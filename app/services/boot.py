@@ -18,12 +18,14 @@ from app.services import boot_tokens, images, racks, settings
 from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import Invalid, ServiceError
-from app.store.models import Interface, Machine, Operation, Rack
+from app.store.models import Interface, Machine, Operation, Rack, Vlan
 
 MACHINE_PORT = 5248
 ENROLMENT_POLICY = "enrolment_policy"
 _MAC = re.compile(r"[0-9a-f]{12}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ENLISTING_AT_ONE_ADDRESS = 16
+"""Live enlist tokens of one address: machines that never end their boot must not fill the database."""
 _NOBODY = frozenset(
     {
         "00000000-0000-0000-0000-000000000000",
@@ -112,6 +114,8 @@ def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: 
     policy = settings.get(session, ENROLMENT_POLICY, settings.EDITABLE[ENROLMENT_POLICY][0])
     if not policy.get("on"):
         return BootDecision("local", "this machine is unknown and enlisting is switched off")
+    if boot_tokens.tidy_enlisting(session, context, rack, address, mac) >= ENLISTING_AT_ONE_ADDRESS:
+        return BootDecision("local", f"too many machines enlist from {address}: wait half an hour")
 
     def make_token() -> str:
         seconds = boot_tokens.ENLIST_SECONDS
@@ -133,6 +137,10 @@ def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: 
 def _known(
     session: Session, context: Context, rack: Rack, address: str, mac: str, machine: Machine
 ) -> tuple[BootDecision, str]:
+    if not _serves(session, rack, machine, mac):
+        return BootDecision(
+            "local", f"rack {rack.name} serves another network than this machine's: local disk"
+        ), "warning"
     token = boot_tokens.armed(session, context, machine.id)
     if token is None:
         return BootDecision("local", f"{machine.state.lower()}, nothing to do over the network: local disk"), "info"
@@ -152,6 +160,14 @@ def _known(
         machine.rack_id = rack.id
     reason = f"{token.purpose} once more" if again else token.purpose
     return BootDecision("ephemeral", reason, ephemeral), "warning" if again else "info"
+
+
+def _serves(session: Session, rack: Rack, machine: Machine, mac: str) -> bool:
+    """Whether the rack is the machine's own, or that of the VLAN of the interface that boots."""
+    if machine.rack_id in (None, rack.id):
+        return True
+    statement = select(Vlan.rack_id).join(Interface, Interface.vlan_id == Vlan.id).where(Interface.mac == mac)
+    return session.scalar(statement) == rack.id
 
 
 def _signals(session: Session, operation_id: int) -> dict[str, object]:
