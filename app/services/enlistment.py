@@ -22,7 +22,7 @@ from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
 from app.store.locks import hold
-from app.store.models import Bmc, BootToken, Domain, Interface, Machine, Pool, Subnet, Zone
+from app.store.models import Bmc, BootToken, Domain, Interface, Machine, Pool, Rack, Subnet, Zone
 
 INTERFACE_LIMIT = 64
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -181,12 +181,15 @@ def _describe(session: Session, context: Context, machine: Machine, found: Enlis
 
 
 def free_hostname(session: Session, hint: str | None, mac: str) -> str:
-    """The hint if it is a free DNS label, else `m-` and the end of the MAC address, with a number if that is taken."""
+    """The hint if it is a free DNS label, else `m-` and the end of the MAC address, with a number if that is taken.
+
+    Names of racks are taken: they stand in every zone, and a machine must not put its address in their place.
+    """
     name = str(hint or "").strip().lower().split(".")[0]
     base = name if _LABEL.fullmatch(name) and not name.isdigit() else "m-" + mac.replace(":", "")[-6:]
     base = base[:56].rstrip("-")
     like = select(Machine.hostname).where(or_(Machine.hostname == base, Machine.hostname.like(f"{base}-%")))
-    taken: set[Any] = set(session.scalars(like))
+    taken: set[Any] = {"localhost", *session.scalars(like), *session.scalars(select(Rack.name))}
     number = 1
     while (candidate := base if number == 1 else f"{base}-{number}") in taken:
         number += 1

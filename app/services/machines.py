@@ -20,7 +20,7 @@ from app.services.errors import Conflict, Invalid, NotFound
 from app.services.lifecycle import require_ownership
 from app.services.names import check_label
 from app.services.transition import LOADED, locked
-from app.store.models import Disk, Domain, Event, Interface, Machine, Operation, Pool, Tag, User, Zone
+from app.store.models import Disk, Domain, Event, Interface, Machine, Operation, Pool, Rack, Tag, User, Zone
 
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -146,7 +146,10 @@ def update(
     tags: Iterable[str] | None = None,
     version: int | None = None,
 ) -> Machine:
-    """Change what is given. Conflict when `version` is not the present one, or the name is in use by DNS now."""
+    """Change what is given. Conflict when `version` is not the present one, or a name would change under an operation.
+
+    DNS and DHCP follow a changed name at once; what an installed system calls itself does not.
+    """
     context.require("operator", "change machines")
     with changing(context) as session:
         machine = locked(session, machine_id)
@@ -154,12 +157,16 @@ def update(
         if version is not None and version != machine.version:
             raise Conflict(f"{machine.hostname}: it has changed since you read it; read it again", field="version")
         changed: dict[str, Any] = {}
+        old_hostname, old_domain_id = machine.hostname, machine.domain_id
         if hostname is not None and hostname.lower() != machine.hostname:
-            _require_unaddressed(machine, "hostname")
+            _require_at_rest(machine, "hostname")
             changed["hostname"] = machine.hostname = _new_hostname(session, hostname)
         if domain is not None and (domain_id := _named(session, Domain, domain, "domain")) != machine.domain_id:
-            _require_unaddressed(machine, "domain")
+            _require_at_rest(machine, "domain")
             machine.domain_id, changed["domain"] = domain_id, domain
+        if (machine.hostname, machine.domain_id) != (old_hostname, old_domain_id):
+            session.flush()
+            addresses.renamed(session, context, machine, old_hostname, old_domain_id)
         if zone is not None:
             machine.zone_id, changed["zone"] = _named(session, Zone, zone, "zone"), zone
         if pool is not None:
@@ -238,13 +245,19 @@ def _new_hostname(session: Session, hostname: str) -> str:
         raise Invalid(f"hostname {name}: only digits would be taken for an id; add a letter", field="hostname")
     if session.scalar(select(Machine.id).where(Machine.hostname == name)) is not None:
         raise Conflict(f"hostname {name}: another machine has it; choose another", field="hostname")
+    if name == "localhost" or session.scalar(select(Rack.id).where(Rack.name == name)) is not None:
+        raise Conflict(
+            f"hostname {name}: a rack has it, and its name stands in every zone; choose another", field="hostname"
+        )
     return name
 
 
-def _require_unaddressed(machine: Machine, field: str) -> None:
-    if any(interface.addresses for interface in machine.interfaces):
+def _require_at_rest(machine: Machine, field: str) -> None:
+    """What is under way has told the machine its name already."""
+    if State(machine.state).is_transient:
         raise Conflict(
-            f"{machine.hostname}: its {field} stands in DNS while it has addresses; release it first", field=field
+            f"{machine.hostname} is {State(machine.state).label}: its {field} cannot change now; wait or abort that",
+            field=field,
         )
 
 
