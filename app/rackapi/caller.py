@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flask import g, request
@@ -12,6 +13,8 @@ from app.services.context import Actor, Context
 from app.services.errors import Invalid, Unauthorized
 
 SMALL_BODY = 256 * 1024
+LONGEST_TEXT = 8192
+LONGEST_LIST = 1024
 
 
 def calling_rack() -> tuple[Context, int]:
@@ -34,8 +37,18 @@ def body(largest: int = SMALL_BODY) -> dict[str, Any]:
     return data
 
 
-def take(data: dict[str, Any], name: str, kind: type | tuple[type, ...], *, optional: bool = False) -> Any:
-    """A member of the given type. Invalid when it is missing (unless optional) or of another type."""
+def take(
+    data: dict[str, Any],
+    name: str,
+    kind: type | tuple[type, ...],
+    *,
+    optional: bool = False,
+    longest: int = LONGEST_TEXT,
+) -> Any:
+    """A member of the given type. Invalid when it is missing (unless optional), of another type or out of bounds.
+
+    longest: of a text, in characters. Lists and objects have at most `LONGEST_LIST` members.
+    """
     value = data.get(name)
     if value is None and optional:
         return None
@@ -46,6 +59,12 @@ def take(data: dict[str, Any], name: str, kind: type | tuple[type, ...], *, opti
         raise Invalid(f"{name}: expected {wanted}, got {str(value)[:80]!r}", field=name)
     if isinstance(value, int) and not isinstance(value, bool) and not 0 <= value < 1 << 62:
         raise Invalid(f"{name}: {value} is out of range", field=name)
+    if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+        raise Invalid(f"{name}: {value} is out of range", field=name)
+    if isinstance(value, str) and len(value) > longest:
+        raise Invalid(f"{name}: {len(value)} characters; at most {longest}", field=name)
+    if isinstance(value, (list, dict)) and len(value) > LONGEST_LIST:
+        raise Invalid(f"{name}: {len(value)} members; at most {LONGEST_LIST}", field=name)
     return value
 
 

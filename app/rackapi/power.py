@@ -7,6 +7,8 @@ from flask import Blueprint, Response, jsonify
 from app.rackapi.caller import body, calling_rack, take
 from app.services import power
 
+LONGEST_REASON = 2000
+
 
 def mount(blueprint: Blueprint) -> None:
     """Add this module's routes."""
@@ -39,7 +41,7 @@ def result(operation_id: int) -> Response:
         operation_id,
         take(data, "ok", bool),
         take(data, "power", str),
-        take(data, "reason", str, optional=True),
+        (take(data, "reason", str, optional=True) or "")[:LONGEST_REASON] or None,
         take(data, "seconds", (int, float), optional=True),
     )
     return Response(status=204)

@@ -12,6 +12,8 @@ from app.services.errors import Invalid
 
 LARGE_BODY = 1024 * 1024
 LONGEST_REASON = 4000
+WORD, DIGEST, NAME = 64, 128, 512
+"""Longest names of services and stages, digests, scopes and keys, in characters."""
 
 
 def mount(blueprint: Blueprint) -> None:
@@ -29,11 +31,11 @@ def apply() -> Response:
         context,
         rack_id,
         offer=take(data, "offer", int),
-        service=take(data, "service", str),
-        outcome=take(data, "outcome", str),
-        stage=take(data, "stage", str),
-        reason=_short(take(data, "reason", str, optional=True)),
-        digest=take(data, "digest", str, optional=True),
+        service=take(data, "service", str, longest=WORD),
+        outcome=take(data, "outcome", str, longest=WORD),
+        stage=take(data, "stage", str, longest=WORD),
+        reason=_short(take(data, "reason", str, optional=True, longest=LARGE_BODY)),
+        digest=take(data, "digest", str, optional=True, longest=DIGEST),
         seconds=take(data, "seconds", dict, optional=True),
         probes=take(data, "probes", list, optional=True),
         undone_ok=take(data, "undone_ok", bool, optional=True),
@@ -47,12 +49,12 @@ def observation() -> Response:
     data = body(LARGE_BODY)
     services = take(data, "services", dict)
     for name, said in services.items():
-        if not isinstance(said, dict):
-            raise Invalid(f"services.{name}: expected an object", field="services")
-        said["digest"] = take(said, "digest", str, optional=True)
+        if not isinstance(said, dict) or len(name) > WORD:
+            raise Invalid(f"services.{name[:WORD]}: expected an object, with a short name", field="services")
+        said["digest"] = take(said, "digest", str, optional=True, longest=DIGEST)
         said["running"] = take(said, "running", bool)
         said["probes_ok"] = take(said, "probes_ok", bool, optional=True)
-        said["detail"] = _short(take(said, "detail", str, optional=True))
+        said["detail"] = _short(take(said, "detail", str, optional=True, longest=LARGE_BODY))
     reports.observation(
         context,
         rack_id,
@@ -79,9 +81,9 @@ def _failure(item: Any) -> dict[str, Any]:
         raise Invalid("failed: expected objects with sequence, scope, key and reason", field="failed")
     return {
         "sequence": take(item, "sequence", int),
-        "scope": take(item, "scope", str),
-        "key": take(item, "key", str),
-        "reason": _short(take(item, "reason", str)),
+        "scope": take(item, "scope", str, longest=NAME),
+        "key": take(item, "key", str, longest=NAME),
+        "reason": _short(take(item, "reason", str, longest=LARGE_BODY)),
     }
 
 
