@@ -36,7 +36,7 @@ EXIT_SETUP, EXIT_REFUSED, EXIT_DOWN = 3, 4, 5
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    _set_up_log()
     try:
         code: int = options.run(options)
         return code
@@ -49,6 +49,20 @@ def main(arguments: list[str] | None = None) -> int:
     except ControlPlaneDown as error:
         print(f"muster-rack: the control plane does not answer: {error}", file=sys.stderr)
         return EXIT_DOWN
+
+
+def _set_up_log() -> None:
+    """Key and value to standard error. Tracebacks are plain: pretty ones print local variables, secrets among them."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], repr_native_str=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
