@@ -4,7 +4,7 @@ ifneq ($(ONCE),)
 RUN_FLAGS := --once
 endif
 
-.PHONY: run test check golden bench install-run install-test install-check images clean
+.PHONY: run test check check-lint check-types check-tests golden bench install-run install-test install-check images clean
 
 run: install-run
 	@$(PYTHON) -m lab.run $(RUN_FLAGS)
@@ -14,10 +14,17 @@ test: install-test
 	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered -q
 
 check: install-check
+	@$(MAKE) --no-print-directory -j3 -O check-lint check-types check-tests
+
+check-lint:
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
+
+check-types:
+	@$(PYTHON) -m mypy
+
+check-tests:
 	@$(PYTHON) -m pytest -q -x tests/unit tests/property tests/golden
 
 golden: install-check
