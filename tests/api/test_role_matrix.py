@@ -1,0 +1,237 @@
+"""Who may call which route: one table over the whole URL map. A new route fails here until it says who may call it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.config import load
+from app.factory import create_app
+from app.services.context import Context
+from tests.api.conftest import sign_up
+from tests.factories.control import RACK_TOKEN, Seeded, make_context, make_machine, seed
+
+PEOPLE = ("viewer", "operator", "admin")
+CALLERS = ("nobody", *PEOPLE, "rack", "machine")
+CRUD = {
+    "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "subnets": "admin",
+    "vlans": "admin", "tags": "operator",
+}  # fmt: skip
+ROUTES = {
+    "GET audit": "admin",
+    "GET events": "viewer",
+    "GET events/stream": "viewer",
+    "GET health/live": "public",
+    "GET health/ready": "public",
+    "GET images": "viewer",
+    "POST images/import": "admin",
+    "GET keys": "viewer",
+    "POST keys": "viewer",
+    "DELETE keys/*": "viewer",
+    "POST login": "public",
+    "GET machines": "viewer",
+    "POST machines": "operator",
+    "GET machines/*": "viewer",
+    "PATCH machines/*": "operator",
+    "DELETE machines/*": "admin",
+    "POST machines/*/abort": "operator",
+    "POST machines/*/allocate": "operator",
+    "POST machines/*/commission": "operator",
+    "POST machines/*/deploy": "operator",
+    "POST machines/*/mark-broken": "operator",
+    "POST machines/*/mark-fixed": "operator",
+    "POST machines/*/release": "operator",
+    "GET machines/*/events": "viewer",
+    "GET machines/*/events/stream": "viewer",
+    "GET machines/*/operations": "viewer",
+    "GET machines/*/power": "operator",
+    "PUT machines/*/power": "operator",
+    "POST machines/*/power/*": "operator",
+    "GET machines/*/results": "viewer",
+    "GET machines/*/results/*": "viewer",
+    "POST machines/allocate": "operator",
+    "GET openapi.json": "public",
+    "GET operations/*": "viewer",
+    "GET plans/*": "viewer",
+    "POST plans/*/approve": "admin",
+    "GET power-drivers": "viewer",
+    "GET racks": "viewer",
+    "GET racks/*": "viewer",
+    "DELETE racks/*": "admin",
+    "GET racks/*/plans": "viewer",
+    "POST racks/*/reconcile": "operator",
+    "POST racks/codes": "admin",
+    "POST racks/reconcile": "operator",
+    "POST session": "public",
+    "GET session": "viewer",
+    "DELETE session": "viewer",
+    "GET settings": "viewer",
+    "PUT settings/*": "admin",
+    "GET tokens": "viewer",
+    "POST tokens": "viewer",
+    "DELETE tokens/*": "viewer",
+    "GET users": "admin",
+    "POST users": "admin",
+    "GET users/*": "admin",  # of others; everybody sees oneself
+    "PATCH users/*": "admin",
+    "DELETE users/*": "admin",
+    "PUT users/*/password": "viewer",
+}
+for _name, _role in CRUD.items():
+    ROUTES |= {f"GET {_name}": "viewer", f"GET {_name}/*": "viewer", f"POST {_name}": _role}
+    ROUTES |= {f"PATCH {_name}/*": _role, f"DELETE {_name}/*": _role}
+TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role in ROUTES.items()} | {
+    "GET /boot/v1/script": "relay",
+    "GET /boot/v1/start.ipxe": "relay",
+    "GET /images/*/*": "relay",
+    "GET /images/loader/*": "relay",
+    "GET /machine/v1/agent": "relay",
+    "GET /machine/v1/task": "relay",
+    "POST /machine/v1/enlist": "relay",
+    "POST /machine/v1/phone-home": "relay",
+    "POST /machine/v1/results": "relay",
+    "POST /machine/v1/status": "relay",
+    "POST /rack/v1/enrol": "code",
+    "GET /rack/v1/offer": "rack",
+    "GET /rack/v1/power/operations": "rack",
+    "POST /rack/v1/power/operations/*/claim": "rack",
+    "POST /rack/v1/power/operations/*/result": "rack",
+    "GET /rack/v1/records": "rack",
+    "POST /rack/v1/reports/apply": "rack",
+    "POST /rack/v1/reports/observation": "rack",
+    "POST /rack/v1/reports/records": "rack",
+    "GET /rack/v1/wait": "rack",
+    "GET /": "public",
+    "GET /login": "public",
+    "POST /login": "public",
+    "GET /static/*": "public",
+    "POST /logout": "leave",
+    "GET /machines": "page",
+    "GET /machines/*": "page",
+    "GET /machines/*/live": "page",
+    "POST /machines/*/ask/*": "page",
+    "POST /machines/*/power/*": "page",
+    "GET /racks": "page",
+    "GET /racks/*": "page",
+    "POST /racks/*/plans/*": "page",
+    "POST /racks/*/reconcile": "page",
+}
+
+
+@dataclass
+class Callers:
+    """One client and the token of everybody."""
+
+    client: FlaskClient
+    tokens: dict[str, str | None]
+
+    def status(self, caller: str, route: str) -> int:
+        """The status that a caller gets for a route with things in it that do not exist."""
+        method, pattern = route.split()
+        token = self.tokens[caller]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        path = pattern.replace("/power/*", "/power/query") if "/api/" in pattern else pattern
+        query = "?after=999&seconds=0" if method == "GET" else ""
+        body = {"json": {}} if method != "GET" else {}
+        answer = self.client.open(path.replace("*", "999") + query, method=method, headers=headers, **body)  # type: ignore[arg-type]
+        answer.close()
+        return answer.status_code
+
+
+def routes(application: Flask) -> set[str]:
+    """All routes as the table writes them."""
+    found = set()
+    for rule in application.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            found.add(
+                f"{method} {re.sub(r'<[^/]*>', '*', rule.rule.replace('<any(on,off,cycle,query,soft_off):verb>', '*'))}"
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
+    """Everybody, over one control plane."""
+    folder: Path = tmp_path_factory.mktemp("matrix")
+    context: Context = make_context(folder)
+    seeded: Seeded = seed(context, image_folder=folder)
+    make_machine(context, seeded)
+    application = create_app(context, load({"MUSTER_STATE_DIR": str(folder / "state")}))
+    relayed = {"X-Muster-Rack": seeded.relay_header, "X-Forwarded-For": "10.20.0.100"}
+    script = application.test_client().get("/boot/v1/script?mac=52:54:00:aa:bb:cc", headers=relayed).text
+    boot_token = re.search(r"muster\.token=(\S+)", script)
+    assert boot_token is not None
+    tokens: dict[str, str | None] = {role: sign_up(context, application, f"the-{role}", role).token for role in PEOPLE}
+    tokens |= {"nobody": None, "rack": RACK_TOKEN, "machine": boot_token.group(1)}
+    return Callers(application.test_client(), tokens)
+
+
+def test_every_route_says_who_may_call(callers: Callers) -> None:
+    """The table and the URL map name the same routes."""
+    assert sorted(TABLE) == sorted(routes(callers.client.application))
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_the_matrix(callers: Callers, caller: str) -> None:
+    """Each caller gets in where the table says so, and nowhere else."""
+    wrong = {}
+    for route, role in TABLE.items():
+        status = callers.status(caller, route)
+        if not _right(caller, role, status):
+            wrong[route] = (role, status)
+
+    assert {} == wrong
+
+
+def _right(caller: str, role: str, status: int) -> bool:
+    if status >= 500:
+        return False
+    if role in PEOPLE:
+        if caller not in PEOPLE:
+            return status == 401
+        return (status == 403) is (PEOPLE.index(caller) < PEOPLE.index(role))
+    match role:
+        case "relay":
+            return status == 403
+        case "code":
+            return status in (401, 422)
+        case "rack":
+            return status == 401 if caller != "rack" else status not in (401, 403)
+        case "page":
+            # A bearer token counts for pages too; strangers are sent to the sign-in page.
+            return status == 302 if caller not in PEOPLE else status not in (302, 401)
+        case "leave":
+            return status == 302
+    return role == "public"
+
+
+def test_passwords_of_others_are_the_administrators(callers: Callers) -> None:
+    """Nobody else sets them."""
+    for caller, status in (("viewer", 403), ("operator", 403), ("admin", 404)):
+        headers = {"Authorization": f"Bearer {callers.tokens[caller]}"}
+        body = {"password": "long enough to do"}
+        answer = callers.client.put("/api/v1/users/999/password", json=body, headers=headers)
+
+        assert status == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "method, path", [("POST", "tokens"), ("PUT", "settings/ntp_upstreams"), ("POST", "racks/codes")]
+)
+def test_sessions_need_their_csrf_token(callers: Callers, method: str, path: str) -> None:
+    """A change through a session without its CSRF token is refused, however great the role; with it, it is not."""
+    client = callers.client.application.test_client()
+    credentials = {"name": "the-admin", "password": "the-admin-password"}
+    csrf = client.post("/api/v1/session", json=credentials).get_json()["csrf_token"]
+    bodies = {"tokens": {"name": "x"}, "settings/ntp_upstreams": {"value": {"servers": []}}, "racks/codes": {}}
+
+    assert 403 == client.open(f"/api/v1/{path}", method=method, json=bodies[path]).status_code
+    headers = {"X-CSRF-Token": "another"}
+    assert 403 == client.open(f"/api/v1/{path}", method=method, json=bodies[path], headers=headers).status_code
+    headers = {"X-CSRF-Token": csrf}
+    assert client.open(f"/api/v1/{path}", method=method, json=bodies[path], headers=headers).status_code < 300
