@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -137,8 +138,8 @@ class Callers:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         path = pattern.replace("/power/*", "/power/query") if "/api/" in pattern else pattern
         query = "?after=999&seconds=0" if method == "GET" else ""
-        body = {"json": {}} if method != "GET" else {}
-        answer = self.client.open(path.replace("*", "999") + query, method=method, headers=headers, **body)  # type: ignore[arg-type]
+        body: dict[str, Any] = {"json": {}} if method != "GET" else {}
+        answer = self.client.open(path.replace("*", "999") + query, method=method, headers=headers, **body)
         answer.close()
         return answer.status_code
 
@@ -221,7 +222,7 @@ def test_passwords_of_others_are_the_administrators(callers: Callers) -> None:
 
 
 @pytest.mark.parametrize(
-    "method, path", [("POST", "tokens"), ("PUT", "settings/ntp_upstreams"), ("POST", "racks/codes")]
+    ("method", "path"), [("POST", "tokens"), ("PUT", "settings/ntp_upstreams"), ("POST", "racks/codes")]
 )
 def test_sessions_need_their_csrf_token(callers: Callers, method: str, path: str) -> None:
     """A change through a session without its CSRF token is refused, however great the role; with it, it is not."""
