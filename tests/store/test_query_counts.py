@@ -1,0 +1,146 @@
+"""Lists cost the same number of statements however long they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+
+from app.config import load
+from app.factory import create_app
+from app.services import machines, rack_overview, racks, records, subnets
+from app.services.changes import changing
+from app.services.context import Context
+from app.store.intent import load_intent
+from app.store.models import Interface, IpAddress, IpRange, Rack, Subnet, Tag, Vlan
+from tests.api.conftest import Caller, sign_up
+from tests.factories.control import Seeded, make_context, make_machine, seed
+
+MANY = 50
+
+
+@contextmanager
+def statements(context: Context) -> Iterator[list[str]]:
+    """The statements that the database is given meanwhile."""
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(context.store.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(context.store.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return make_context(tmp_path)
+
+
+@pytest.fixture
+def seeded(context: Context) -> Seeded:
+    return seed(context)
+
+
+@pytest.fixture
+def application(context: Context, seeded: Seeded, tmp_path: Path) -> Flask:
+    return create_app(context, load({"MUSTER_STATE_DIR": str(tmp_path / "state")}))
+
+
+def add_one(context: Context, seeded: Seeded, number: int) -> None:
+    """One more machine with tags and an address, a rack, and a served VLAN with a subnet and a range."""
+    machine_id = make_machine(context, seeded, tags=("all", f"tag-{number}"), owner_id=seeded.user_id)
+    with changing(context) as session:
+        interface = session.scalars(select(Interface).where(Interface.machine_id == machine_id)).one()
+        address = f"10.20.0.{number + 2}"
+        row = IpAddress(subnet_id=seeded.subnet_id, address=address, address_key=f"{number:032x}", kind="auto")
+        row.interface_id = interface.id
+        interfaces = [{"name": "eth1", "mac": f"02:00:00:00:01:{number:02x}", "addresses": [f"10.30.{number}.1/24"]}]
+        rack = Rack(name=f"r{number:03}", token_hash=f"t{number}", interfaces=interfaces, enrolled_at=context.clock())
+        vlan = Vlan(fabric_id=seeded.fabric_id, vid=number + 1, dhcp_on=True, rack_id=seeded.rack_id)
+        session.add_all([row, rack, vlan])
+        first = session.get_one(Rack, seeded.rack_id)
+        first.interfaces = [*first.interfaces, {**interfaces[0], "addresses": [f"10.30.{number}.2/24"]}]
+        session.flush()
+        subnet = Subnet(cidr=f"10.30.{number}.0/24", name=f"s{number}", vlan_id=vlan.id, domain_id=seeded.domain_id)
+        session.add(subnet)
+        session.flush()
+        start, end = f"10.30.{number}.100", f"10.30.{number}.200"
+        keys = {"start_key": f"{number:030x}00", "end_key": f"{number:030x}ff"}
+        session.add(IpRange(subnet_id=subnet.id, kind="dynamic", start=start, end=end, **keys))
+        session.add(Tag(name=f"alone-{number}"))
+
+
+def read_intent(context: Context, seeded: Seeded) -> int:
+    """How many VLANs the rack's intent has."""
+    with context.store.read() as session:
+        return len(load_intent(session, seeded.rack_id).vlans)
+
+
+READS: dict[str, Callable[[Context, Seeded], Any]] = {
+    "machines": lambda context, seeded: len(machines.find(context, limit=500)),
+    "racks": lambda context, seeded: len(racks.find(context, limit=500)),
+    "subnets": lambda context, seeded: len(subnets.find(context, limit=500)),
+    "intent": read_intent,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_services_ask_a_constant_number_of_questions(context: Context, seeded: Seeded, name: str) -> None:
+    """Fifty things cost as many statements as one."""
+    add_one(context, seeded, 1)
+    with statements(context) as few:
+        before = READS[name](context, seeded)
+    for number in range(2, MANY + 1):
+        add_one(context, seeded, number)
+    with statements(context) as many:
+        after = READS[name](context, seeded)
+
+    assert MANY - 1 == after - before
+    assert len(few) == len(many)
+
+
+def test_a_racks_page_asks_a_constant_number_of_questions(context: Context, seeded: Seeded) -> None:
+    """Its overview and its records do not grow with the fleet."""
+    counts = []
+    for numbers in (range(1, 2), range(2, MANY + 1)):
+        for number in numbers:
+            add_one(context, seeded, number)
+        with statements(context) as seen:
+            rack_overview.of_rack(context, seeded.rack_id)
+            records.after(context, seeded.rack_id, 0)
+        counts.append(len(seen))
+
+    assert counts[0] == counts[1]
+
+
+PATHS = ("machines", "racks", "subnets", "vlans", "ranges", "tags", "fabrics", "domains", "events", "audit", "users")
+
+
+def test_answers_ask_a_constant_number_of_questions(context: Context, seeded: Seeded, application: Flask) -> None:
+    """Writing a page of the API or of the web asks nothing of its own for each line."""
+    admin: Caller = sign_up(context, application, "root", "admin")
+    paths = [f"/api/v1/{path}?limit=500" for path in PATHS] + ["/machines", "/racks"]
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    counts: list[dict[str, int]] = []
+    for numbers in (range(1, 2), range(2, MANY + 1)):
+        for number in numbers:
+            add_one(context, seeded, number)
+        counts.append({})
+        for path in paths:
+            with statements(context) as seen:
+                assert 200 == admin.client.get(path, headers=headers).status_code
+            counts[-1][path] = len(seen)
+        for path in paths:  # The first call of all notes the token's use.
+            with statements(context) as seen:
+                admin.client.get(path, headers=headers)
+            counts[-1][path] = len(seen)
+
+    assert counts[0] == counts[1]
