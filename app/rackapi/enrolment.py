@@ -50,7 +50,7 @@ def _asked_at() -> tuple[str, int]:
     """Host and port at which the rack reached us. It writes them into its relay's configuration, so no other text will do."""
     try:
         host = urlsplit(request.host_url)
-        name, port = host.hostname or "127.0.0.1", host.port or (443 if host.scheme == "https" else 80)
+        name, port = host.hostname or "", host.port or (443 if host.scheme == "https" else 80)
     except ValueError as error:
         raise Invalid(f"the Host header {request.host[:80]!r} names no host and port", field="Host") from error
     if not HOST.fullmatch(name):
