@@ -9,7 +9,7 @@ import time
 import uuid
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, abort, g, request
 
 from app import api, identity, metadata, rackapi, web, wiring
 from app import config as configuration
@@ -75,6 +75,8 @@ def _begin() -> None:
     g.began = time.monotonic()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if "\0" in request.path:
+        abort(404, "nothing has a NUL character in its address")
 
 
 def _end(response: Response) -> Response:
