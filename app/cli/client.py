@@ -125,11 +125,11 @@ class Session:
 
 def _refusal(answer: requests.Response) -> CliError:
     try:
-        problem = answer.json()
+        said = answer.json()
     except ValueError:
-        problem = {}
-    detail = problem.get("detail") if isinstance(problem, dict) else None
-    sentence = str(detail or f"{answer.status_code} {answer.reason}")
+        said = None
+    problem = said if isinstance(said, dict) else {}  # A proxy in between may answer anything.
+    sentence = str(problem.get("detail") or f"{answer.status_code} {answer.reason}")
     if problem.get("remedy"):
         sentence += f" ({problem['remedy']})"
     if answer.status_code >= 500 and problem.get("request_id"):
