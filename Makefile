@@ -1,4 +1,5 @@
 # The two commands are `make run` and `make test`; everything they need, they install.
+# Many tests wait for daemons rather than work, so three run at once; those that boot machines run alone, at the end.
 PYTHON := .venv/bin/python
 ifneq ($(ONCE),)
 RUN_FLAGS := --once
@@ -11,7 +12,8 @@ run: install-run
 
 test: install-test
 	@$(PYTHON) -m workers.region.images build --progress
-	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered -q
+	@$(PYTHON) -m pytest -q -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term:skip-covered
+	@$(PYTHON) -m pytest -q -m e2e --durations=5
 
 check: install-check
 	@$(MAKE) --no-print-directory -j3 -O check-lint check-types check-tests
@@ -25,7 +27,7 @@ check-types:
 	@$(PYTHON) -m mypy
 
 check-tests:
-	@$(PYTHON) -m pytest -q -x tests/unit tests/property tests/golden
+	@$(PYTHON) -m pytest -q -x -n 2 --dist loadfile tests/unit tests/property tests/golden
 
 golden: install-check
 	@$(PYTHON) -m tests.golden.rewrite

@@ -122,7 +122,9 @@ def main() -> int:
         if os.environ.get("MUSTER_DEBUG"):
             raise
         terminal.say(f"muster: {error}")
-        logs = [path for path in (STATE / "control", STATE / "rack" / "log", STATE / "site" / "machines") if path.exists()]
+        logs = [
+            path for path in (STATE / "control", STATE / "rack" / "log", STATE / "site" / "machines") if path.exists()
+        ]
         if logs:
             terminal.say(f"  logs: {', '.join(map(str, logs))}")
         return 1

@@ -18,6 +18,7 @@ from lab.outside import NotSeen, Outside
 from lab.terminal import Terminal
 
 ENLIST_SECONDS, COMMISSION_SECONDS, DEPLOY_SECONDS, RELEASE_SECONDS, SSH_SECONDS = 300, 420, 900, 420, 300
+NAME_SECONDS = 10
 MARKER = "/etc/muster-lab-was-here"
 USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"
 
@@ -143,7 +144,7 @@ class Walk:
         self._wait_off("the release")
         signatures = self.machine.disk.signatures()
         expect("signatures on the disk", list(signatures), [])
-        expect("names left", self.outside.dig(self.rack_address, self.fqdn, "A"), [])
+        self._wait_nameless()
         expect("addresses left", self._machine()["addresses"], [])
         return "no signature on the disk, name gone, machine off"
 
@@ -175,6 +176,13 @@ class Walk:
             return found if found["state"] == state else None
 
         self.api.wait_for(f"state {state}", look, deadline_seconds, self._tell)
+
+    def _wait_nameless(self) -> None:
+        end = time.monotonic() + NAME_SECONDS
+        while left := self.outside.dig(self.rack_address, self.fqdn, "A"):
+            if time.monotonic() > end:
+                raise NotSeen(f"{self.fqdn} still resolves to {left} {NAME_SECONDS} s after the release")
+            time.sleep(0.2)
 
     def _wait_off(self, after: str) -> None:
         end = time.monotonic() + 60

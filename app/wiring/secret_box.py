@@ -6,6 +6,7 @@ To rotate: put a new key (`Fernet.generate_key()`) on a line above the old ones 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,11 +36,11 @@ class FernetBox:
 def open_key_file(path: Path) -> list[str]:
     """The keys in the file; made with one new key, readable by its owner only, when it is not there.
 
-    Two processes that start at once get the same key: the file appears whole, by link, or not at all.
+    Processes and threads that start at once get the same key: the file appears whole, by link, or not at all.
     """
     if not path.exists():
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(Fernet.generate_key().decode() + "\n")
         try:
