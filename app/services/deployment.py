@@ -75,7 +75,7 @@ def plan(
         ntp_servers=(rack_address,),
         rack=rack_address,
         proxy_port=int(rack.ports.get("proxy", 3128)),
-        user_data=(str(operation.parameters.get("user_data") or ""),),
+        user_data=(user_data_of(context, operation),),
     )
     base = base_url(rack_address, machine_port(rack))
     phone_home = {"url": f"{base}/machine/v1/phone-home", "token": token}
@@ -96,6 +96,12 @@ def plan(
         "files": [{"path": PHONE_HOME_FILE, "mode": "0600", "content": json.dumps(phone_home) + "\n"}],
         "kernel_options": KERNEL_OPTIONS,
     }
+
+
+def user_data_of(context: Context, operation: Operation) -> str:
+    """The user data that came with the request; it is kept sealed. Empty when there was none."""
+    sealed = str(operation.parameters.get("user_data") or "")
+    return context.secrets.open(sealed) if sealed else ""
 
 
 def image_of(session: Session, machine: Machine) -> Image | None:

@@ -165,6 +165,9 @@ def _rules(
         raise Invalid(f"user_data: it is larger than {USER_DATA_LIMIT} bytes; shorten it", field="user_data")
     parameters["image"] = images.current(session, parameters["image"] or images.DEFAULT_NAME).name
     deployment.check(session, machine, parameters["user_data"])
+    if parameters["user_data"]:
+        # People put passwords and keys into it; it is opened when the machine fetches its plan.
+        parameters["user_data"] = context.secrets.seal(parameters["user_data"])
     owner_id = machine.owner_id or context.actor.user_id
     if owner_id is None or session.scalar(select(SshKey.id).where(SshKey.user_id == owner_id).limit(1)) is None:
         who = machine.owner.name if machine.owner else context.actor.name

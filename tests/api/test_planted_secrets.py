@@ -99,6 +99,7 @@ class Life:
         self.api.post(f"machines/{self.machine_id}/deploy", {"user_data": USER_DATA}, 202)
         lab.settle(self.machine_id)
         plan = machine.install()
+        assert "planted-user-data" in plan["seed"]["user-data"]
         self.secrets["install token"] = str(machine.token)
         call = json.loads(plan["files"][0]["content"])
         self.secrets["phone-home token"] = call["token"]
@@ -195,6 +196,7 @@ def test_secrets_are_kept_nowhere_in_the_clear(tmp_path: Path, logged: Callable[
     assert len(life.secrets) >= 12
     assert "m-aabb01" in stored
     assert [] == life.found_in(stored)
+    assert "planted-user-data" not in stored
     assert "request.done" in written
     assert [] == life.found_in(written)
     assert "planted-user-data" not in written

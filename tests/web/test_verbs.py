@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from app.services import lifecycle, machines
+from app.services import deployment, lifecycle, machines
 from app.services.context import Context
 from app.store.models import PowerOperation
 from tests.factories.control import Seeded, make_machine
@@ -70,9 +70,10 @@ def test_deploy_with_image_and_user_data(context: Context, seeded: Seeded, alice
 
     text = "#cloud-config\npackages: [htop]\n"
     checked(alice.post(f"/machines/{machine}/ask/deploy", {"image": "", "user_data": text}, htmx=True))
-    parameters = lifecycle.operations(context, machine, 1)[0].parameters
+    operation = lifecycle.operations(context, machine, 1)[0]
 
-    assert ("debian-12-amd64", text) == (parameters["image"], parameters["user_data"])
+    assert "debian-12-amd64" == operation.parameters["image"]
+    assert text == deployment.user_data_of(context, operation)
 
 
 def test_comment(context: Context, seeded: Seeded, alice: Browser) -> None:
