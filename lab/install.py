@@ -15,7 +15,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,65 +97,45 @@ def install_packages(wanted: dict[str, tuple[str, ...]]) -> None:
 
 
 def apt(verb: str, words: list[str]) -> None:
-    """Run apt-get with its progress on one line; Refused with the end of its output when it fails."""
-    argv = [
-        "apt-get",
-        "-q",
-        "-o",
-        f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}",
-        "-o",
-        "APT::Status-Fd=1",
-        "-o",
-        "Dpkg::Use-Pty=0",
-        verb,
-        *words,
-    ]
+    """Run apt-get with its progress on one line; Refused with the end of its output when it fails.
+
+    Progress comes through a pipe of its own (APT::Status-Fd): on standard output it would be closed for the packages'
+    scripts, which then fail.
+    """
+    read_end, write_end = os.pipe()
+    argv = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}", "-o", f"APT::Status-Fd={write_end}"]
+    argv += ["-o", "Dpkg::Use-Pty=0", verb, *words]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    tail: list[str] = []
-    process = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=environment
-    )
-    assert process.stdout is not None
-    shown = 0.0
-    for line in process.stdout:
-        parts = line.rstrip().split(":", 3)
-        if parts[0] in ("pmstatus", "dlstatus") and len(parts) == 4:
-            if time.monotonic() - shown > (0.2 if sys.stderr.isatty() else 15):
-                shown = time.monotonic()
-                end = "\r" if sys.stderr.isatty() else "\n"
-                print(
-                    f"  apt-get {verb}: {float(parts[2]):3.0f} % {parts[3][:60]:60}",
-                    end=end,
-                    file=sys.stderr,
-                    flush=True,
-                )
-        else:
-            tail = [*tail[-15:], line.rstrip()]
-    if sys.stderr.isatty() and shown:
-        print(" " * 90, end="\r", file=sys.stderr)
-    if process.wait() != 0:
-        raise Refused(
-            f"apt-get {verb} failed with exit code {process.returncode}; its last words:\n    " + "\n    ".join(tail)
+    with tempfile.TemporaryFile("w+") as log, os.fdopen(read_end, encoding="utf-8", errors="replace") as progress:
+        process = subprocess.Popen(
+            argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, pass_fds=(write_end,)
         )
+        os.close(write_end)
+        show_progress(verb, progress)
+        if process.wait() != 0:
+            log.seek(0)
+            tail = "\n    ".join(log.read().splitlines()[-15:])
+            raise Refused(f"apt-get {verb} failed with exit code {process.returncode}; its last words:\n    {tail}")
 
 
-def install_environment() -> None:
-    """Make the virtual environment and install the pinned Python packages into it, if that has not been done."""
-    wanted = hashlib.sha256(
-        (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes() + sys.version.encode()
-    ).hexdigest()
-    stamp = VENV / "muster-stamp"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    if (VENV / "pyvenv.cfg").exists():
-        shutil.rmtree(VENV)
-    run([sys.executable, "-m", "venv", str(VENV)], "making the virtual environment")
-    say("  Python packages (pinned in constraints.txt)")
-    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    run(
-        [*pip, "-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[control,rack,dev]"], "installing the Python packages"
-    )
-    stamp.write_text(wanted)
+def show_progress(verb: str, lines: Iterable[str]) -> None:
+    """Show apt's status lines (`dlstatus:1:12.5:Retrieving file 1 of 8`), each over the last on a terminal."""
+    terminal = sys.stderr.isatty()
+    shown = 0.0
+    for line in lines:
+        parts = line.rstrip().split(":", 3)
+        if (
+            parts[0] in ("pmstatus", "dlstatus")
+            and len(parts) == 4
+            and time.monotonic() - shown > (0.2 if terminal else 15)
+        ):
+            shown = time.monotonic()
+            end = "\r" if terminal else "\n"
+            print(
+                f"  apt-get {verb}: {float(parts[2]):3.0f} % {parts[3][:60]:60}", end=end, file=sys.stderr, flush=True
+            )
+    if terminal and shown:
+        print(" " * 90, end="\r", file=sys.stderr)
 
 
 def run(argv: list[str], doing: str) -> None:
