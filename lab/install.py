@@ -138,6 +138,25 @@ def show_progress(verb: str, lines: Iterable[str]) -> None:
         print(" " * 90, end="\r", file=sys.stderr)
 
 
+def install_environment() -> None:
+    """Make the virtual environment and install the pinned Python packages into it, if that has not been done."""
+    wanted = hashlib.sha256(
+        (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes() + sys.version.encode()
+    ).hexdigest()
+    stamp = VENV / "muster-stamp"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    if (VENV / "pyvenv.cfg").exists():
+        shutil.rmtree(VENV)
+    run([sys.executable, "-m", "venv", str(VENV)], "making the virtual environment")
+    say("  Python packages (pinned in constraints.txt)")
+    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    run(
+        [*pip, "-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[control,rack,dev]"], "installing the Python packages"
+    )
+    stamp.write_text(wanted)
+
+
 def run(argv: list[str], doing: str) -> None:
     """Run a command; Refused names it with the end of its output when it fails."""
     done = subprocess.run(
