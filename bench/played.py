@@ -40,13 +40,13 @@ CALLERS = {"api": "person", "rack": "rack", "boot": "machine", "machine": "machi
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of wall and processor time inside the control plane, SQL statements, calls; processor time by caller."""
+    """Seconds of wall and processor time inside the control plane, SQL statements, calls; wall time by caller."""
 
     wall: float = 0.0
     cpu: float = 0.0
     statements: int = 0
     calls: int = 0
-    cpu_of: Mapping[str, float] = field(default_factory=dict)
+    wall_of: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
         """Both together."""
@@ -55,7 +55,7 @@ class Cost:
             self.cpu + other.cpu,
             self.statements + other.statements,
             self.calls + other.calls,
-            dict(Counter(self.cpu_of) + Counter(other.cpu_of)),
+            dict(Counter(self.wall_of) + Counter(other.wall_of)),
         )
 
 
@@ -163,8 +163,8 @@ class Played:
         try:
             return act()
         finally:
-            cpu = time.process_time() - cpu
-            self.cost += Cost(time.perf_counter() - wall, cpu, self._statements - before, 1, {caller: cpu})
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            self.cost += Cost(wall, cpu, self._statements - before, 1, {caller: wall})
 
     # --- callers -----------------------------------------------------------------------------------------------------
 
