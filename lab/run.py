@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from lab import demo, loopback
+from lab import demo, leftovers, loopback
 from lab.accelerator import choose_accelerator
 from lab.capability import probe_capabilities
 from lab.machine import VirtualMachine
@@ -32,6 +32,7 @@ PORT = int(os.environ.get("MUSTER_PORT", "5240"))
 STATE = Path(os.environ.get("MUSTER_LAB_STATE", "/var/lib/muster-lab"))
 CACHE = Path(os.environ.get("MUSTER_CACHE", "/var/cache/muster"))
 NEEDED_GIB = 6
+MARK = ".muster-lab"
 MAC, BMC_ADDRESS = "52:54:00:20:00:11", "10.30.0.11"
 
 
@@ -132,14 +133,15 @@ def main() -> int:
 
 
 def fresh_state() -> None:
-    """Begin from nothing, once what a killed run left has been cleaned."""
-    from lab import leftovers
-
+    """Begin from nothing, once what a killed run left has been cleaned; only a directory that a lab made is emptied."""
+    if STATE.exists() and any(STATE.iterdir()) and not (STATE / MARK).exists():
+        raise Refused(f"{STATE} holds files that no lab made; set MUSTER_LAB_STATE to a directory of its own")
     if (STATE / "site").exists():
         leftovers.clean(STATE / "site")
     if STATE.exists():
         shutil.rmtree(STATE)
     STATE.mkdir(parents=True, mode=0o755)  # Daemons that drop to users of their own pass through.
+    (STATE / MARK).touch()
 
 
 if __name__ == "__main__":
