@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
@@ -21,6 +21,14 @@ from app.store.unit_of_work import after_commit
 
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
+_EVENTS, _AUDIT = "muster.events", "muster.audit"
+_WRITE_AUDIT, _WRITE_EVENTS, _WRITE_CHANGES = insert(ChangeEvent), insert(Event), insert(RecordChange)
+_COUNT_RECORDS = (
+    update(Counter)
+    .where(Counter.name == RECORDS)
+    .values(value=Counter.value + bindparam("count"))
+    .returning(Counter.value)
+)
 
 
 @contextmanager
@@ -28,6 +36,7 @@ def changing(context: Context) -> Iterator[Session]:
     """One transaction in which desired state may change; rings go out after it has committed."""
     with context.store.write() as session:
         yield session
+        _write_journal(session)  # Before the flush: what is said of a row goes before the row does.
         session.flush()
         _write_records(session, context)
         _raise_generations(session, context)
@@ -36,17 +45,17 @@ def changing(context: Context) -> Iterator[Session]:
 
 
 def audit(session: Session, context: Context, verb: str, thing: str, thing_id: int | None, **detail: Any) -> None:
-    """Write who did what to which thing. detail must hold no secret."""
-    session.add(
-        ChangeEvent(
-            user_id=context.actor.user_id,
-            actor=context.actor.name,
-            verb=verb,
-            thing=thing,
-            thing_id=thing_id,
-            detail=detail,
-            at=context.clock(),
-        )
+    """Write who did what to which thing, at the end of the transaction. detail must hold no secret."""
+    session.info.setdefault(_AUDIT, []).append(
+        {
+            "user_id": context.actor.user_id,
+            "actor": context.actor.name,
+            "verb": verb,
+            "thing": thing,
+            "thing_id": thing_id,
+            "detail": detail,
+            "at": context.clock(),
+        }
     )
 
 
@@ -61,23 +70,33 @@ def event(
     level: str = "info",
     **detail: Any,
 ) -> None:
-    """Write what happened to a machine or a rack, for its timeline."""
-    session.add(
-        Event(
-            machine_id=machine_id,
-            rack_id=rack_id,
-            level=level,
-            kind=kind,
-            message=message,
-            detail=detail,
-            at=context.clock(),
-        )
+    """Write what happened to a machine or a rack, for its timeline, at the end of the transaction."""
+    session.info.setdefault(_EVENTS, []).append(
+        {
+            "machine_id": machine_id,
+            "rack_id": rack_id,
+            "level": level,
+            "kind": kind,
+            "message": message,
+            "detail": detail,
+            "at": context.clock(),
+        }
     )
+
+
+def said(session: Session, message: str) -> bool:
+    """Whether this transaction writes an event of this message, which no query finds before its end."""
+    return any(row["message"] == message for row in session.info.get(_EVENTS, ()))
 
 
 def put_record(session: Session, scope: str, key: str, value: dict[str, Any] | None) -> None:
     """Note one host or RRset as it should be from now on; None takes it away. The last word on a key in a transaction wins."""
     session.info.setdefault(_RECORDS, {})[(scope, key)] = value
+
+
+def awaits_records(session: Session) -> bool:
+    """Whether records are noted that have no sequence yet; they get one at the end of the transaction."""
+    return bool(session.info.get(_RECORDS))
 
 
 def touch_racks(session: Session, rack_ids: Iterable[int | None]) -> None:
@@ -90,23 +109,30 @@ def touch_machine(session: Session, machine_id: int) -> None:
     session.info.setdefault(_MACHINES, set()).add(machine_id)
 
 
+def _write_journal(session: Session) -> None:
+    """Write what was said in the transaction, in the order in which it was said."""
+    for name, statement in ((_AUDIT, _WRITE_AUDIT), (_EVENTS, _WRITE_EVENTS)):
+        rows = session.info.pop(name, None)
+        if rows:
+            session.connection().execute(statement, rows)
+
+
 def _write_records(session: Session, context: Context) -> None:
     noted: dict[tuple[str, str], dict[str, Any] | None] = session.info.pop(_RECORDS, {})
     if not noted:
         return
-    statement = update(Counter).where(Counter.name == RECORDS).values(value=Counter.value + len(noted))
-    last = session.execute(statement.returning(Counter.value)).scalar_one_or_none()
+    last = session.connection().execute(_COUNT_RECORDS, {"count": len(noted)}).scalar_one_or_none()
     if last is None:
         session.add(Counter(name=RECORDS, value=len(noted)))
         session.flush()
         last = len(noted)
     now = context.clock()
     first = last - len(noted) + 1
-    session.add_all(
-        RecordChange(sequence=first + index, scope=scope, key=key, value=value, at=now)
+    rows = [
+        {"sequence": first + index, "scope": scope, "key": key, "value": value, "at": now}
         for index, ((scope, key), value) in enumerate(noted.items())
-    )
-    session.flush()
+    ]
+    session.connection().execute(_WRITE_CHANGES, rows)
     for name in racks_of_scopes(session, {scope for scope, _ in noted}):
         after_commit(session, lambda name=name: context.ring.rack(name))  # type: ignore[misc]
 

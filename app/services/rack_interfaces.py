@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.services import domains, records
 from app.services.addressing import address_key, supernets
-from app.services.changes import event, touch_racks
+from app.services.changes import event, said, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.store.models import Event, IpAddress, Rack, Subnet
@@ -121,7 +121,7 @@ def _subnets_holding(session: Session, addresses: list[str]) -> dict[str, Subnet
 def _note_once(session: Session, context: Context, rack: Rack, kind: str, address: str, why: str) -> None:
     """Write an event about an address unless it has been written for this rack."""
     message = f"Rack {rack.name} has the address {address}, but {why}."
-    if not _noted(session, rack.id, kind, message):
+    if not said(session, message) and not _noted(session, rack.id, kind, message):
         event(session, context, kind, message, rack_id=rack.id, level="warning", address=address)
 
 

@@ -1,9 +1,9 @@
 """The runner: takes a machine's operation from step to step.
 
-Each look is one transaction that holds the operation's row: the handler writes rows, the runner writes what became of
-the step, and both are kept or neither.  So a worker that dies has done nothing, another carries on from the row, and
-two that look at once take turns (SQLite) or leave it to the first (PostgreSQL, SKIP LOCKED): what they could miss is
-committed before the ring that wakes them, or is found by `sweep`.
+Each look is one transaction that holds the operation's row: the handlers write rows, the runner writes what became of
+the steps that could be taken at once, and all of it is kept or nothing.  So a worker that dies has done nothing,
+another carries on from the row, and two that look at once take turns (SQLite) or leave it to the first (PostgreSQL,
+SKIP LOCKED): what they could miss is committed before the ring that wakes them, or is found by `sweep`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.lifecycle.action import Action
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
 from app.services import power
-from app.services.changes import changing, event
+from app.services.changes import awaits_records, changing, event
 from app.services.context import Context
 from app.services.transition import end, enter, locked, running
 from app.store.models import Operation
@@ -35,12 +35,17 @@ log = logging.getLogger(__name__)
 
 def advance(context: Context, machine_id: int) -> bool:
     """Take as many steps as can be taken now; whether this worker left the machine with a running operation."""
+    together = True
     while True:
         try:
-            again = _look(context, machine_id, _result)
+            again = _look(context, machine_id, _result, together=together)
         except Exception as error:  # A handler with a bug must neither stop the sweep nor keep a machine for ever.
+            if together:  # One by one, so that the steps before the bad one are kept.
+                together = False
+                continue
             log.exception("lifecycle.stumbled", extra={"machine_id": machine_id})
-            again = _look(context, machine_id, partial(_stumbled, words=f"{type(error).__name__}: {error}"))
+            words = f"{type(error).__name__}: {error}"
+            again = _look(context, machine_id, partial(_stumbled, words=words), together=False)
         if again is None:
             return False
         if not again:
@@ -70,20 +75,28 @@ def sweep(context: Context) -> list[int]:
     return due
 
 
-def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result]) -> bool | None:
-    """One transaction: whether to look again at once; None when no operation runs, or another worker has it."""
+def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result], *, together: bool) -> bool | None:
+    """One transaction: whether to look again at once; None when no operation runs, or another worker has it.
+
+    together: take every step that can be taken.  A step that put records ends the transaction all the same, because
+    records have no sequence before, which the step after it may wait for.
+    """
     with changing(context) as session:
         operation = running(session, machine_id, wait=False)
         if operation is None:
             return None
         action = actions()[operation.action]
         machine = locked(session, machine_id, bare=True)
-        scene = Scene(session, context, machine, operation, action.steps[operation.step_index])
-        result = result_of(scene)
-        _conclude(scene, action, result)
-        if operation.status != "running":
-            return None
-        return isinstance(result, Done)
+        while True:
+            scene = Scene(session, context, machine, operation, action.steps[operation.step_index])
+            result = result_of(scene)
+            _conclude(scene, action, result)
+            if operation.status != "running":
+                return None
+            if not isinstance(result, Done):
+                return False
+            if not together or awaits_records(session):
+                return True
 
 
 def _stumbled(scene: Scene, words: str) -> Result:
