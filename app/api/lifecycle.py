@@ -42,7 +42,7 @@ def _add(blueprint: Resource, action: Action) -> None:
     @blueprint.response(202, OperationSchema)
     def view(body: dict[str, Any], machine: str) -> Any:
         context = current_context()
-        return lifecycle.request(context, machines.get(context, machine).id, action.name, body)
+        return lifecycle.request(context, machines.identify(context, machine), action.name, body)
 
     view.__name__ = f"machine_{action.name.replace('-', '_')}"
     origins = ", ".join(sorted(state.label for state in action.from_states))
@@ -61,4 +61,4 @@ for _action in actions().values():
 def machine_abort(machine: str) -> Any:
     """Stop what is under way on a machine."""
     context = current_context()
-    return lifecycle.abort(context, machines.get(context, machine).id)
+    return lifecycle.abort(context, machines.identify(context, machine))

@@ -80,7 +80,10 @@ def free(session: Session, context: Context, machine: Machine) -> None:
         .where(Interface.machine_id == machine.id, IpAddress.kind == "auto")
         .options(selectinload(IpAddress.subnet).selectinload(Subnet.domain))
     )
-    for row, mac in session.execute(statement).all():
+    rows = session.execute(statement).all()
+    if not rows:
+        return
+    for row, mac in rows:
         subnet = row.subnet
         put_host(session, subnet.vlan_id, subnet.id, mac, None, machine.hostname)
         put_pointer(session, row.address, subnet.cidr, subnet.domain.ttl_seconds, None)

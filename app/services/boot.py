@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
 from app.services import boot_tokens, images, racks, settings
 from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import Invalid, ServiceError
+from app.services.racks import KnownRack
 from app.store.models import Interface, Machine, Operation, Rack, Vlan
 
 MACHINE_PORT = 5248
@@ -86,12 +87,15 @@ def machine_port(rack: Rack) -> int:
     return int(rack.ports.get("machine_http", MACHINE_PORT))
 
 
-def decide(context: Context, rack: Rack, client_address: str, mac: str, uuid: str | None = None) -> BootDecision:
-    """Decide for the machine that asked through `rack` from `client_address`. Invalid when `mac` is no MAC address."""
+def decide(
+    context: Context, known: KnownRack | Rack, client_address: str, mac: str, uuid: str | None = None
+) -> BootDecision:
+    """Decide for the machine that asked through the rack from `client_address`. Invalid when `mac` is no MAC address."""
     mac = canonical_mac(mac)
     with changing(context) as session:
         # Everybody locks the machine before its tokens; key_share lets others write rows that point to it meanwhile.
-        statement = select(Machine).join(Interface).where(Interface.mac == mac)
+        rack = racks.rack_row(session, known.id)
+        statement = select(Machine).join(Interface).where(Interface.mac == mac).options(lazyload(Machine.domain))
         machine = session.scalars(statement.with_for_update(of=Machine, key_share=True)).one_or_none()
         if machine is None:
             return _unknown(session, context, rack, client_address, mac)

@@ -13,19 +13,22 @@ import hmac
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import Forbidden, ServiceError, Unauthorized
+from app.services.racks import KnownRack
 from app.store.models import BootToken, Machine, Rack
 
 BOOT_PURPOSES = ("commission", "install", "erase")
 ENLIST = "enlist"
 PHONE_HOME = "phone-home"
 ENLIST_SECONDS = 1800
+_BY_HASH = select(*BootToken.__table__.columns).where(BootToken.token_hash == bindparam("token_hash"))
 
 
 @dataclass(frozen=True)
@@ -123,17 +126,16 @@ def tidy_enlisting(session: Session, context: Context, rack: Rack, address: str,
     return session.scalar(select(func.count()).select_from(BootToken).where(*unused, *mine)) or 0
 
 
-def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterable[str]) -> MachineCaller:
+def check(context: Context, rack: KnownRack | Rack, address: str, raw: str, purposes: Iterable[str]) -> MachineCaller:
     """Who holds this token. Unauthorized: unknown or dead. Forbidden: another purpose, address or rack.
 
     A refused use of a known token is written to its machine's timeline.
     """
     wanted = tuple(purposes)
+    row = context.store.row(_BY_HASH, token_hash=digest(raw))
+    if row is not None and row.used_at is not None and _refusal(context, row, rack, address, wanted) is None:
+        return _caller(row, rack, address)  # Most calls: a good token that was used before needs no write.
     statement = select(BootToken).where(BootToken.token_hash == digest(raw))
-    with context.store.read() as session:  # Most calls: a good token that was used before needs no write.
-        token = session.scalars(statement).one_or_none()
-    if token is not None and token.used_at is not None and _refusal(context, token, rack, address, wanted) is None:
-        return _caller(token, rack, address)
     with changing(context) as session:
         token = session.scalars(statement.with_for_update()).one_or_none()
         if token is None or not hmac.compare_digest(token.token_hash, digest(raw)):
@@ -159,7 +161,7 @@ def check(context: Context, rack: Rack, address: str, raw: str, purposes: Iterab
     raise refusal
 
 
-def _caller(token: BootToken, rack: Rack, address: str) -> MachineCaller:
+def _caller(token: BootToken | Row[Any], rack: KnownRack | Rack, address: str) -> MachineCaller:
     return MachineCaller(
         rack_id=rack.id,
         rack_name=rack.name,
@@ -173,7 +175,7 @@ def _caller(token: BootToken, rack: Rack, address: str) -> MachineCaller:
 
 
 def _refusal(
-    context: Context, token: BootToken, rack: Rack, address: str, purposes: tuple[str, ...]
+    context: Context, token: BootToken | Row[Any], rack: KnownRack | Rack, address: str, purposes: tuple[str, ...]
 ) -> ServiceError | None:
     if token.revoked_at is not None or token.expires_at <= context.clock():
         return Unauthorized(f"boot token for {token.purpose}: it is dead, because what it was made for has ended")

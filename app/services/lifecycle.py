@@ -41,7 +41,7 @@ def request(context: Context, machine_id: int, action: str, parameters: Mapping[
     context.require(actions()[action].role, f"{action} machines")
     given = checked_parameters(actions()[action], parameters or {})
     with changing(context) as session:
-        machine = locked(session, machine_id)
+        machine = locked(session, machine_id, bare=True)
         try:
             chosen = check(action, State(machine.state))
         except ActionRefused as refusal:

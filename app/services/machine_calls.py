@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
@@ -23,6 +23,7 @@ from app.store.models import Machine, Operation, ScriptResult
 
 EVENTS = ("started", "progress", "finished", "failed")
 REASON_LIMIT = 2000
+_CALLERS_OPERATION = select(Operation).where(Operation.id == bindparam("operation_id")).with_for_update(key_share=True)
 _THEN = {ENLIST: "poweroff", "commission": "poweroff", "install": "reboot", "erase": "poweroff"}
 
 
@@ -173,8 +174,7 @@ def phone_home(context: Context, caller: MachineCaller, report: PhoneHome) -> No
 
 def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -> tuple[Operation, Machine]:
     """The caller's operation and machine, both locked. again: the run's last word may be repeated after it ended."""
-    statement = select(Operation).where(Operation.id == caller.operation_id).with_for_update(key_share=True)
-    operation = session.scalars(statement).one_or_none()
+    operation = session.scalars(_CALLERS_OPERATION, {"operation_id": caller.operation_id}).one_or_none()
     if operation is None or operation.status != "running":
         raise Conflict(f"{caller.purpose}: the operation of this boot is over; boot again when a new one is started")
     finished = {f"{caller.purpose}.finished", f"{caller.purpose}.failed"} & set(operation.signals)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,10 @@ from app.services.transition import LOADED, locked
 from app.store.models import Disk, Domain, Event, Interface, Machine, Operation, Pool, Rack, Tag, User, Zone
 
 ARCHITECTURES = ("amd64", "arm64")
+
+
+_BY_ID = select(Machine.id).where(Machine.id == bindparam("machine_id"))
+_BY_HOSTNAME = select(Machine.id).where(Machine.hostname == bindparam("hostname"))
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,19 @@ def one(session: Session, id_or_hostname: int | str) -> Machine:
     if machine is None:
         raise NotFound(f"machine {id_or_hostname}: there is no such machine; look at the list of machines")
     return machine
+
+
+def identify(context: Context, id_or_hostname: str) -> int:
+    """A machine's id, for callers that load what they need themselves; NotFound when there is none."""
+    context.require("viewer", "see machines")
+    word = id_or_hostname.strip().lower()
+    if word.isdecimal() and len(word) < 19:
+        row = context.store.row(_BY_ID, machine_id=int(word))
+    else:
+        row = context.store.row(_BY_HOSTNAME, hostname=word)
+    if row is None:
+        raise NotFound(f"machine {id_or_hostname}: there is no such machine; look at the list of machines")
+    return int(row.id)
 
 
 def disks(context: Context, machine_id: int) -> list[Disk]:

@@ -10,14 +10,15 @@ import datetime as dt
 import json
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from app.power.base import VERBS
 from app.power.registry import drivers
 from app.services.changes import audit, changing, event, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
+from app.services.racks import KnownRack
 from app.store.models import Bmc, Machine, PowerOperation, Rack
 from app.store.unit_of_work import after_commit
 
@@ -27,6 +28,8 @@ GRACE_SECONDS = 15
 KEEP_QUERIES_SECONDS = 3600
 POWER_STATES = ("on", "off", "unknown", "error")
 MANUAL = "manual"
+_RACK = select(Rack.id, Rack.name).where(Rack.id == bindparam("rack_id"))
+_FIRST_RACKS = select(Rack.id, Rack.name).order_by(Rack.id).limit(2)
 
 
 def has_controller(machine: Machine) -> bool:
@@ -85,12 +88,13 @@ def order(
     return row
 
 
-def rack_of(session: Session, machine: Machine) -> Rack | None:
+def rack_of(session: Session, machine: Machine) -> KnownRack | None:
     """The rack that reaches the machine's BMC: the one it enlisted through, else the only one there is."""
     if machine.rack_id is not None:
-        return session.get(Rack, machine.rack_id)
-    racks = session.scalars(select(Rack).order_by(Rack.id).limit(2)).all()
-    return racks[0] if len(racks) == 1 else None
+        rows = session.execute(_RACK, {"rack_id": machine.rack_id}).all()
+    else:
+        rows = session.execute(_FIRST_RACKS).all()
+    return KnownRack(rows[0].id, rows[0].name) if len(rows) == 1 else None
 
 
 def waiting(context: Context, rack_id: int) -> list[dict[str, Any]]:
@@ -125,7 +129,7 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
         ).scalar_one_or_none()
         if taken is None:
             raise Conflict(f"power operation {operation_id}: it is not waiting any more; fetch the list again")
-        machine = session.get(Machine, row.machine_id, options=[selectinload(Machine.bmc)])
+        machine = session.get(Machine, row.machine_id, options=[joinedload(Machine.bmc), lazyload(Machine.domain)])
         if machine is None or machine.bmc is None:
             raise Conflict(f"power operation {operation_id}: its machine has no BMC any more; fetch the list again")
         return {
@@ -169,7 +173,7 @@ def finish(
             .values(status=status, power=power, reason=reason, seconds=seconds, finished_at=now)
             .returning(PowerOperation.id)
         ).scalar_one_or_none()
-        machine = session.get_one(Machine, row.machine_id)
+        machine = session.get_one(Machine, row.machine_id, options=[lazyload(Machine.domain)])
         if row.verb != "pxe" or power in ("on", "off"):
             _note_power(session, context, machine, power)
         if changed is None:

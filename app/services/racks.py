@@ -12,8 +12,8 @@ import secrets
 from dataclasses import dataclass, fields
 from typing import Any
 
+from sqlalchemy import bindparam, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services import offers, records
@@ -159,24 +159,34 @@ def enrol(
     return Enrolment(rack, token, relay_token, key)
 
 
-def authenticate(context: Context, token: str) -> Rack:
+@dataclass(frozen=True)
+class KnownRack:
+    """A rack that has shown who it is."""
+
+    id: int
+    name: str
+
+
+_BY_TOKEN = select(Rack.id, Rack.name).where(Rack.token_hash == bindparam("token_hash"))
+_BY_NAME = select(Rack.id, Rack.name, Rack.relay_token_hash).where(Rack.name == bindparam("rack_name"))
+
+
+def authenticate(context: Context, token: str) -> KnownRack:
     """The rack whose token this is. Unauthorized when it is nobody's."""
-    with context.store.read() as session:
-        rack = session.scalar(select(Rack).where(Rack.token_hash == sha256(token))) if token else None
-    if rack is None:
+    row = context.store.row(_BY_TOKEN, token_hash=sha256(token)) if token else None
+    if row is None:
         raise Unauthorized("this rack token is unknown; enrol the rack again", rule="a rack's own token")
-    return rack
+    return KnownRack(row.id, row.name)
 
 
-def authenticate_relay(context: Context, header: str) -> Rack:
+def authenticate_relay(context: Context, header: str) -> KnownRack:
     """The rack that relayed a machine's request, from `X-Muster-Rack: <name>:<relay token>`. Unauthorized otherwise."""
     name, _, token = header.strip().partition(":")
     if name and token:
-        with context.store.read() as session:
-            rack = session.scalar(select(Rack).where(Rack.name == name))
-        known = rack.relay_token_hash if rack is not None else None
-        if rack is not None and known is not None and secrets.compare_digest(known, sha256(token)):
-            return rack
+        row = context.store.row(_BY_NAME, rack_name=name)
+        known = row.relay_token_hash if row is not None else None
+        if row is not None and known is not None and secrets.compare_digest(known, sha256(token)):
+            return KnownRack(row.id, row.name)
     raise Unauthorized("the request does not come through an enrolled rack", rule="X-Muster-Rack: <name>:<relay token>")
 
 

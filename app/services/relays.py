@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from app.services import racks
 from app.services.context import Actor, Context
 from app.services.errors import Forbidden, Unauthorized
-from app.store.models import Rack
+from app.services.racks import KnownRack
 
 HEADER = "X-Muster-Rack"
 
@@ -22,7 +22,7 @@ class Relayed:
     """A request that came through a rack; the context acts as the machine at the client's address."""
 
     context: Context
-    rack: Rack
+    rack: KnownRack
     address: str
 
 

@@ -8,18 +8,21 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import bindparam, select, update
 
-from app.services import users
 from app.services.changes import audit, changing
 from app.services.context import Actor, Context
 from app.services.errors import Forbidden, Invalid, NotFound, Unauthorized
-from app.store.models import ApiToken
+from app.store.models import ApiToken, User
 
 MARK = "muster_"
 USE_NOTED_EVERY = dt.timedelta(minutes=5)
 LONGEST_DAYS = 3650
+_HOLDER = (
+    select(ApiToken.id, ApiToken.expires_at, ApiToken.last_used_at, ApiToken.user_id, User.name, User.role, User.active)
+    .join(User, User.id == ApiToken.user_id)
+    .where(ApiToken.token_hash == bindparam("token_hash"))
+)
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,13 @@ def create(context: Context, name: str, days: int | None = None) -> NewToken:
 def authenticate(context: Context, text: str) -> Actor:
     """The caller that this token stands for. Unauthorized for an unknown, expired or closed one."""
     now = context.clock()
-    with context.store.read() as session:
-        statement = select(ApiToken).where(ApiToken.token_hash == _hash(text)).options(joinedload(ApiToken.user))
-        row = session.scalar(statement)
-    if row is None or not row.user.active or (row.expires_at is not None and row.expires_at <= now):
+    row = context.store.row(_HOLDER, token_hash=_hash(text))
+    if row is None or not row.active or (row.expires_at is not None and row.expires_at <= now):
         raise Unauthorized("the API token is unknown, expired or its account is closed", remedy="make a new one")
     if row.last_used_at is None or now - row.last_used_at > USE_NOTED_EVERY:
         with context.store.write() as session:
-            fresh = session.get(ApiToken, row.id)
-            if fresh is not None:
-                fresh.last_used_at = now
-    return users.actor(row.user)
+            session.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=now))
+    return Actor(row.name, row.role, row.user_id)
 
 
 def list_own(context: Context) -> list[ApiToken]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session, lazyload, selectinload
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from app.lifecycle.states import State
 from app.services import addresses
@@ -21,26 +21,31 @@ from app.store.models import BootToken, Interface, Machine, Operation, PowerOper
 
 LOADED = (
     selectinload(Machine.interfaces).selectinload(Interface.addresses),
-    selectinload(Machine.bmc),
-    selectinload(Machine.owner),
-    selectinload(Machine.zone),
-    selectinload(Machine.pool),
+    joinedload(Machine.bmc),
+    joinedload(Machine.owner),
+    joinedload(Machine.domain, innerjoin=True),
+    joinedload(Machine.zone, innerjoin=True),
+    joinedload(Machine.pool, innerjoin=True),
     selectinload(Machine.tags),
 )
 """What people and renderers need of a machine, in a constant number of queries."""
 
+_LOCKED = select(Machine).where(Machine.id == bindparam("machine_id")).with_for_update(of=Machine, key_share=True)
+_WHOLE, _BARE = _LOCKED.options(*LOADED), _LOCKED.options(lazyload("*"))
+_WITH_CONTROLLER = _LOCKED.options(joinedload(Machine.bmc), lazyload(Machine.domain))
+_RUNNING = select(Operation).where(Operation.machine_id == bindparam("machine_id"), Operation.status == "running")
+_WAITED_FOR, _UNLESS_HELD = (_RUNNING.with_for_update(skip_locked=skip, key_share=True) for skip in (False, True))
 LEVELS = {True: "error", False: "info"}
 
 
-def locked(session: Session, machine_id: int, *, bare: bool = False) -> Machine:
+def locked(session: Session, machine_id: int, *, bare: bool = False, controller: bool = False) -> Machine:
     """The machine with its row locked until the transaction ends. NotFound if there is none.
 
     bare: only the row, for callers that do not hand the machine on; what they touch is loaded when they touch it.
+    controller: the row and its BMC, in the same way.
     """
-    options = (lazyload("*"),) if bare else LOADED
-    statement = select(Machine).where(Machine.id == machine_id).options(*options)
-    statement = statement.with_for_update(of=Machine, key_share=True)
-    machine = session.scalars(statement).one_or_none()
+    statement = _BARE if bare else _WITH_CONTROLLER if controller else _WHOLE
+    machine = session.scalars(statement, {"machine_id": machine_id}).one_or_none()
     if machine is None:
         raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
     return machine
@@ -48,8 +53,7 @@ def locked(session: Session, machine_id: int, *, bare: bool = False) -> Machine:
 
 def running(session: Session, machine_id: int, *, wait: bool = True) -> Operation | None:
     """The machine's running operation, locked; None when there is none, or (not `wait`) another worker holds it."""
-    statement = select(Operation).where(Operation.machine_id == machine_id, Operation.status == "running")
-    return session.scalars(statement.with_for_update(skip_locked=not wait, key_share=True)).one_or_none()
+    return session.scalars(_WAITED_FOR if wait else _UNLESS_HELD, {"machine_id": machine_id}).one_or_none()
 
 
 def enter(session: Session, context: Context, machine: Machine, state: State, reason: str | None = None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, Executable, Row, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
@@ -61,7 +61,8 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 def _begin_sqlite(connection: Any) -> None:
     mode = connection.get_execution_options().get("muster_mode", "write")
-    connection.exec_driver_sql("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
+    if mode != "single":
+        connection.exec_driver_sql("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
 
 
 class Store:
@@ -98,6 +99,12 @@ class Store:
             finally:
                 session.expunge_all()  # A rollback expires what is attached; callers keep what they have loaded.
                 session.rollback()
+
+    def row(self, statement: Executable, **parameters: Any) -> Row[Any] | None:
+        """The one row of one reading statement, which is a snapshot by itself; None when there is none."""
+        with self.engine.connect() as connection:
+            single = connection.execution_options(muster_mode="single")
+            return single.execute(statement, parameters).one_or_none()
 
 
 def after_commit(session: Session, call: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.event import listen
 
 from app.services import lifecycle, machines, power
 from app.services.context import Actor
@@ -180,6 +181,38 @@ def test_an_unexpected_error_is_retried_until_the_deadline(lab: Lab) -> None:
     clock_of(lab.context).move(3600)
     runner.sweep(lab.context)
     assert lab.row(broken).state == "FAILED_COMMISSIONING"
+
+
+def test_steps_that_are_done_at_once_share_a_transaction(lab: Lab) -> None:
+    """Arming the boot and ordering the power are one commit, and the timeline tells them in their order."""
+    machine_id = make_machine(lab.context, lab.seeded, state="NEW")
+    lifecycle.request(lab.context, machine_id, "commission")
+    commits: list[Any] = []
+    listen(lab.context.store.engine, "commit", commits.append)
+    runner.advance(lab.context, machine_id)
+
+    assert 1 == len(commits)
+    assert "power-on" == operation(lab, machine_id).step
+    told = [
+        row.detail["step"] for row in rows(lab, Event) if row.machine_id == machine_id and row.kind == "machine.step"
+    ]
+    assert ["arm", "power-on"] == told[-2:]
+
+
+def test_a_broken_step_does_not_undo_the_step_before_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The good step is kept and the bad one is named, though both would have been one transaction."""
+    machine_id = make_machine(lab.context, lab.seeded, state="NEW")
+    lifecycle.request(lab.context, machine_id, "commission")
+
+    def broken(*words: Any) -> None:
+        raise RuntimeError("no order today")
+
+    monkeypatch.setattr(power, "order", broken)
+    runner.advance(lab.context, machine_id)
+
+    assert "power-on" == operation(lab, machine_id).step
+    assert "unexpected error (RuntimeError: no order today)" in operation(lab, machine_id).progress["message"]
+    assert ["commission"] == [row.purpose for row in rows(lab, BootToken) if row.revoked_at is None]
 
 
 def test_releasing_what_was_never_deployed_is_immediate(lab: Lab) -> None:

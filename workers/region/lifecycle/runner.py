@@ -86,7 +86,7 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
         if operation is None:
             return None
         action = actions()[operation.action]
-        machine = locked(session, machine_id, bare=True)
+        machine = locked(session, machine_id, controller=True)
         while True:
             scene = Scene(session, context, machine, operation, action.steps[operation.step_index])
             result = result_of(scene)

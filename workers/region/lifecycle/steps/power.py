@@ -35,7 +35,6 @@ def run(scene: Scene) -> Result:
             return Waiting(None, f"waiting for the rack to carry out power {row.verb}")
         if row.status == "done":
             position, tries = position + 1, 0
-            scene.remember(position=position, tries=0, order=None)
         else:
             tries += 1
             reason = f"power {row.verb} {row.status}: {row.reason or 'no reason was given'}"
@@ -49,7 +48,7 @@ def run(scene: Scene) -> Result:
         row = power.order(scene.session, scene.context, scene.machine, verbs[position], scene.operation.id)
     except ServiceError as refusal:
         return Failed(refusal.detail)
-    scene.remember(order=row.id)
+    scene.remember(position=position, tries=tries, order=row.id)
     return Waiting(None, f"power {verbs[position]} is ordered")
 
 
