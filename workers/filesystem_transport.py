@@ -3,7 +3,8 @@
 kombu's own filesystem transport writes a message in place, and a reader that finds half of it dies.  Here a message is
 written to a hidden name and renamed, so that a reader sees all of it or nothing, and a message that does not decode is
 set aside in `undecodable/` and skipped.  A message whose worker dies is lost; a lost wake only costs time, because
-everybody who is woken has a timer too.
+everybody who is woken has a timer too.  For the same reason a queue that nobody reads does not grow without end: a rack's
+queue holds one wake (a second would say nothing new), any other at most `MOST_WAITING`, and what is put beyond is dropped.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from kombu.transport.virtual import BrokerState
 
 SUFFIX = ".msg"
 UNDECODABLE = "undecodable"
+RACK_QUEUE = "rack."
+MOST_WAITING = 1000
 
 
 class Channel(filesystem.Channel):
@@ -29,6 +32,8 @@ class Channel(filesystem.Channel):
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         folder = Path(self.data_folder_out)
+        if self._size(queue) >= (1 if queue.startswith(RACK_QUEUE) else MOST_WAITING):
+            return
         name = f"{time_ns():020d}_{uuid.uuid4()}.{queue}{SUFFIX}"
         hidden = folder / f".{name}.part"
         try:

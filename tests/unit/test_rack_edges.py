@@ -159,16 +159,16 @@ def test_a_half_written_message_is_set_aside(tmp_path: Path) -> None:
     with Connection(
         "filesystem://", transport="workers.filesystem_transport:Transport", transport_options=options
     ) as link:
-        queue = link.SimpleQueue("rack.a")
+        queue = link.SimpleQueue("region.a")
         queue.put({"n": 1})
-        (folder / "00_broken.rack.a.msg").write_bytes(b'{"body": "half')
-        (folder / ".1_part.rack.a.msg.part").write_bytes(b"{")
+        (folder / "00_broken.region.a.msg").write_bytes(b'{"body": "half')
+        (folder / ".1_part.region.a.msg.part").write_bytes(b"{")
         queue.put({"n": 2})
         found = [queue.get(timeout=5).payload["n"] for _ in range(2)]
         queue.close()
 
     assert found == [1, 2]
-    assert [path.name for path in (folder / "undecodable").iterdir()] == ["00_broken.rack.a.msg"]
+    assert [path.name for path in (folder / "undecodable").iterdir()] == ["00_broken.region.a.msg"]
 
 
 def test_a_broker_must_be_an_absolute_directory() -> None:
@@ -265,3 +265,19 @@ def test_a_hung_controller_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> Non
     assert first_was_open
     assert quick < 4
     assert plane.power_results[1]["reason"].startswith("timeout: controller 10.0.0.1")
+
+
+def test_a_queue_that_nobody_reads_stays_small(tmp_path: Path) -> None:
+    """A rack's queue holds one wake however often it is rung, and takes the next once that is read."""
+    app = make_app(f"file://{tmp_path / 'broker'}", "test")
+    with app.connection_for_write() as connection:
+        queue = connection.SimpleQueue("rack.alone")
+        for _ in range(5):
+            queue.put({"wake": True})
+        waiting = queue.qsize()
+        queue.get(block=False).ack()
+        queue.put({"wake": True})
+        again = queue.qsize()
+        queue.close()
+
+    assert (waiting, again) == (1, 1)
