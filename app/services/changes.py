@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -41,7 +42,7 @@ def changing(context: Context) -> Iterator[Session]:
         _write_records(session, context)
         _raise_generations(session, context)
         for machine_id in sorted(session.info.pop(_MACHINES, set())):
-            after_commit(session, lambda machine_id=machine_id: context.ring.advance(machine_id))  # type: ignore[misc]
+            after_commit(session, partial(context.ring.advance, machine_id))
 
 
 def audit(session: Session, context: Context, verb: str, thing: str, thing_id: int | None, **detail: Any) -> None:
@@ -134,7 +135,7 @@ def _write_records(session: Session, context: Context) -> None:
     ]
     session.connection().execute(_WRITE_CHANGES, rows)
     for name in racks_of_scopes(session, {scope for scope, _ in noted}):
-        after_commit(session, lambda name=name: context.ring.rack(name))  # type: ignore[misc]
+        after_commit(session, partial(context.ring.rack, name))
 
 
 def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
@@ -149,4 +150,4 @@ def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
 def _raise_generations(session: Session, context: Context) -> None:
     for rack_id in sorted(session.info.pop(_RACKS, set())):
         session.execute(update(Rack).where(Rack.id == rack_id).values(generation=Rack.generation + 1))
-        after_commit(session, lambda rack_id=rack_id: context.ring.reconcile(rack_id))  # type: ignore[misc]
+        after_commit(session, partial(context.ring.reconcile, rack_id))
