@@ -78,17 +78,20 @@ class Channel(filesystem.Channel):
         return count
 
     def _size(self, queue: str) -> int:
-        return len(self._names(queue))
+        return len(self._found(queue))
 
     def _names(self, queue: str) -> list[str]:
-        """Names of the queue's messages, oldest first.  A queue's name may hold dots; one never ends in another's."""
+        """Names of the queue's messages, oldest first."""
+        return sorted(self._found(queue))
+
+    def _found(self, queue: str) -> list[str]:
+        """Names of the queue's messages.  A queue's name may hold dots; one never ends in another's."""
         try:
             names = os.listdir(self.data_folder_in)
         except FileNotFoundError:
             return []
-        return sorted(
-            name for name in names if not name.startswith(".") and name.partition(".")[2] == f"{queue}{SUFFIX}"
-        )
+        ending = f".{queue}{SUFFIX}"
+        return [name for name in names if name.endswith(ending) and name.find(".") == len(name) - len(ending)]
 
 
 class Transport(filesystem.Transport):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 PowerState = Literal["on", "off", "unknown"]
-PowerVerb = Literal["on", "off", "soft_off", "cycle", "query", "pxe"]
+PowerVerb = Literal["on", "off", "soft_off", "cycle", "query", "pxe", "netboot"]
 PowerErrorKind = Literal["unreachable", "credentials", "timeout", "refused", "garbage"]
 Parameters = Mapping[str, str]
 

@@ -51,7 +51,9 @@ def operate(
     elif verb == "soft_off":
         driver.soft_off(full, left())
     else:
-        {"on": driver.on, "off": driver.off, "cycle": driver.cycle}[verb](full, left())
+        if verb == "netboot":  # One order instead of two: the boot device first, then the start that it is for.
+            driver.pxe_next(full, left())
+        {"on": driver.on, "off": driver.off, "cycle": driver.cycle, "netboot": driver.cycle}[verb](full, left())
         wanted: PowerState = "off" if verb == "off" else "on"
         while driver.queryable and (power := driver.query(full, left())) != wanted:
             if left() <= QUERY_PAUSE_SECONDS:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.services.changes import changing, event
@@ -28,6 +28,16 @@ BOOT_PURPOSES = ("commission", "install", "erase")
 ENLIST = "enlist"
 PHONE_HOME = "phone-home"
 ENLIST_SECONDS = 1800
+_END_OLDER = (
+    update(BootToken)
+    .where(
+        BootToken.operation_id == bindparam("of_operation"),
+        BootToken.purpose == bindparam("of_purpose"),
+        BootToken.revoked_at.is_(None),
+    )
+    .values(revoked_at=bindparam("now"))
+)
+_WRITE = insert(BootToken)
 _BY_HASH = select(*BootToken.__table__.columns).where(BootToken.token_hash == bindparam("token_hash"))
 
 
@@ -53,16 +63,16 @@ def digest(raw: str) -> str:
 def arm(session: Session, context: Context, machine_id: int, operation_id: int, purpose: str, seconds: int) -> None:
     """Allow one network boot for `purpose`; whatever was armed for the operation before is not any more."""
     _end_older(session, context, operation_id, purpose)
-    session.add(
-        BootToken(
-            token_hash=f"armed:{secrets.token_hex(16)}",
-            purpose=purpose,
-            machine_id=machine_id,
-            operation_id=operation_id,
-            issued_at=context.clock(),
-            expires_at=context.clock() + dt.timedelta(seconds=seconds),
-        )
-    )
+    now = context.clock()
+    values = {
+        "token_hash": f"armed:{secrets.token_hex(16)}",
+        "purpose": purpose,
+        "machine_id": machine_id,
+        "operation_id": operation_id,
+        "issued_at": now,
+        "expires_at": now + dt.timedelta(seconds=seconds),
+    }
+    session.connection().execute(_WRITE, values)
 
 
 def armed(session: Session, context: Context, machine_id: int) -> BootToken | None:
@@ -189,9 +199,5 @@ def _refusal(
 
 
 def _end_older(session: Session, context: Context, operation_id: int, purpose: str) -> None:
-    statement = (
-        update(BootToken)
-        .where(BootToken.operation_id == operation_id, BootToken.purpose == purpose, BootToken.revoked_at.is_(None))
-        .values(revoked_at=context.clock())
-    )
-    session.execute(statement.execution_options(synchronize_session="fetch"))
+    given = {"of_operation": operation_id, "of_purpose": purpose, "now": context.clock()}
+    session.connection().execute(_END_OLDER, given)

@@ -8,7 +8,7 @@ grow in commit order: a rack that has read up to a sequence has missed nothing b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from app.store.unit_of_work import after_commit
 
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
-_EVENTS, _AUDIT = "muster.events", "muster.audit"
+_EVENTS, _AUDIT, _NUMBERED = "muster.events", "muster.audit", "muster.numbered"
 _WRITE_AUDIT, _WRITE_EVENTS, _WRITE_CHANGES = insert(ChangeEvent), insert(Event), insert(RecordChange)
 _COUNT_RECORDS = (
     update(Counter)
@@ -100,6 +100,11 @@ def awaits_records(session: Session) -> bool:
     return bool(session.info.get(_RECORDS))
 
 
+def when_numbered(session: Session, call: Callable[[int], None]) -> None:
+    """Have `call` note on its rows the last sequence of the records of this transaction, if it has put any."""
+    session.info.setdefault(_NUMBERED, []).append(call)
+
+
 def touch_racks(session: Session, rack_ids: Iterable[int | None]) -> None:
     """Note that the structure these racks serve has changed."""
     session.info.setdefault(_RACKS, set()).update(rack_id for rack_id in rack_ids if rack_id is not None)
@@ -134,6 +139,8 @@ def _write_records(session: Session, context: Context) -> None:
         for index, ((scope, key), value) in enumerate(noted.items())
     ]
     session.connection().execute(_WRITE_CHANGES, rows)
+    for call in session.info.pop(_NUMBERED, ()):
+        call(last)
     for name in racks_of_scopes(session, {scope for scope, _ in noted}):
         after_commit(session, partial(context.ring.rack, name))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import Row, bindparam, select
+from sqlalchemy.orm import Session
 
 from app.services import addresses
 from app.services.boot import canonical_mac, canonical_uuid
@@ -32,6 +32,11 @@ TAIL = 400
 GPU_TAG = "gpu"
 _GPU_CLASSES = ("0300", "0302")
 _GPU_VENDORS = ("10de", "1002")
+_RESULTS = select(
+    ScriptResult.script, ScriptResult.status, ScriptResult.exit_code, ScriptResult.stderr, ScriptResult.result
+).where(ScriptResult.operation_id == bindparam("operation_id"))
+_INTERFACES = select(Interface).where(Interface.machine_id == bindparam("machine_id"))
+_DISKS = select(Disk).where(Disk.machine_id == bindparam("machine_id"))
 
 
 def task() -> list[dict[str, Any]]:
@@ -39,7 +44,7 @@ def task() -> list[dict[str, Any]]:
     return [{"name": name, "timeout_seconds": seconds} for name, seconds in SCRIPTS]
 
 
-def complaint(results: Iterable[ScriptResult]) -> str | None:
+def complaint(results: Iterable[ScriptResult | Row[Any]]) -> str | None:
     """Why these results do not make an inventory; None when they do."""
     by_name = {result.script: result for result in results}
     for name, _ in SCRIPTS:
@@ -59,8 +64,7 @@ def complaint(results: Iterable[ScriptResult]) -> str | None:
 
 def merge(session: Session, context: Context, machine: Machine, operation: Operation) -> str | None:
     """Make the operation's results the machine's inventory; a sentence when they cannot be."""
-    statement = select(ScriptResult).where(ScriptResult.operation_id == operation.id)
-    results = session.scalars(statement).all()
+    results = session.connection().execute(_RESULTS, {"operation_id": operation.id}).all()
     reason = complaint(results)
     if reason is not None:
         return reason
@@ -91,10 +95,10 @@ def _totals(machine: Machine, found: dict[str, Any]) -> None:
 
 def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) -> None:
     """Update the interfaces by MAC and add new ones; an interface that was not seen has lost its link."""
-    statement = select(Interface).where(Interface.machine_id == machine.id).options(selectinload(Interface.addresses))
-    known = {row.mac: row for row in session.scalars(statement)}
+    known = {row.mac: row for row in session.scalars(_INTERFACES, {"machine_id": machine.id})}
     seen = {canonical_mac(nic["mac"]): nic for nic in nics}
-    elsewhere = set(session.scalars(select(Interface.mac).where(Interface.mac.in_(set(seen) - set(known)))))
+    new = set(seen) - set(known)
+    elsewhere = set(session.scalars(select(Interface.mac).where(Interface.mac.in_(new)))) if new else set()
     for mac, row in known.items():
         if mac not in seen:
             row.link = False
@@ -116,7 +120,7 @@ def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) 
 
 
 def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> None:
-    known = {row.name: row for row in session.scalars(select(Disk).where(Disk.machine_id == machine.id))}
+    known = {row.name: row for row in session.scalars(_DISKS, {"machine_id": machine.id})}
     for name in set(known) - {str(disk["name"]) for disk in disks}:
         session.delete(known[name])
     for disk in disks:

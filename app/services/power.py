@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from functools import partial
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from app.power.base import VERBS
@@ -29,6 +30,10 @@ KEEP_QUERIES_SECONDS = 3600
 POWER_STATES = ("on", "off", "unknown", "error")
 MANUAL = "manual"
 _RACK = select(Rack.id, Rack.name).where(Rack.id == bindparam("rack_id"))
+_WRITE_ORDER = insert(PowerOperation).returning(PowerOperation.id)
+_STANDING = select(PowerOperation.verb, PowerOperation.status, PowerOperation.reason).where(
+    PowerOperation.id == bindparam("order_id")
+)
 _FIRST_RACKS = select(Rack.id, Rack.name).order_by(Rack.id).limit(2)
 
 
@@ -59,41 +64,44 @@ def request(context: Context, machine_id: int, verb: str) -> PowerOperation:
                 field="power_driver",
             )
         audit(session, context, f"power {verb}", "machine", machine.id)
-        return order(session, context, machine, verb)
+        return session.get_one(PowerOperation, order(session, context, machine, verb))
 
 
 def order(
     session: Session, context: Context, machine: Machine, verb: str, operation_id: int | None = None
-) -> PowerOperation:
-    """Write one power order and wake its rack. Conflict when no rack serves the machine's BMC."""
+) -> int:
+    """Write one power order and wake its rack; the order's id. Conflict when no rack serves the machine's BMC."""
     rack = rack_of(session, machine)
     if rack is None:
         raise Conflict(
             f"{machine.hostname}: no rack serves its BMC; enrol a rack, or set the machine's rack if there are several"
         )
     now = context.clock()
-    row = PowerOperation(
-        machine_id=machine.id,
-        operation_id=operation_id,
-        rack_id=rack.id,
-        verb=verb,
-        status="waiting",
-        created_at=now,
-        deadline_at=now + dt.timedelta(seconds=CLAIM_SECONDS),
-    )
-    session.add(row)
-    session.flush()
-    name = rack.name
-    after_commit(session, lambda: context.ring.rack(name))
-    return row
+    values = {
+        "machine_id": machine.id,
+        "operation_id": operation_id,
+        "rack_id": rack.id,
+        "verb": verb,
+        "status": "waiting",
+        "created_at": now,
+        "deadline_at": now + dt.timedelta(seconds=CLAIM_SECONDS),
+    }
+    order_id = session.connection().execute(_WRITE_ORDER, values).scalar_one()
+    after_commit(session, partial(context.ring.rack, rack.name))
+    return int(order_id)
+
+
+def standing(session: Session, order_id: int) -> Row[Any]:
+    """What has become of an order: verb, status, reason."""
+    return session.connection().execute(_STANDING, {"order_id": order_id}).one()
 
 
 def rack_of(session: Session, machine: Machine) -> KnownRack | None:
     """The rack that reaches the machine's BMC: the one it enlisted through, else the only one there is."""
     if machine.rack_id is not None:
-        rows = session.execute(_RACK, {"rack_id": machine.rack_id}).all()
+        rows = session.connection().execute(_RACK, {"rack_id": machine.rack_id}).all()
     else:
-        rows = session.execute(_FIRST_RACKS).all()
+        rows = session.connection().execute(_FIRST_RACKS).all()
     return KnownRack(rows[0].id, rows[0].name) if len(rows) == 1 else None
 
 

@@ -6,19 +6,32 @@ Keys: `host:<subnet_id>:<mac>` in scope `vlan:<id>`; `rrset:<owner>:<TYPE>` in s
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.services.changes import RECORDS, changing, put_record
 from app.services.context import Context
 from app.services.names import fqdn, reverse_name, reverse_zone_of
 from app.store.models import Counter, Domain, Interface, IpAddress, Machine, Rack, RecordChange, RecordFailure, Subnet
-from app.store.queries.scopes import racks_applying, scopes_of_rack
+from app.store.queries.scopes import applied_by, scopes_of_rack
 
 LARGEST_FETCH = 1000
 LARGEST_TRANSACTION = 10_000
+_TOGETHER = select(RecordChange.scope, RecordChange.sequence).where(  # The records of one transaction share its moment.
+    RecordChange.at == select(RecordChange.at).where(RecordChange.sequence == bindparam("sequence")).scalar_subquery(),
+    RecordChange.sequence <= bindparam("sequence"),
+    RecordChange.sequence > bindparam("sequence") - LARGEST_TRANSACTION,
+)
+_FAILURES = (
+    select(RecordFailure.key, RecordFailure.scope, RecordFailure.reason, Rack.name.label("rack"))
+    .join(Rack, Rack.id == RecordFailure.rack_id)
+    .where(RecordFailure.sequence.in_(bindparam("numbers", expanding=True)))
+    .order_by(RecordFailure.id)
+    .limit(1)
+)
 
 
 def put_rrset(session: Session, zone: str, owner: str, kind: str, ttl: int, rdatas: list[str]) -> None:
@@ -102,34 +115,34 @@ def highest_for_machine(session: Session, machine: Machine) -> int:
     return session.scalar(select(func.max(RecordChange.sequence)).where(wanted)) or 0 if keys else 0
 
 
-def live(session: Session, sequence: int) -> bool:
-    """Whether every rack concerned has applied the records that were written together with this one, without failure.
+@dataclass(frozen=True)
+class Standing:
+    """What the racks concerned have done with the records of one transaction.
+
+    failure: why one of them could not apply one of these records; None when none failed.
+    """
+
+    applied: bool
+    failure: str | None
+
+    @property
+    def live(self) -> bool:
+        """Whether every rack concerned serves them all."""
+        return self.applied and self.failure is None
+
+
+def standing(session: Session, sequence: int) -> Standing:
+    """How it stands with the records that were written together with this one, up to it. Three queries.
 
     Concerned are the racks that apply the scopes of that transaction: a rack elsewhere that is down holds up nobody.
     """
-    batch = _written_together(session, sequence)
+    batch = session.execute(_TOGETHER, {"sequence": sequence}).all()
     if not batch:
-        return True
-    racks = racks_applying(session, {scope for scope, _ in batch})
-    behind = select(Rack.id).where(Rack.id.in_(racks), Rack.applied_records < sequence).limit(1)
-    return session.scalar(behind) is None and failure(session, sequence) is None
-
-
-def failure(session: Session, sequence: int) -> str | None:
-    """Why a rack could not apply one of the records written together with this one; None when none failed."""
-    numbers = [number for _, number in _written_together(session, sequence)]
-    statement = (
-        select(RecordFailure, Rack.name)
-        .join(Rack, Rack.id == RecordFailure.rack_id)
-        .where(RecordFailure.sequence.in_(numbers))
-        .order_by(RecordFailure.id)
-        .limit(1)
-    )
-    found = session.execute(statement).first()
-    if found is None:
-        return None
-    row, rack_name = found
-    return f"rack {rack_name} could not apply {row.key} in {row.scope}: {row.reason}"
+        return Standing(applied=True, failure=None)
+    applied = applied_by(session, {row.scope for row in batch})
+    found = session.execute(_FAILURES, {"numbers": [row.sequence for row in batch]}).first()
+    reason = found and f"rack {found.rack} could not apply {found.key} in {found.scope}: {found.reason}"
+    return Standing(all(number >= sequence for number in applied), reason)
 
 
 def resend_scope(session: Session, scope: str) -> int:
@@ -173,14 +186,3 @@ def _superseded(row: type[RecordChange]) -> Any:
         .where(newer.scope == row.scope, newer.key == row.key, newer.sequence > row.sequence)
         .exists()
     )
-
-
-def _written_together(session: Session, sequence: int) -> list[tuple[str, int]]:
-    """Scope and sequence of the records of one transaction up to `sequence`: they share its moment."""
-    moment = select(RecordChange.at).where(RecordChange.sequence == sequence).scalar_subquery()
-    statement = select(RecordChange.scope, RecordChange.sequence).where(
-        RecordChange.at == moment,
-        RecordChange.sequence <= sequence,
-        RecordChange.sequence > sequence - LARGEST_TRANSACTION,
-    )
-    return [(scope, number) for scope, number in session.execute(statement)]

@@ -7,10 +7,8 @@ Callers hold the machine's row: a running operation locks it through the operati
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
+from sqlalchemy.orm import Session, defer, joinedload, lazyload, selectinload
 
 from app.lifecycle.states import State
 from app.services import addresses
@@ -32,9 +30,19 @@ LOADED = (
 
 _LOCKED = select(Machine).where(Machine.id == bindparam("machine_id")).with_for_update(of=Machine, key_share=True)
 _WHOLE, _BARE = _LOCKED.options(*LOADED), _LOCKED.options(lazyload("*"))
-_WITH_CONTROLLER = _LOCKED.options(joinedload(Machine.bmc), lazyload(Machine.domain))
+_WITH_CONTROLLER = _LOCKED.options(joinedload(Machine.bmc), lazyload(Machine.domain), defer(Machine.inventory))
 _RUNNING = select(Operation).where(Operation.machine_id == bindparam("machine_id"), Operation.status == "running")
 _WAITED_FOR, _UNLESS_HELD = (_RUNNING.with_for_update(skip_locked=skip, key_share=True) for skip in (False, True))
+_REVOKE = (
+    update(BootToken)
+    .where(BootToken.machine_id == bindparam("of_machine"), BootToken.revoked_at.is_(None))
+    .values(revoked_at=bindparam("now"))
+)
+_WITHDRAW = (
+    update(PowerOperation)
+    .where(PowerOperation.operation_id == bindparam("of_operation"), PowerOperation.status == "waiting")
+    .values(status="failed", finished_at=bindparam("now"), reason=bindparam("because"))
+)
 LEVELS = {True: "error", False: "info"}
 
 
@@ -81,12 +89,9 @@ def enter(session: Session, context: Context, machine: Machine, state: State, re
     )
 
 
-def revoke(session: Session, context: Context, machine_id: int, purpose: str | None = None) -> None:
-    """End the machine's boot tokens, or those of one purpose."""
-    statement = update(BootToken).where(BootToken.machine_id == machine_id, BootToken.revoked_at.is_(None))
-    if purpose is not None:
-        statement = statement.where(BootToken.purpose == purpose)
-    session.execute(statement.values(revoked_at=context.clock()).execution_options(synchronize_session="fetch"))
+def revoke(session: Session, context: Context, machine_id: int) -> None:
+    """End the machine's boot tokens."""
+    session.connection().execute(_REVOKE, {"of_machine": machine_id, "now": context.clock()})
 
 
 def end(session: Session, context: Context, operation: Operation, status: str, reason: str | None = None) -> None:
@@ -94,12 +99,5 @@ def end(session: Session, context: Context, operation: Operation, status: str, r
     now = context.clock()
     operation.status, operation.reason, operation.finished_at = status, reason, now
     operation.wake_at = operation.deadline_at = None
-    statement = update(PowerOperation).where(
-        PowerOperation.operation_id == operation.id, PowerOperation.status == "waiting"
-    )
-    values: dict[str, Any] = {
-        "status": "failed",
-        "finished_at": now,
-        "reason": f"withdrawn: the operation {operation.action} has {status}",
-    }
-    session.execute(statement.values(values).execution_options(synchronize_session="fetch"))
+    because = f"withdrawn: the operation {operation.action} has {status}"
+    session.connection().execute(_WITHDRAW, {"of_operation": operation.id, "now": now, "because": because})

@@ -1,15 +1,19 @@
 """The bell: wakes workers by task name through Celery's broker, and never raises or waits.
 
-A lost ring costs only time, because workers and racks look for themselves on a timer.  After a failure the bell is
-silent for a few seconds, so that a broker that is away does not slow requests down.
+A ring is noted and sent by a thread of its own, so that neither a request nor a worker's look pays for the broker, not
+even for one that is away; a ring that still waits to be sent is not noted twice.  A lost ring costs only time, because
+workers and racks look for themselves on a timer.  After a failure the bell is silent for a few seconds.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 import time
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Thread
 from urllib.parse import unquote, urlsplit
+from weakref import WeakMethod
 
 import structlog
 from celery import Celery
@@ -17,7 +21,11 @@ from celery import Celery
 # By name: the control plane imports nothing of the workers.
 FILE_TRANSPORT = "workers.filesystem_transport:Transport"
 SILENT_SECONDS = 5.0
+MOST_WAITING = 10_000
+IDLE_SECONDS = 30.0
+LAST_SECONDS = 3.0
 log = structlog.get_logger(__name__)
+Wake = tuple[str, str, int | str]
 
 
 class CeleryRing:
@@ -26,30 +34,68 @@ class CeleryRing:
     def __init__(self, broker_url: str) -> None:
         self._celery = _sender(broker_url)
         self._silent_until = 0.0
-        self._lock = Lock()
+        self._forget()
+        forget = WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (still := forget()) and still())
+        atexit.register(self.flush)
 
     def advance(self, machine_id: int) -> None:
         """Have the region worker look at a machine's operation."""
-        self._send("muster.region.advance", "region", machine_id)
+        self._note(("muster.region.advance", "region", machine_id))
 
     def reconcile(self, rack_id: int) -> None:
         """Have the region worker compare a rack with what it should be."""
-        self._send("muster.region.reconcile", "region", rack_id)
+        self._note(("muster.region.reconcile", "region", rack_id))
 
     def rack(self, rack_name: str) -> None:
         """Have a rack fetch what is new."""
-        self._send("muster.rack.wake", f"rack.{rack_name}", rack_name)
+        self._note(("muster.rack.wake", f"rack.{rack_name}", rack_name))
+
+    def flush(self, seconds: float = LAST_SECONDS) -> bool:
+        """Wait until all that was noted is sent, at most so long; whether it was. The process does so when it ends."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thread is None or not (self._waiting or self._busy), seconds)
+
+    def _forget(self) -> None:
+        """Begin anew: nothing waits, nobody sends. A process that was forked has none of its parent's threads."""
+        self._changed = Condition()
+        self._waiting: dict[Wake, None] = {}
+        self._busy = False
+        self._thread: Thread | None = None
+
+    def _note(self, wake: Wake) -> None:
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING or time.monotonic() < self._silent_until:
+                return
+            self._waiting[wake] = None
+            if self._thread is None:
+                self._thread = Thread(target=self._send_all, name="bell", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _send_all(self) -> None:
+        """Send what is noted, in order, until nothing came for a while."""
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                if not self._changed.wait_for(lambda: bool(self._waiting), IDLE_SECONDS):
+                    self._thread = None
+                    self._changed.notify_all()
+                    return
+                wake = next(iter(self._waiting))
+                del self._waiting[wake]
+                self._busy = True
+            self._send(*wake)
 
     def _send(self, task: str, queue: str, argument: int | str) -> None:
-        with self._lock:
-            if time.monotonic() < self._silent_until:
-                return
         try:
             self._celery.send_task(task, args=[argument], queue=queue, retry=False, ignore_result=True)
         except Exception as error:  # Whatever the broker's client raises: the change is committed, timers will see it.
             log.warning("ring.lost", task=task, queue=queue, reason=str(error))
-            with self._lock:
+            with self._changed:
                 self._silent_until = time.monotonic() + SILENT_SECONDS
+                self._waiting.clear()
 
 
 def _sender(broker_url: str) -> Celery:

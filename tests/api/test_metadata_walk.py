@@ -39,7 +39,7 @@ def test_a_machine_lives_through_the_whole_circle(lab: Lab) -> None:
     states.append(lab.row(machine_id).state)
     lifecycle.request(lab.context, machine_id, "commission")
     states.append(lab.row(machine_id).state)
-    assert lab.settle(machine_id) == ["pxe", "cycle"]
+    assert lab.settle(machine_id) == ["netboot"]
     machine.run_scripts()
     assert lab.settle(machine_id) == ["off"]
     states.append(lab.row(machine_id).state)
@@ -47,7 +47,7 @@ def test_a_machine_lives_through_the_whole_circle(lab: Lab) -> None:
     states.append(lab.row(machine_id).state)
     lifecycle.request(alice, machine_id, "deploy", {"user_data": "#cloud-config\n{}\n"})
     states.append(lab.row(machine_id).state)
-    assert lab.settle(machine_id) == ["pxe", "cycle"]
+    assert lab.settle(machine_id) == ["netboot"]
     plan = machine.install()
     lab.settle(machine_id)
     states.append(lab.row(machine_id).state)
@@ -62,7 +62,7 @@ def test_a_machine_lives_through_the_whole_circle(lab: Lab) -> None:
     assert lab.row(machine_id).ssh_host_keys == ["ssh-ed25519 AAAA"]
     lifecycle.request(alice, machine_id, "release", {"erase": "quick"})
     states.append(lab.row(machine_id).state)
-    assert lab.settle(machine_id) == ["pxe", "cycle"]
+    assert lab.settle(machine_id) == ["netboot"]
     assert machine.boot() == "ephemeral"
     assert machine.get("/task").json["erase"] == {"mode": "quick"}
     assert machine.status("finished") == 204

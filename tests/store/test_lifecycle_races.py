@@ -104,7 +104,7 @@ def test_two_runners_never_run_a_step_twice(context: Context) -> None:
     with context.store.read() as session:
         verbs = session.scalars(select(PowerOperation.verb)).all()
         armed = session.scalars(select(Event.message).where(Event.message.contains("network boot is for"))).all()
-    assert list(verbs) == ["pxe"]
+    assert list(verbs) == ["netboot"]
     assert len(armed) == 1
 
 

@@ -102,13 +102,13 @@ def test_records_are_live_when_the_racks_concerned_say_so(context: Context) -> N
         machine = session.get(Machine, machine_id)
         assert machine is not None
         sequence = records.highest_for_machine(session, machine)
-        before = records.live(session, sequence)
+        before = records.standing(session, sequence).live
     reports.records_applied(context, seeded.rack_id, sequence - 1, [])
     with context.store.read() as session:
-        almost = records.live(session, sequence)
+        almost = records.standing(session, sequence).live
     reports.records_applied(context, seeded.rack_id, sequence, [])
     with context.store.read() as session:
-        after = records.live(session, sequence)
+        after = records.standing(session, sequence).live
 
     assert sequence == 4
     assert (before, almost, after) == (False, False, True)
@@ -123,15 +123,15 @@ def test_a_failed_record_is_not_live_until_it_is_mended(context: Context) -> Non
     failed = {"sequence": 1, "scope": scope, "key": "a", "reason": "the daemon refused"}
     reports.records_applied(context, seeded.rack_id, 1, [failed])
     with context.store.read() as session:
-        before = records.live(session, 1), records.failure(session, 1)
+        before = records.standing(session, 1)
     write(context, scope, "a", 2)
     reports.records_applied(context, seeded.rack_id, 2, [])
     with context.store.read() as session:
-        after = records.live(session, 2), records.failure(session, 2), records.failure(session, 1)
+        after, old = records.standing(session, 2), records.standing(session, 1)
 
-    assert before[0] is False
-    assert "the daemon refused" in (before[1] or "")
-    assert after == (True, None, None)
+    assert (True, False) == (before.applied, before.live)
+    assert "the daemon refused" in (before.failure or "")
+    assert (True, None, None) == (after.live, after.failure, old.failure)
 
 
 def test_a_rack_that_takes_a_vlan_over_finds_its_records(context: Context) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -120,7 +123,10 @@ def test_session_keys_differ_from_secret_keys(tmp_path: Path) -> None:
 
 def test_ring_leaves_a_message(tmp_path: Path) -> None:
     """A ring is a file for the region's queue that names the task and the id."""
-    CeleryRing(f"file://{tmp_path}/broker").advance(7)
+    ring = CeleryRing(f"file://{tmp_path}/broker")
+    ring.advance(7)
+
+    assert ring.flush(30)
     messages = list((tmp_path / "broker" / "messages").glob("*.region.msg"))
 
     assert 1 == len(messages)
@@ -129,10 +135,50 @@ def test_ring_leaves_a_message(tmp_path: Path) -> None:
 
 
 def test_ring_never_raises() -> None:
-    """A broker that is away costs nothing but the ring."""
+    """A broker that is away costs nothing but the ring, and what is asked of it ends."""
     ring = CeleryRing("redis://127.0.0.1:1/0")
     ring.reconcile(1)
     ring.rack("rack-1")
+
+    assert ring.flush(60)
+
+
+def test_ring_says_a_thing_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits to be sent is not noted again; what was sent is."""
+    ring = CeleryRing(f"file://{tmp_path}/broker")
+    may_send, sent = threading.Event(), []
+
+    def send(task: str, **words: Any) -> None:
+        may_send.wait(30)
+        sent.append((task, words["args"]))
+
+    monkeypatch.setattr(ring._celery, "send_task", send)
+    ring.reconcile(1)
+    for _ in range(50):
+        ring.advance(7)
+        ring.rack("rack-1")
+    may_send.set()
+    assert ring.flush(30)
+    ring.advance(7)
+
+    assert ring.flush(30)
+    tasks = [task.removeprefix("muster.") for task, _ in sent]
+    assert "region.reconcile" == tasks[0]
+    assert ["rack.wake", "region.advance", "region.advance"] == sorted(tasks[1:])
+
+
+def test_ring_goes_on_in_a_fork(tmp_path: Path) -> None:
+    """A process that was forked after a ring rings too."""
+    ring = CeleryRing(f"file://{tmp_path}/broker")
+    ring.advance(1)
+    assert ring.flush(30)
+    child = os.fork()
+    if child == 0:
+        ring.advance(2)
+        os._exit(0 if ring.flush(30) else 1)
+
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert 2 == len(list((tmp_path / "broker" / "messages").glob("*.region.msg")))
 
 
 @pytest.fixture

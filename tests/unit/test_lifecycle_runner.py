@@ -85,13 +85,13 @@ def test_a_power_order_is_given_three_times(lab: Lab) -> None:
     lifecycle.request(lab.context, machine_id, "commission")
     for _ in range(3):
         runner.advance(lab.context, machine_id)
-        assert lab.carry_out_power(ok=False) == ["pxe"]
+        assert lab.carry_out_power(ok=False) == ["netboot"]
         runner.advance(lab.context, machine_id)
         clock_of(lab.context).move(11)
 
     row = lab.row(machine_id)
     assert row.state == "FAILED_COMMISSIONING"
-    assert "power pxe failed: the controller is busy (tried 3 times)" in str(row.state_reason)
+    assert "power netboot failed: the controller is busy (tried 3 times)" in str(row.state_reason)
 
 
 def test_an_order_without_answer_is_lost(lab: Lab) -> None:
@@ -102,10 +102,10 @@ def test_an_order_without_answer_is_lost(lab: Lab) -> None:
     clock_of(lab.context).move(power.CLAIM_SECONDS + 1)
     runner.sweep(lab.context)
 
-    assert [row.status for row in rows(lab, PowerOperation) if row.verb == "pxe"] == ["lost"]
+    assert [row.status for row in rows(lab, PowerOperation) if row.verb == "netboot"] == ["lost"]
     clock_of(lab.context).move(11)
     runner.sweep(lab.context)
-    assert [row.status for row in rows(lab, PowerOperation) if row.verb == "pxe"] == ["lost", "waiting"]
+    assert [row.status for row in rows(lab, PowerOperation) if row.verb == "netboot"] == ["lost", "waiting"]
 
 
 def test_a_machine_without_bmc_waits_for_a_person(lab: Lab) -> None:
@@ -119,7 +119,7 @@ def test_a_machine_without_bmc_waits_for_a_person(lab: Lab) -> None:
         "has no BMC: go to it, switch it on and boot it from the network"
         in operation(lab, machine_id).progress["message"]
     )
-    assert any("choose network boot at its next start" in event.message for event in rows(lab, Event))
+    assert any("and have it boot from the network" in event.message for event in rows(lab, Event))
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,11 @@ def test_another_worker_carries_on_from_the_row(lab: Lab) -> None:
     for _ in range(5):
         runner.advance(lab.context, machine_id)
 
-    assert [row.verb for row in rows(lab, PowerOperation)] == ["pxe"]
+    assert [row.verb for row in rows(lab, PowerOperation)] == ["netboot"]
     lab.carry_out_power()
     for _ in range(5):
         runner.advance(lab.context, machine_id)
-    assert [row.verb for row in rows(lab, PowerOperation)] == ["pxe", "cycle"]
+    assert [row.verb for row in rows(lab, PowerOperation)] == ["netboot"]
 
 
 def test_an_unexpected_error_is_retried_until_the_deadline(lab: Lab) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.lifecycle.action import Action, ActionParameter, Step
 from app.lifecycle.states import State
+from app.lifecycle.steps import boot_from_network
 
 ACTION = Action(
     name="deploy",
@@ -36,30 +37,7 @@ ACTION = Action(
             failure="the racks did not confirm the machine's DHCP and DNS records; check that they are up and in sync",
             parameters={},
         ),
-        Step(
-            name="arm",
-            kind="arm",
-            title="Allow one network boot",
-            wait_seconds=60,
-            failure="the boot could not be prepared; look at the region worker's log",
-            parameters={"purpose": "install"},
-        ),
-        Step(
-            name="power-on",
-            kind="power",
-            title="Start from the network",
-            wait_seconds=420,
-            failure="the rack did not carry out the power orders; check that the rack is up and its BMC is reachable",
-            parameters={"verbs": ("pxe", "cycle")},
-        ),
-        Step(
-            name="boot",
-            kind="signal",
-            title="Wait for the installer",
-            wait_seconds=900,
-            failure="the machine did not boot from the network; look at its console and at the boot interface's cable",
-            parameters={"signal": "install.started", "by_hand": True},
-        ),
+        *boot_from_network("install", title="Wait for the installer"),
         Step(
             name="install",
             kind="signal",

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.lifecycle.action import Action, ActionParameter, Step
 from app.lifecycle.states import State
+from app.lifecycle.steps import SWITCH_OFF, boot_from_network
 
 
 def _erases(parameters: Mapping[str, Any]) -> bool:
@@ -34,31 +35,9 @@ ACTION = Action(
     ),
     confirm="The machine is taken from its owner, and its disks are erased unless erase is none.",
     steps=(
-        Step(
-            name="arm",
-            kind="arm",
-            title="Allow one network boot",
-            wait_seconds=60,
-            failure="the boot could not be prepared; look at the region worker's log",
-            parameters={"purpose": "erase"},
-            when=_erases,
-        ),
-        Step(
-            name="power-on",
-            kind="power",
-            title="Start from the network",
-            wait_seconds=420,
-            failure="the rack did not carry out the power orders; check that the rack is up and its BMC is reachable",
-            parameters={"verbs": ("pxe", "cycle")},
-            when=_erases,
-        ),
-        Step(
-            name="boot",
-            kind="signal",
-            title="Wait for the machine to boot",
-            wait_seconds=900,
+        *boot_from_network(
+            "erase",
             failure="the machine did not boot from the network, so nothing was erased; look at its console",
-            parameters={"signal": "erase.started", "by_hand": True},
             when=_erases,
         ),
         Step(
@@ -70,14 +49,7 @@ ACTION = Action(
             parameters={"signal": "erase.finished"},
             when=_erases,
         ),
-        Step(
-            name="power-off",
-            kind="power",
-            title="Switch off",
-            wait_seconds=420,
-            failure="the rack did not switch the machine off; check that the rack is up and its BMC is reachable",
-            parameters={"verbs": ("off",)},
-        ),
+        SWITCH_OFF,
         Step(
             name="free",
             kind="free",

@@ -9,13 +9,17 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.store.models import Domain, Rack, Subnet, Vlan
 from renderers.reverse import reverse_zones
 
 REVERSE_ZONE_IDS = 1 << 33
+_PRIMARY = select(func.min(Rack.id)).where(Rack.token_hash.is_not(None))
+_OF_VLANS = Rack.id.in_(select(Vlan.rack_id).where(Vlan.id.in_(bindparam("vlan_ids", expanding=True))))
+_APPLIED = select(Rack.applied_records).where(_OF_VLANS)
+_APPLIED_WITH_PRIMARY = select(Rack.applied_records).where(_OF_VLANS | (Rack.id == _PRIMARY.scalar_subquery()))
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def zones(session: Session) -> tuple[ZoneName, ...]:
 
 def primary_rack_id(session: Session) -> int | None:
     """The rack that is primary for all zones: the enrolled one with the lowest id."""
-    return session.scalar(select(func.min(Rack.id)).where(Rack.token_hash.is_not(None)))
+    return session.scalar(_PRIMARY)
 
 
 def scopes_of_rack(session: Session, rack_id: int) -> tuple[str, ...]:
@@ -67,10 +71,8 @@ def scopes_of_rack(session: Session, rack_id: int) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def racks_applying(session: Session, scopes: set[str]) -> set[int]:
-    """Ids of the racks that apply records of any of the scopes."""
+def applied_by(session: Session, scopes: set[str]) -> list[int]:
+    """Up to which sequence each rack that applies records of any of the scopes has applied them. One query."""
     vlan_ids = [int(scope.removeprefix("vlan:")) for scope in scopes if scope.startswith("vlan:")]
-    racks = set(session.scalars(select(Vlan.rack_id).where(Vlan.id.in_(vlan_ids), Vlan.rack_id.is_not(None))))
-    if len(vlan_ids) < len(scopes) and (primary := primary_rack_id(session)) is not None:
-        racks.add(primary)
-    return {rack_id for rack_id in racks if rack_id is not None}
+    statement = _APPLIED if len(vlan_ids) == len(scopes) else _APPLIED_WITH_PRIMARY
+    return list(session.scalars(statement, {"vlan_ids": vlan_ids}))

@@ -15,9 +15,13 @@ from app.store.models import Machine, Operation
 
 @dataclass(frozen=True)
 class Done:
-    """The step is finished; the next one follows in the same breath."""
+    """The step is finished; the next one follows in the same breath.
+
+    rest: the next one waits for others, who see what this one wrote only after it is committed, and who will ring.
+    """
 
     message: str = ""
+    rest: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
     together: take every step that can be taken.  A step that put records ends the transaction all the same, because
     records have no sequence before, which the step after it may wait for.
     """
-    with changing(context) as session:
+    with changing(context) as session, session.no_autoflush:  # Rows are written once, at the end.
         operation = running(session, machine_id, wait=False)
         if operation is None:
             return None
@@ -93,7 +93,7 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
             _conclude(scene, action, result)
             if operation.status != "running":
                 return None
-            if not isinstance(result, Done):
+            if not isinstance(result, Done) or result.rest:
                 return False
             if not together or awaits_records(session):
                 return True

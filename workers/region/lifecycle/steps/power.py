@@ -9,7 +9,6 @@ from __future__ import annotations
 from app.services import power
 from app.services.changes import event
 from app.services.errors import ServiceError
-from app.store.models import PowerOperation
 from workers.region.lifecycle.result import Done, Failed, Result, Retry, Scene, StepKind, Waiting
 
 TRIES = 3
@@ -19,6 +18,7 @@ BY_HAND = {
     "on": "switch it on",
     "cycle": "switch it off and on again",
     "pxe": "choose network boot at its next start",
+    "netboot": "switch it off and on again, and have it boot from the network",
 }
 
 
@@ -30,7 +30,7 @@ def run(scene: Scene) -> Result:
     position, tries = int(scene.memory.get("position", 0)), int(scene.memory.get("tries", 0))
     order_id = scene.memory.get("order")
     if order_id is not None:
-        row = scene.session.get_one(PowerOperation, order_id)
+        row = power.standing(scene.session, order_id)
         if row.status in ("waiting", "claimed"):
             return Waiting(None, f"waiting for the rack to carry out power {row.verb}")
         if row.status == "done":
@@ -45,10 +45,10 @@ def run(scene: Scene) -> Result:
     if position >= len(verbs):
         return Done(f"power {' and '.join(verbs)}: done")
     try:
-        row = power.order(scene.session, scene.context, scene.machine, verbs[position], scene.operation.id)
+        order_id = power.order(scene.session, scene.context, scene.machine, verbs[position], scene.operation.id)
     except ServiceError as refusal:
         return Failed(refusal.detail)
-    scene.remember(position=position, tries=tries, order=row.id)
+    scene.remember(position=position, tries=tries, order=order_id)
     return Waiting(None, f"power {verbs[position]} is ordered")
 
 

@@ -6,15 +6,16 @@ from app.services import records
 from workers.region.lifecycle.result import Done, Result, Scene, StepKind, Waiting
 
 POLL_SECONDS = 1.0
+SEQUENCE = "sequence"
 
 
 def run(scene: Scene) -> Result:
-    """Compare what the racks have reported with the newest record of the machine."""
-    sequence = records.highest_for_machine(scene.session, scene.machine)
-    if records.live(scene.session, sequence):
+    """Compare what the racks have reported with the number that the step before has left, or the machine's newest."""
+    sequence = scene.memory.get(SEQUENCE) or records.highest_for_machine(scene.session, scene.machine)
+    found = records.standing(scene.session, sequence)
+    if found.live:
         return Done("DHCP and DNS know it")
-    trouble = records.failure(scene.session, sequence)
-    return Waiting(POLL_SECONDS, trouble or f"the racks have not yet applied record {sequence}")
+    return Waiting(POLL_SECONDS, found.failure or f"the racks have not yet applied record {sequence}")
 
 
 STEP = StepKind("records", run)
