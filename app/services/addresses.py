@@ -11,9 +11,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.services.addressing import (
     Interval,
@@ -39,6 +39,48 @@ __all__ = ["claim", "delete", "find", "free", "renamed", "reserve", "subnet_of"]
 PAGE = 1000
 ATTEMPTS = 20
 NAMED = ("auto", "sticky")
+_OF_MACHINE = Interface.machine_id == bindparam("machine_id")
+_AUTOMATIC = (
+    select(IpAddress, Interface.mac)
+    .join(Interface, Interface.id == IpAddress.interface_id)
+    .where(_OF_MACHINE, IpAddress.kind == "auto")
+    .options(joinedload(IpAddress.subnet).joinedload(Subnet.domain))
+)
+_MINE = (
+    select(IpAddress)
+    .where(IpAddress.interface_id == bindparam("interface_id"), IpAddress.subnet_id == bindparam("subnet_id"))
+    .where(IpAddress.kind.in_(NAMED))
+    .order_by(IpAddress.id)
+    .limit(1)
+)
+_HELD = (
+    select(IpAddress.address)
+    .join(Interface, Interface.id == IpAddress.interface_id)
+    .where(_OF_MACHINE, IpAddress.kind.in_(NAMED))
+    .order_by(IpAddress.address_key)
+)
+_USED = (
+    select(IpAddress.address_key)
+    .where(IpAddress.subnet_id == bindparam("subnet_id"), IpAddress.address_key > bindparam("after"))
+    .order_by(IpAddress.address_key)
+    .limit(PAGE)
+)
+_RANGES = select(IpRange.start_key, IpRange.end_key).where(IpRange.subnet_id == bindparam("subnet_id"))
+_BOOT_INTERFACE = select(Interface).where(_OF_MACHINE).order_by(Interface.boot.desc(), Interface.id).limit(1)
+_INSERT = {
+    name: insert(IpAddress)
+    .on_conflict_do_nothing(index_elements=[IpAddress.subnet_id, IpAddress.address])
+    .returning(IpAddress.id)
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+_SUBNET = select(Subnet).where(Subnet.id == bindparam("subnet_id")).options(joinedload(Subnet.domain))
+_SUBNET_OF_VLAN = (
+    select(Subnet)
+    .where(Subnet.vlan_id == bindparam("vlan_id"), Subnet.managed, ~Subnet.cidr.contains(":"))
+    .options(joinedload(Subnet.domain))
+    .order_by(Subnet.id)
+    .limit(1)
+)
 
 
 def find(
@@ -52,7 +94,7 @@ def find(
         return list(session.scalars(page(statement, IpAddress.id, after, limit)))
 
 
-def claim(session: Session, context: Context, machine: Machine) -> IpAddress:
+def claim(session: Session, context: Context, machine: Machine) -> str:
     """Give the machine an address in its boot interface's subnet, with host, name and pointer records.
 
     The address it has there already is kept.  Conflict when there is no subnet or no free address.
@@ -60,27 +102,19 @@ def claim(session: Session, context: Context, machine: Machine) -> IpAddress:
     interface = _boot_interface(session, machine)
     subnet = _subnet_of_interface(session, machine, interface)
     hold(session, address_lock(subnet.id))
-    mine = select(IpAddress).where(
-        IpAddress.interface_id == interface.id, IpAddress.subnet_id == subnet.id, IpAddress.kind.in_(NAMED)
-    )
-    row = session.scalar(mine.order_by(IpAddress.id).limit(1))
+    row = session.scalar(_MINE, {"interface_id": interface.id, "subnet_id": subnet.id})
     if row is None:
-        row = _insert_free(session, context, machine, interface, subnet)
-        audit(session, context, "claim", "address", row.id, address=row.address, machine=machine.hostname)
-    _put_address(session, machine, interface, row, subnet)
+        address = _insert_free(session, context, machine, interface, subnet)
+    else:
+        address, row.hostname = row.address, machine.hostname
+    _put_address(session, machine, interface, address, subnet)
     _put_machine_names(session, machine)
-    return row
+    return address
 
 
 def free(session: Session, context: Context, machine: Machine) -> None:
     """Take the machine's automatic addresses back, and the records of all that go. Sticky addresses stay."""
-    statement = (
-        select(IpAddress, Interface.mac)
-        .join(Interface, Interface.id == IpAddress.interface_id)
-        .where(Interface.machine_id == machine.id, IpAddress.kind == "auto")
-        .options(selectinload(IpAddress.subnet).selectinload(Subnet.domain))
-    )
-    rows = session.execute(statement).all()
+    rows = session.execute(_AUTOMATIC, {"machine_id": machine.id}).all()
     if not rows:
         return
     for row, mac in rows:
@@ -89,7 +123,7 @@ def free(session: Session, context: Context, machine: Machine) -> None:
         put_pointer(session, row.address, subnet.cidr, subnet.domain.ttl_seconds, None)
         audit(session, context, "free", "address", row.id, address=row.address, machine=machine.hostname)
         session.delete(row)
-    session.flush()
+    session.flush()  # What is held from now on is asked of the database.
     _put_machine_names(session, machine)
 
 
@@ -107,7 +141,8 @@ def renamed(
         .options(selectinload(IpAddress.subnet).selectinload(Subnet.domain))
     )
     for row, interface in session.execute(statement).all():
-        _put_address(session, machine, interface, row, row.subnet)
+        row.hostname = machine.hostname
+        _put_address(session, machine, interface, row.address, row.subnet)
     _put_machine_names(session, machine)
 
 
@@ -183,8 +218,8 @@ def delete(context: Context, address_id: int) -> None:
 def lowest_free(session: Session, subnet: Subnet) -> str | None:
     """The lowest address of a subnet that nobody has: outside its ranges, not the gateway, not in use."""
     network = parse_network(subnet.cidr)
-    statement = select(IpRange.start_key, IpRange.end_key).where(IpRange.subnet_id == subnet.id)
-    ranges = [(int(start, 16), int(end, 16)) for start, end in session.execute(statement)]
+    found = session.connection().execute(_RANGES, {"subnet_id": subnet.id})
+    ranges = [(int(start, 16), int(end, 16)) for start, end in found]
     if subnet.gateway:
         gateway = int(parse_address(subnet.gateway))
         ranges.append((gateway, gateway))
@@ -196,13 +231,7 @@ def _used(session: Session, subnet_id: int) -> Iterator[Interval]:
     """Addresses in use, in order, fetched a page at a time and only as far as somebody reads."""
     last = ""
     while True:
-        statement = (
-            select(IpAddress.address_key)
-            .where(IpAddress.subnet_id == subnet_id, IpAddress.address_key > last)
-            .order_by(IpAddress.address_key)
-            .limit(PAGE)
-        )
-        keys = list(session.scalars(statement))
+        keys = list(session.connection().scalars(_USED, {"subnet_id": subnet_id, "after": last}))
         for key in keys:
             number = int(key, 16)
             yield number, number
@@ -211,28 +240,25 @@ def _used(session: Session, subnet_id: int) -> Iterator[Interval]:
         last = keys[-1]
 
 
-def _insert_free(
-    session: Session, context: Context, machine: Machine, interface: Interface, subnet: Subnet
-) -> IpAddress:
+def _insert_free(session: Session, context: Context, machine: Machine, interface: Interface, subnet: Subnet) -> str:
+    write = _INSERT[session.get_bind().dialect.name]
     for _ in range(ATTEMPTS):
         address = lowest_free(session, subnet)
         if address is None:
             break
-        row = IpAddress(
-            subnet_id=subnet.id,
-            address=address,
-            address_key=number_key(int(parse_address(address))),
-            kind="auto",
-            interface_id=interface.id,
-            hostname=machine.hostname,
-            created_at=context.clock(),
-        )
-        try:
-            with session.begin_nested():
-                session.add(row)
-        except IntegrityError:
-            continue
-        return row
+        values = {
+            "subnet_id": subnet.id,
+            "address": address,
+            "address_key": number_key(int(parse_address(address))),
+            "kind": "auto",
+            "interface_id": interface.id,
+            "hostname": machine.hostname,
+            "created_at": context.clock(),
+        }
+        row_id = session.connection().execute(write, values).scalar_one_or_none()
+        if row_id is not None:
+            audit(session, context, "claim", "address", row_id, address=address, machine=machine.hostname)
+            return address
     raise Conflict(
         f"subnet {subnet.cidr}: no free address for {machine.hostname}; all outside its ranges are given: shorten a range"
         " or release machines",
@@ -241,24 +267,18 @@ def _insert_free(
 
 
 def _boot_interface(session: Session, machine: Machine) -> Interface:
-    statement = (
-        select(Interface).where(Interface.machine_id == machine.id).order_by(Interface.boot.desc(), Interface.id)
-    )
-    interface = session.scalar(statement.limit(1))
+    interface = session.scalar(_BOOT_INTERFACE, {"machine_id": machine.id})
     if interface is None:
         raise Conflict(f"machine {machine.hostname} has no network interface; commission it first")
     return interface
 
 
 def _subnet_of_interface(session: Session, machine: Machine, interface: Interface) -> Subnet:
-    statement = select(Subnet).options(selectinload(Subnet.domain), selectinload(Subnet.vlan))
+    subnet = None
     if interface.subnet_id is not None:
-        statement = statement.where(Subnet.id == interface.subnet_id)
-    else:
-        statement = statement.where(Subnet.vlan_id == interface.vlan_id, Subnet.managed, ~Subnet.cidr.contains(":"))
-    subnet = (
-        session.scalar(statement.order_by(Subnet.id).limit(1)) if interface.vlan_id or interface.subnet_id else None
-    )
+        subnet = session.scalar(_SUBNET, {"subnet_id": interface.subnet_id})
+    elif interface.vlan_id is not None:
+        subnet = session.scalar(_SUBNET_OF_VLAN, {"vlan_id": interface.vlan_id})
     if subnet is None:
         raise Conflict(
             f"machine {machine.hostname}: its boot interface {interface.name} ({interface.mac}) is in no subnet that"
@@ -273,12 +293,11 @@ def _subnet_of_interface(session: Session, machine: Machine, interface: Interfac
     return subnet
 
 
-def _put_address(session: Session, machine: Machine, interface: Interface, row: IpAddress, subnet: Subnet) -> None:
+def _put_address(session: Session, machine: Machine, interface: Interface, address: str, subnet: Subnet) -> None:
     """Note the DHCP host and the pointer of one address."""
-    row.hostname = machine.hostname
     domain = session.get(Domain, machine.domain_id) or subnet.domain
-    put_host(session, subnet.vlan_id, subnet.id, interface.mac, row.address, machine.hostname)
-    put_pointer(session, row.address, subnet.cidr, domain.ttl_seconds, fqdn(machine.hostname, domain.name))
+    put_host(session, subnet.vlan_id, subnet.id, interface.mac, address, machine.hostname)
+    put_pointer(session, address, subnet.cidr, domain.ttl_seconds, fqdn(machine.hostname, domain.name))
 
 
 def _put_machine_names(session: Session, machine: Machine) -> None:
@@ -286,11 +305,6 @@ def _put_machine_names(session: Session, machine: Machine) -> None:
     domain = session.get(Domain, machine.domain_id)
     if domain is None:
         return
-    statement = (
-        select(IpAddress.address)
-        .join(Interface, Interface.id == IpAddress.interface_id)
-        .where(Interface.machine_id == machine.id, IpAddress.kind.in_(NAMED))
-        .order_by(IpAddress.address_key)
-    )
     owner = fqdn(machine.hostname, domain.name)
-    put_names(session, domain.name, owner, domain.ttl_seconds, list(session.scalars(statement)))
+    held = session.connection().scalars(_HELD, {"machine_id": machine.id})
+    put_names(session, domain.name, owner, domain.ttl_seconds, list(held))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
@@ -17,11 +18,19 @@ from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
 from app.services.lifecycle import start
-from app.services.transition import locked
+from app.services.transition import LOADED
 from app.store.models import Interface, Machine, Pool, Subnet, Tag, Zone
 
 GB = 1000**3
 TRIES = 20
+_SMALLEST = (
+    select(Machine)
+    .where(Machine.state == State.READY)
+    .options(*LOADED)
+    .order_by(Machine.cpu_count + Machine.memory_mib / 1024.0, Machine.storage_bytes, Machine.id)
+    .limit(1)
+    .with_for_update(of=Machine, key_share=True)
+)
 
 
 @dataclass(frozen=True)
@@ -44,35 +53,23 @@ def allocate(context: Context, constraints: Constraints) -> Machine:
     """Give the caller a machine. Conflict names the constraint that left no candidate."""
     context.require("operator", "allocate machines")
     conditions = _conditions(constraints)
-    with changing(context) as session:
-        for _ in range(TRIES):
-            statement = select(Machine.id).where(Machine.state == State.READY, *(where for _, where in conditions))
-            cost = Machine.cpu_count + Machine.memory_mib / 1024.0
-            chosen = session.scalar(statement.order_by(cost, Machine.storage_bytes, Machine.id).limit(1))
-            if chosen is None:
+    statement = _SMALLEST.where(*(where for _, where in conditions))
+    with changing(context) as session, session.no_autoflush:
+        for _ in range(TRIES):  # Whoever waited for a row that another took meanwhile finds none, and looks again.
+            machine = session.scalars(statement).one_or_none()
+            if machine is not None:
+                start(session, context, machine, actions()["allocate"], {})
+                return machine
+            counts = _counts(session, [where for _, where in conditions])
+            if counts[-1] == 0:
                 break
-            taken = session.execute(
-                update(Machine)
-                .where(Machine.id == chosen, Machine.state == State.READY)
-                .values(version=Machine.version + 1)
-                .returning(Machine.id)
-                .execution_options(synchronize_session=False)
-            ).scalar_one_or_none()
-            if taken is None:
-                continue
-            machine = locked(session, chosen)
-            start(session, context, machine, actions()["allocate"], {})
-            return machine
-        counts = [
-            session.scalar(
-                select(func.count(Machine.id)).where(
-                    Machine.state == State.READY, *(where for _, where in conditions[:number])
-                )
-            )
-            or 0
-            for number in range(len(conditions) + 1)
-        ]
     raise Conflict(_explain(counts, [name for name, _ in conditions]))
+
+
+def _counts(session: Session, conditions: list[ColumnElement[bool]]) -> list[int]:
+    """How many machines are READY, and how many of them each condition leaves after those before it."""
+    ready = select(func.count(Machine.id)).where(Machine.state == State.READY)
+    return [session.scalar(ready.where(*conditions[:number])) or 0 for number in range(len(conditions) + 1)]
 
 
 def _conditions(wanted: Constraints) -> list[tuple[str, ColumnElement[bool]]]:

@@ -75,10 +75,10 @@ def merge(session: Session, context: Context, machine: Machine, operation: Opera
             _interfaces(session, machine, found["nics"]["nics"])
             _disks(session, machine, found["disks"]["disks"])
             _tags(session, machine, (found.get("pci") or {}).get("devices") or [])
+            machine.inventory = found
+            machine.version += 1
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ServiceError, Unstorable) as error:
         return f"the scripts' results make no sense ({type(error).__name__}: {error}); is the agent too old?"
-    machine.inventory = found
-    machine.version += 1
     return None
 
 

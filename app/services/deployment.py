@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, selectinload
 
 from app.services import boot_tokens, images, racks
@@ -34,6 +34,11 @@ from renderers.boot import cloudinit, netplan, storage
 
 PHONE_HOME_SECONDS = 6 * 3600
 PHONE_HOME_FILE = "/etc/muster/phone-home.json"
+_DISKS = (
+    select(Disk.name, Disk.path, Disk.size_bytes, Disk.serial, Disk.by_id)
+    .where(Disk.machine_id == bindparam("machine_id"))
+    .order_by(Disk.name)
+)
 KERNEL_OPTIONS = "console=ttyS0,115200"
 
 
@@ -115,7 +120,7 @@ def _format(name: str) -> str:
 
 
 def _storage(session: Session, machine: Machine) -> dict[str, object]:
-    rows = session.scalars(select(Disk).where(Disk.machine_id == machine.id).order_by(Disk.name)).all()
+    rows = session.connection().execute(_DISKS, {"machine_id": machine.id})
     facts = tuple(storage.DiskFact(row.name, row.path, row.size_bytes, row.serial, row.by_id) for row in rows)
     try:
         return storage.flat(facts)

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from app.services.changes import audit, changing
@@ -21,6 +21,14 @@ from app.store.models import Image, ImageFile
 
 DEFAULT_NAME = "debian-12-amd64"
 KINDS = ("kernel", "initrd", "squashfs", "rootfs")
+_CURRENT_NAME = select(Image.id).where(Image.name == bindparam("name"), Image.current).limit(1)
+_CURRENT = (
+    select(Image)
+    .where(Image.name == bindparam("name"), Image.current)
+    .options(selectinload(Image.files))
+    .order_by(Image.id.desc())
+    .limit(1)
+)
 _KEYS = ("name", "os", "release", "architecture", "recipe", "files")
 
 
@@ -54,15 +62,23 @@ def list_all(context: Context) -> list[Image]:
         return list(session.scalars(select(Image).options(selectinload(Image.files)).order_by(Image.id.desc())))
 
 
+def current_name(session: Session, name: str) -> str:
+    """The name, if there is an image that is installed when it is asked for. Conflict when there is none."""
+    if session.connection().execute(_CURRENT_NAME, {"name": name}).first() is None:
+        raise _no_current(name)
+    return name
+
+
 def current(session: Session, name: str) -> Image:
     """The image that is installed when `name` is asked for. Conflict when there is none."""
-    statement = select(Image).where(Image.name == name, Image.current).options(selectinload(Image.files))
-    image = session.scalars(statement.order_by(Image.id.desc()).limit(1)).one_or_none()
+    image = session.scalars(_CURRENT, {"name": name}).one_or_none()
     if image is None:
-        raise Conflict(
-            f"image {name}: there is no current image of this name; build it and import its folder", field="image"
-        )
+        raise _no_current(name)
     return image
+
+
+def _no_current(name: str) -> Conflict:
+    return Conflict(f"image {name}: there is no current image of this name; build it and import its folder", field="image")
 
 
 def file_of(image: Image, kind: str) -> ImageFile:

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.lifecycle.action import Action
@@ -26,6 +26,7 @@ from app.store.models import Machine, Operation, SshKey, User
 FROM = "from_state"
 ABORT = "abort"
 USER_DATA_LIMIT = 64 * 1024
+_ANY_KEY = select(SshKey.id).where(SshKey.user_id == bindparam("user_id")).limit(1)
 _TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "list": list}
 
 
@@ -40,7 +41,7 @@ def request(context: Context, machine_id: int, action: str, parameters: Mapping[
         raise NotFound(f"action {action!r}: there are {', '.join([*actions(), ABORT])}")
     context.require(actions()[action].role, f"{action} machines")
     given = checked_parameters(actions()[action], parameters or {})
-    with changing(context) as session:
+    with changing(context) as session, session.no_autoflush:
         machine = locked(session, machine_id, bare=True)
         try:
             chosen = check(action, State(machine.state))
@@ -59,7 +60,7 @@ def start(
     parameters: Mapping[str, Any],
     warnings: list[str] | None = None,
 ) -> Operation:
-    """Begin an action on a locked machine whose state allows it."""
+    """Begin an action on a locked machine whose state allows it, and write it down."""
     now = context.clock()
     asked_in = State(machine.state)
     instant = action.transient is None or asked_in in action.instant_from
@@ -163,13 +164,13 @@ def _rules(
         return []
     if len(parameters["user_data"].encode()) > USER_DATA_LIMIT:
         raise Invalid(f"user_data: it is larger than {USER_DATA_LIMIT} bytes; shorten it", field="user_data")
-    parameters["image"] = images.current(session, parameters["image"] or images.DEFAULT_NAME).name
+    parameters["image"] = images.current_name(session, parameters["image"] or images.DEFAULT_NAME)
     deployment.check(session, machine, parameters["user_data"])
     if parameters["user_data"]:
         # People put passwords and keys into it; it is opened when the machine fetches its plan.
         parameters["user_data"] = context.secrets.seal(parameters["user_data"])
     owner_id = machine.owner_id or context.actor.user_id
-    if owner_id is None or session.scalar(select(SshKey.id).where(SshKey.user_id == owner_id).limit(1)) is None:
+    if owner_id is None or session.scalar(_ANY_KEY, {"user_id": owner_id}) is None:
         who = machine.owner.name if machine.owner else context.actor.name
         return [f"{who} has no SSH key, so nobody will be able to log in to {machine.hostname}; add a key first."]
     return []

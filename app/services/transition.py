@@ -43,6 +43,15 @@ _WITHDRAW = (
     .where(PowerOperation.operation_id == bindparam("of_operation"), PowerOperation.status == "waiting")
     .values(status="failed", finished_at=bindparam("now"), reason=bindparam("because"))
 )
+_KEPT = (
+    *("status", "step", "step_index", "step_data", "step_started_at", "progress"),
+    *("wake_at", "deadline_at", "reason", "finished_at"),
+)
+_KEEP = (
+    update(Operation)
+    .where(Operation.id == bindparam("of_operation"))
+    .values({name: bindparam(f"new_{name}") for name in _KEPT})
+)
 LEVELS = {True: "error", False: "info"}
 
 
@@ -59,9 +68,26 @@ def locked(session: Session, machine_id: int, *, bare: bool = False, controller:
     return machine
 
 
-def running(session: Session, machine_id: int, *, wait: bool = True) -> Operation | None:
-    """The machine's running operation, locked; None when there is none, or (not `wait`) another worker holds it."""
-    return session.scalars(_WAITED_FOR if wait else _UNLESS_HELD, {"machine_id": machine_id}).one_or_none()
+def running(session: Session, machine_id: int) -> Operation | None:
+    """The machine's running operation, locked; None when there is none."""
+    return session.scalars(_WAITED_FOR, {"machine_id": machine_id}).one_or_none()
+
+
+def taken(session: Session, machine_id: int) -> Operation | None:
+    """The machine's running operation for the worker that takes it on, locked; None also when another worker has it.
+
+    The session does not watch it: what has changed in it is written by `keep`, at a fraction of a flush's cost.
+    """
+    operation = session.scalars(_UNLESS_HELD, {"machine_id": machine_id}).one_or_none()
+    if operation is not None:
+        session.expunge(operation)
+    return operation
+
+
+def keep(session: Session, operation: Operation) -> None:
+    """Write where a taken operation stands."""
+    values = {f"new_{name}": getattr(operation, name) for name in _KEPT}
+    session.connection().execute(_KEEP, values | {"of_operation": operation.id})
 
 
 def enter(session: Session, context: Context, machine: Machine, state: State, reason: str | None = None) -> None:

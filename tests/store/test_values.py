@@ -97,7 +97,7 @@ def test_records_follow_a_new_name(context: Context) -> None:
     seeded = seed(context)
     machine_id = make_machine(context, seeded, "old", state="DEPLOYED")
     with changing(context) as session:
-        address = addresses.claim(session, context, session.get_one(Machine, machine_id)).address
+        address = addresses.claim(session, context, session.get_one(Machine, machine_id))
     ring_of(context).take()
     machines.update(context, machine_id, hostname="new")
     found = host_and_names(context, seeded.rack_id)

@@ -21,7 +21,7 @@ from app.lifecycle.table import actions
 from app.services import power
 from app.services.changes import awaits_records, changing, event
 from app.services.context import Context
-from app.services.transition import end, enter, locked, running
+from app.services.transition import end, enter, keep, locked, taken
 from app.store.models import Operation
 from workers.region.lifecycle.result import Done, Failed, Result, Retry, Scene, Waiting
 from workers.region.lifecycle.steps import kinds
@@ -82,7 +82,7 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
     records have no sequence before, which the step after it may wait for.
     """
     with changing(context) as session, session.no_autoflush:  # Rows are written once, at the end.
-        operation = running(session, machine_id, wait=False)
+        operation = taken(session, machine_id)
         if operation is None:
             return None
         action = actions()[operation.action]
@@ -91,12 +91,11 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
             scene = Scene(session, context, machine, operation, action.steps[operation.step_index])
             result = result_of(scene)
             _conclude(scene, action, result)
-            if operation.status != "running":
-                return None
-            if not isinstance(result, Done) or result.rest:
-                return False
-            if not together or awaits_records(session):
-                return True
+            over = operation.status != "running"
+            paused = not isinstance(result, Done) or result.rest
+            if over or paused or not together or awaits_records(session):
+                keep(session, operation)
+                return None if over else not paused
 
 
 def _stumbled(scene: Scene, words: str) -> Result:
