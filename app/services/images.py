@@ -78,7 +78,9 @@ def current(session: Session, name: str) -> Image:
 
 
 def _no_current(name: str) -> Conflict:
-    return Conflict(f"image {name}: there is no current image of this name; build it and import its folder", field="image")
+    return Conflict(
+        f"image {name}: there is no current image of this name; build it and import its folder", field="image"
+    )
 
 
 def file_of(image: Image, kind: str) -> ImageFile:

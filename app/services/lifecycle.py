@@ -10,8 +10,9 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.lifecycle.action import Action
 from app.lifecycle.states import State
@@ -20,12 +21,13 @@ from app.services import deployment, images, power
 from app.services.changes import audit, changing, event, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.services.transition import end, enter, locked, running
+from app.services.transition import end, enter, locked, running, write
 from app.store.models import Machine, Operation, SshKey, User
 
 FROM = "from_state"
 ABORT = "abort"
 USER_DATA_LIMIT = 64 * 1024
+_WRITE = insert(Operation).returning(Operation.id)
 _ANY_KEY = select(SshKey.id).where(SshKey.user_id == bindparam("user_id")).limit(1)
 _TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "list": list}
 
@@ -65,37 +67,36 @@ def start(
     asked_in = State(machine.state)
     instant = action.transient is None or asked_in in action.instant_from
     first = None if instant else next(step for step in action.steps if step.when(parameters))
-    operation = Operation(
-        machine_id=machine.id,
-        action=action.name,
-        status="succeeded" if first is None else "running",
-        parameters={**parameters, FROM: asked_in.value},
-        step="done" if first is None else first.name,
-        step_index=0 if first is None else action.steps.index(first),
-        step_started_at=now,
-        step_data={},
-        signals={},
-        progress={"warnings": warnings or []},
-        wake_at=None if first is None else now,
-        deadline_at=None if first is None else now + dt.timedelta(seconds=first.wait_seconds),
-        user_id=context.actor.user_id,
-        started_at=now,
-        finished_at=now if first is None else None,
-    )
-    session.add(operation)
+    values = {
+        "machine_id": machine.id,
+        "action": action.name,
+        "status": "succeeded" if first is None else "running",
+        "parameters": {**parameters, FROM: asked_in.value},
+        "step": "done" if first is None else first.name,
+        "step_index": 0 if first is None else action.steps.index(first),
+        "step_started_at": now,
+        "step_data": {},
+        "signals": {},
+        "progress": {"warnings": warnings or []},
+        "wake_at": None if first is None else now,
+        "deadline_at": None if first is None else now + dt.timedelta(seconds=first.wait_seconds),
+        "user_id": context.actor.user_id,
+        "started_at": now,
+        "finished_at": now if first is None else None,
+    }
+    operation_id = session.connection().execute(_WRITE, values).scalar_one()
+    operation = Operation(**values, id=operation_id)  # What was written, for the answer; the session has no part in it.
     if first is None or action.transient is None:
         enter(session, context, machine, action.success, parameters.get("comment") or None)
     else:
         enter(session, context, machine, action.transient)
         touch_machine(session, machine.id)
     if action.success in (State.ALLOCATED, State.DEPLOYED) and machine.owner_id is None:
-        machine.owner_id = context.actor.user_id
-        machine.owner = session.get(User, machine.owner_id) if machine.owner_id else None
+        write(session, machine, {"owner_id": context.actor.user_id})
+        set_committed_value(machine, "owner", session.get(User, machine.owner_id) if machine.owner_id else None)
     audit(session, context, action.name, "machine", machine.id, hostname=machine.hostname)
     for warning in warnings or []:
         event(session, context, "machine.step", warning, machine_id=machine.id, level="warning", step=operation.step)
-    session.flush()
-    operation.machine = machine
     return operation
 
 
@@ -115,7 +116,6 @@ def abort(context: Context, machine_id: int) -> Operation:
         if power.has_controller(machine) and power.rack_of(session, machine) is not None:
             power.order(session, context, machine, "off")
         audit(session, context, ABORT, "machine", machine.id, hostname=machine.hostname, action=action.name)
-        operation.machine = machine
         return operation
 
 

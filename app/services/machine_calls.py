@@ -6,10 +6,12 @@ word of a kind counts, so that a repeated report (the answer was lost) changes n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
@@ -23,7 +25,42 @@ from app.store.models import Machine, Operation, ScriptResult
 
 EVENTS = ("started", "progress", "finished", "failed")
 REASON_LIMIT = 2000
-_CALLERS_OPERATION = select(Operation).where(Operation.id == bindparam("operation_id")).with_for_update(key_share=True)
+_UNDERWAY = (
+    select(
+        Operation.id,
+        Operation.action,
+        Operation.status,
+        Operation.signals,
+        Operation.progress,
+        Machine.id.label("machine_id"),
+        Machine.hostname,
+        Machine.state,
+    )
+    .join(Machine, Machine.id == Operation.machine_id)
+    .where(Operation.id == bindparam("operation_id"))
+    .with_for_update(of=(Operation, Machine), key_share=True)
+)
+_OPERATION = select(Operation).where(Operation.id == bindparam("operation_id"))
+_SAY = update(Operation).where(Operation.id == bindparam("of_operation")).values(progress=bindparam("new_progress"))
+_SIGNAL = update(Operation).where(Operation.id == bindparam("of_operation")).values(signals=bindparam("new_signals"))
+_CALLED_HOME = (
+    update(Machine)
+    .where(Machine.id == bindparam("of_machine"))
+    .values(ssh_host_keys=bindparam("new_keys"), version=Machine.version + 1)
+)
+_HEARD = ("status", "exit_code", "seconds", "stdout", "stderr", "result", "at")
+
+
+def _keeping(insert: Callable[..., Any]) -> Any:
+    """Write a script's result over an earlier one of the same script and operation."""
+    statement = insert(ScriptResult)
+    return statement.on_conflict_do_update(
+        index_elements=[ScriptResult.operation_id, ScriptResult.script],
+        set_={name: statement.excluded[name] for name in _HEARD},
+    )
+
+
+_KEEP_RESULT = {"sqlite": _keeping(sqlite.insert), "postgresql": _keeping(postgresql.insert)}
 _THEN = {ENLIST: "poweroff", "commission": "poweroff", "install": "reboot", "erase": "poweroff"}
 
 
@@ -65,22 +102,25 @@ def task(context: Context, caller: MachineCaller) -> dict[str, Any]:
         return answer
     refusal: ServiceError | None = None
     with changing(context) as session:
-        operation, machine = _underway(session, caller)
-        answer |= {"machine": str(machine.id), "hostname": machine.hostname}
+        run = _underway(session, caller)
+        answer |= {"machine": str(run.machine_id), "hostname": run.hostname}
         if caller.purpose == "commission":
             answer["scripts"] = commissioning.task()
-        elif caller.purpose == "erase":
-            answer["erase"] = {"mode": str(operation.parameters["erase"])}
         else:
-            try:
-                with session.begin_nested():
-                    answer["install"] = deployment.plan(session, context, machine, operation, caller)
-            except ServiceError as error:
-                refusal = error
+            operation = session.scalars(_OPERATION, {"operation_id": run.id}).one()
+            if caller.purpose == "erase":
+                answer["erase"] = {"mode": str(operation.parameters["erase"])}
+            else:
+                machine = locked(session, run.machine_id, bare=True)
+                try:
+                    with session.begin_nested():
+                        answer["install"] = deployment.plan(session, context, machine, operation, caller)
+                except ServiceError as error:
+                    refusal = error
         if refusal is None:
-            _signal(session, context, operation, f"{caller.purpose}.started", {})
+            _signal(session, context, run, f"{caller.purpose}.started", {})
         else:
-            _signal(session, context, operation, f"{caller.purpose}.failed", {"message": refusal.detail})
+            _signal(session, context, run, f"{caller.purpose}.failed", {"message": refusal.detail})
     if refusal is not None:
         raise Conflict(f"{caller.purpose}: no plan can be made: {refusal.detail}") from refusal
     return answer
@@ -94,31 +134,26 @@ def status(
         _enlist_status(context, caller, what, message)
         return
     with changing(context) as session:
-        operation, machine = _underway(session, caller, again=what in ("finished", "failed"))
-        before = operation.progress.get("agent_step")
-        operation.progress = {
-            **operation.progress,
-            "agent_step": step,
-            "message": message[:REASON_LIMIT],
-            "fraction": fraction,
-        }
-        if what == "progress" and before == step:
+        run = _underway(session, caller, again=what in ("finished", "failed"))
+        heard = {"agent_step": step, "message": message[:REASON_LIMIT], "fraction": fraction}
+        session.connection().execute(_SAY, {"of_operation": run.id, "new_progress": run.progress | heard})
+        if what == "progress" and run.progress.get("agent_step") == step:
             return
         level = "error" if what == "failed" else "info"
-        words = f"{machine.hostname}, {operation.action}: {message[:REASON_LIMIT] or what}"
+        words = f"{run.hostname}, {run.action}: {message[:REASON_LIMIT] or what}"
         event(
             session,
             context,
             "machine.step",
             words,
-            machine_id=machine.id,
+            machine_id=run.machine_id,
             level=level,
             step=step,
-            state=machine.state,
+            state=run.state,
             event=what,
         )
         if what != "progress":
-            _signal(session, context, operation, f"{caller.purpose}.{what}", {"message": message[:REASON_LIMIT]})
+            _signal(session, context, run, f"{caller.purpose}.{what}", {"message": message[:REASON_LIMIT]})
 
 
 def result(context: Context, caller: MachineCaller, report: ScriptReport) -> None:
@@ -129,64 +164,59 @@ def result(context: Context, caller: MachineCaller, report: ScriptReport) -> Non
     if report.script not in dict(commissioning.SCRIPTS):
         raise Invalid(f"script {report.script!r}: it is none of this task; run what the task lists", field="script")
     with changing(context) as session:
-        operation, machine = _underway(session, caller)
-        statement = select(ScriptResult).where(
-            ScriptResult.operation_id == operation.id, ScriptResult.script == report.script
-        )
-        row = session.scalars(statement).one_or_none()
-        if row is None:
-            row = ScriptResult(machine_id=machine.id, operation_id=operation.id, script=report.script)
-            session.add(row)
-        row.status, row.exit_code, row.seconds = report.status, report.exit_code, report.seconds
-        row.stdout, row.stderr, row.result = report.stdout, report.stderr, report.result
-        row.at = context.clock()
+        run = _underway(session, caller)
+        values = {"machine_id": run.machine_id, "operation_id": run.id, "script": report.script, "at": context.clock()}
+        values |= {name: getattr(report, name) for name in _HEARD if name != "at"}
+        session.connection().execute(_KEEP_RESULT[session.get_bind().dialect.name], values)
         bad = report.status not in commissioning.GOOD
         event(
             session,
             context,
             "machine.step",
-            f"{machine.hostname}: script {report.script} {report.status} after {report.seconds:.1f} s.",
-            machine_id=machine.id,
+            f"{run.hostname}: script {report.script} {report.status} after {report.seconds:.1f} s.",
+            machine_id=run.machine_id,
             level="warning" if bad else "info",
             step=f"script:{report.script}",
-            state=machine.state,
+            state=run.state,
         )
 
 
 def phone_home(context: Context, caller: MachineCaller, report: PhoneHome) -> None:
     """The installed system runs. Conflict when the machine does not wait for it."""
     with changing(context) as session:
-        operation, machine = _underway(session, caller)
-        machine.ssh_host_keys = list(report.ssh_host_keys)
-        machine.version += 1
+        run = _underway(session, caller)
+        given = {"of_machine": run.machine_id, "new_keys": list(report.ssh_host_keys)}
+        session.connection().execute(_CALLED_HOME, given)
         detail = {"hostname": report.hostname, "boot_id": report.boot_id, "addresses": list(report.addresses)}
-        _signal(session, context, operation, PHONE_HOME, detail)
+        _signal(session, context, run, PHONE_HOME, detail)
         event(
             session,
             context,
             "machine.boot",
-            f"{machine.hostname}: the installed system called home from {caller.address}.",
-            machine_id=machine.id,
+            f"{run.hostname}: the installed system called home from {caller.address}.",
+            machine_id=run.machine_id,
             step="first-boot",
-            state=machine.state,
+            state=run.state,
         )
 
 
-def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -> tuple[Operation, Machine]:
-    """The caller's operation and machine, both locked. again: the run's last word may be repeated after it ended."""
-    operation = session.scalars(_CALLERS_OPERATION, {"operation_id": caller.operation_id}).one_or_none()
-    if operation is None or operation.status != "running":
+def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -> Row[Any]:
+    """The caller's operation and its machine, both locked. again: the run's last word may be repeated after it ended."""
+    run = session.connection().execute(_UNDERWAY, {"operation_id": caller.operation_id}).one_or_none()
+    if run is None or run.status != "running":
         raise Conflict(f"{caller.purpose}: the operation of this boot is over; boot again when a new one is started")
-    finished = {f"{caller.purpose}.finished", f"{caller.purpose}.failed"} & set(operation.signals)
+    finished = {f"{caller.purpose}.finished", f"{caller.purpose}.failed"} & set(run.signals)
     if finished and not again:
         raise Conflict(f"{caller.purpose}: this run has ended already ({sorted(finished)[0]}); nothing more is taken")
-    return operation, locked(session, operation.machine_id, bare=True)
+    return run
 
 
-def _signal(session: Session, context: Context, operation: Operation, name: str, detail: dict[str, Any]) -> None:
-    if name not in operation.signals:
-        operation.signals = {**operation.signals, name: {**detail, "at": context.clock().isoformat()}}
-        touch_machine(session, operation.machine_id)
+def _signal(session: Session, context: Context, run: Row[Any], name: str, detail: dict[str, Any]) -> None:
+    """Leave a word for the region worker; the first of a name counts. At most one a call."""
+    if name not in run.signals:
+        signals = {**run.signals, name: {**detail, "at": context.clock().isoformat()}}
+        session.connection().execute(_SIGNAL, {"of_operation": run.id, "new_signals": signals})
+        touch_machine(session, run.machine_id)
 
 
 def _enlist_status(context: Context, caller: MachineCaller, what: str, message: str) -> None:

@@ -25,7 +25,6 @@ from app.store.models import Disk, Domain, Event, Interface, Machine, Operation,
 ARCHITECTURES = ("amd64", "arm64")
 
 
-_BY_ID = select(Machine.id).where(Machine.id == bindparam("machine_id"))
 _BY_HOSTNAME = select(Machine.id).where(Machine.hostname == bindparam("hostname"))
 
 
@@ -72,13 +71,15 @@ def one(session: Session, id_or_hostname: int | str) -> Machine:
 
 
 def identify(context: Context, id_or_hostname: str) -> int:
-    """A machine's id, for callers that load what they need themselves; NotFound when there is none."""
+    """A machine's id, for callers that load what they need themselves. NotFound when no machine has that name.
+
+    A number is an id; whoever loads the machine will see whether there is one.
+    """
     context.require("viewer", "see machines")
     word = id_or_hostname.strip().lower()
     if word.isdecimal() and len(word) < 19:
-        row = context.store.row(_BY_ID, machine_id=int(word))
-    else:
-        row = context.store.row(_BY_HOSTNAME, hostname=word)
+        return int(word)
+    row = context.store.row(_BY_HOSTNAME, hostname=word)
     if row is None:
         raise NotFound(f"machine {id_or_hostname}: there is no such machine; look at the list of machines")
     return int(row.id)

@@ -67,9 +67,7 @@ def request(context: Context, machine_id: int, verb: str) -> PowerOperation:
         return session.get_one(PowerOperation, order(session, context, machine, verb))
 
 
-def order(
-    session: Session, context: Context, machine: Machine, verb: str, operation_id: int | None = None
-) -> int:
+def order(session: Session, context: Context, machine: Machine, verb: str, operation_id: int | None = None) -> int:
     """Write one power order and wake its rack; the order's id. Conflict when no rack serves the machine's BMC."""
     rack = rack_of(session, machine)
     if rack is None:
@@ -91,7 +89,7 @@ def order(
     return int(order_id)
 
 
-def standing(session: Session, order_id: int) -> Row[Any]:
+def standing(session: Session, order_id: int) -> Row[str, str, str | None]:
     """What has become of an order: verb, status, reason."""
     return session.connection().execute(_STANDING, {"order_id": order_id}).one()
 

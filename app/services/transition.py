@@ -7,8 +7,11 @@ Callers hold the machine's row: a running operation locks it through the operati
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session, defer, joinedload, lazyload, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.lifecycle.states import State
 from app.services import addresses
@@ -31,8 +34,9 @@ LOADED = (
 _LOCKED = select(Machine).where(Machine.id == bindparam("machine_id")).with_for_update(of=Machine, key_share=True)
 _WHOLE, _BARE = _LOCKED.options(*LOADED), _LOCKED.options(lazyload("*"))
 _WITH_CONTROLLER = _LOCKED.options(joinedload(Machine.bmc), lazyload(Machine.domain), defer(Machine.inventory))
-_RUNNING = select(Operation).where(Operation.machine_id == bindparam("machine_id"), Operation.status == "running")
-_WAITED_FOR, _UNLESS_HELD = (_RUNNING.with_for_update(skip_locked=skip, key_share=True) for skip in (False, True))
+_IS_RUNNING = (Operation.machine_id == bindparam("machine_id"), Operation.status == "running")
+_RUNNING = select(Operation).where(*_IS_RUNNING).with_for_update(key_share=True)
+_TAKEN = select(Operation).where(*_IS_RUNNING).with_for_update(skip_locked=True, key_share=True)
 _REVOKE = (
     update(BootToken)
     .where(BootToken.machine_id == bindparam("of_machine"), BootToken.revoked_at.is_(None))
@@ -70,15 +74,15 @@ def locked(session: Session, machine_id: int, *, bare: bool = False, controller:
 
 def running(session: Session, machine_id: int) -> Operation | None:
     """The machine's running operation, locked; None when there is none."""
-    return session.scalars(_WAITED_FOR, {"machine_id": machine_id}).one_or_none()
+    return session.scalars(_RUNNING, {"machine_id": machine_id}).one_or_none()
 
 
 def taken(session: Session, machine_id: int) -> Operation | None:
     """The machine's running operation for the worker that takes it on, locked; None also when another worker has it.
 
-    The session does not watch it: what has changed in it is written by `keep`, at a fraction of a flush's cost.
+    The session does not watch it: what changes in it is written by `keep`, at a fraction of what a flush costs.
     """
-    operation = session.scalars(_UNLESS_HELD, {"machine_id": machine_id}).one_or_none()
+    operation = session.scalars(_TAKEN, {"machine_id": machine_id}).one_or_none()
     if operation is not None:
         session.expunge(operation)
     return operation
@@ -92,16 +96,21 @@ def keep(session: Session, operation: Operation) -> None:
 
 def enter(session: Session, context: Context, machine: Machine, state: State, reason: str | None = None) -> None:
     """Put the machine into `state`, with what that entails, and say so in its timeline."""
-    now = context.clock()
     before = machine.state
-    machine.state, machine.state_reason, machine.state_since = state.value, reason, now
-    machine.version += 1
+    values: dict[str, Any] = {
+        "state": state.value,
+        "state_reason": reason,
+        "state_since": context.clock(),
+        "version": machine.version + 1,
+    }
     revoke(session, context, machine.id)
     if state in (State.READY, State.ALLOCATED):
         addresses.free(session, context, machine)
-        machine.image_id, machine.ssh_host_keys = None, []
+        values |= {"image_id": None, "ssh_host_keys": []}
     if state is State.READY:
-        machine.owner_id, machine.owner = None, None
+        values["owner_id"] = None
+        set_committed_value(machine, "owner", None)
+    write(session, machine, values)
     message = f"{machine.hostname} is {state.label}" + (f": {reason}" if reason else ".")
     event(
         session,
@@ -113,6 +122,13 @@ def enter(session: Session, context: Context, machine: Machine, state: State, re
         state=state.value,
         before=before,
     )
+
+
+def write(session: Session, machine: Machine, values: dict[str, Any]) -> None:
+    """Write columns of a locked machine at once, at a fraction of what a flush costs; the object has them too."""
+    session.connection().execute(update(Machine).where(Machine.id == machine.id), values)
+    for name, value in values.items():
+        set_committed_value(machine, name, value)
 
 
 def revoke(session: Session, context: Context, machine_id: int) -> None:
