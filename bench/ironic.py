@@ -12,17 +12,14 @@ SQLite never waits for the disk, and no client asks it how far it is: the end of
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import sqlite3
 import statistics
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +27,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.figure import Figure
+from bench.ironic_install import IronicMissing, prepare
 from lab.process import die_with_parent
 
-VERSION = "39.0.0"
-CONSTRAINTS = Path(__file__).with_name("ironic-constraints.txt")
-INSTALL_SECONDS, START_SECONDS, VERB_SECONDS, STOP_SECONDS = 1200, 180, 60, 15
+START_SECONDS, VERB_SECONDS, STOP_SECONDS = 180, 60, 15
 LOOK_SECONDS = 0.0005
 """Between two looks at the database."""
 API = {"X-OpenStack-Ironic-API-Version": "1.99", "Accept": "application/json", "Content-Type": "application/json"}
@@ -84,10 +80,6 @@ dhcp_provider = none
 """
 
 
-class IronicMissing(Exception):
-    """Ironic cannot be had here, in one sentence."""
-
-
 @dataclass(frozen=True)
 class NodeCost:
     """Seconds for one node. request: Ironic's cheapest answer; created: making the node; verbs: wall and processor."""
@@ -121,64 +113,6 @@ class Measured:
     def inside(self) -> float:
         """Wall time of the verbs without their way to Ironic and back: less one cheapest request for each."""
         return self.wall - len(VERBS) * self.request
-
-
-# --- installing ------------------------------------------------------------------------------------------------------
-
-
-def prepare(cache: Path) -> Path:
-    """The environment in which Ironic is installed, made when it is not there. IronicMissing when it cannot be made."""
-    environment = cache / f"bench-ironic-{VERSION}"
-    wanted = hashlib.sha256(CONSTRAINTS.read_bytes() + sys.version.encode()).hexdigest()
-    stamp = environment / "muster-stamp"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return environment
-    try:
-        shutil.rmtree(environment, ignore_errors=True)
-        cache.mkdir(parents=True, exist_ok=True)
-        _install(environment)
-        stamp.write_text(wanted)
-    except OSError as error:
-        raise IronicMissing(f"Ironic {VERSION} cannot be installed into {environment}: {error}") from error
-    return environment
-
-
-def _install(environment: Path) -> None:
-    print(f"  installing Ironic {VERSION} into {environment}, once", file=sys.stderr, flush=True)
-    began = time.monotonic()
-    pip = [str(environment / "bin/pip"), "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    for argv in (
-        [sys.executable, "-m", "venv", "--clear", str(environment)],
-        [*pip, "-c", str(CONSTRAINTS), f"ironic=={VERSION}"],
-    ):
-        with subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
-            assert process.stdout
-            said = _follow(process, began)
-        if process.returncode != 0:
-            shutil.rmtree(environment, ignore_errors=True)
-            errors = [line for line in said if line.startswith("ERROR")] or said[-1:] or ["it said nothing"]
-            raise IronicMissing(f"Ironic {VERSION} cannot be installed: {argv[0]} said: {errors[-1].strip()[:200]}")
-    print(f"  installed in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-
-
-def _follow(process: subprocess.Popen[str], began: float) -> list[str]:
-    """Show what pip does, at most every ten seconds; all its lines. It is ended when it takes too long."""
-    assert process.stdout
-    said: list[str] = []
-    shown = time.monotonic()
-    for line in process.stdout:
-        said.append(line)
-        now = time.monotonic()
-        if now - began > INSTALL_SECONDS:
-            process.kill()
-            said.append(f"ERROR: not done after {INSTALL_SECONDS} s")
-            break
-        if now - shown > 10:
-            shown = now
-            print(f"  {now - began:4.0f} s: {line.strip()[:90]}", file=sys.stderr, flush=True)
-    return said
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
