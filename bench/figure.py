@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import bench
 
-MACHINERY = ("figure", "played", "__main__")
+MACHINERY = ("figure", "ironic", "ironic_install", "played", "__main__")
 
 
 @dataclass(frozen=True)

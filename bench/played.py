@@ -40,13 +40,14 @@ CALLERS = {"api": "person", "rack": "rack", "boot": "machine", "machine": "machi
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of wall and processor time inside the control plane, SQL statements, calls; wall time by caller."""
+    """Seconds of wall and processor time inside the control plane, SQL statements, calls; both times by caller."""
 
     wall: float = 0.0
     cpu: float = 0.0
     statements: int = 0
     calls: int = 0
     wall_of: Mapping[str, float] = field(default_factory=dict)
+    cpu_of: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
         """Both together."""
@@ -56,6 +57,7 @@ class Cost:
             self.statements + other.statements,
             self.calls + other.calls,
             dict(Counter(self.wall_of) + Counter(other.wall_of)),
+            dict(Counter(self.cpu_of) + Counter(other.cpu_of)),
         )
 
 
@@ -164,7 +166,7 @@ class Played:
             return act()
         finally:
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            self.cost += Cost(wall, cpu, self._statements - before, 1, {caller: wall})
+            self.cost += Cost(wall, cpu, self._statements - before, 1, {caller: wall}, {caller: cpu})
 
     # --- callers -----------------------------------------------------------------------------------------------------
 
