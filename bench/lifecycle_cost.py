@@ -2,8 +2,8 @@
 
 Everything of the control plane is real and runs in this process: the application over SQLite in a file, the services,
 the bell on a broker of files, the region worker's runner.  `bench.played` plays the rack and the machine by their
-protocols, without a network.  Only time inside the control plane counts, the HTTP client's part included: every request
-that a person, a rack or a machine makes, and every look of the region worker.  After each machine an Ironic beside it
+protocols, without a network.  Only time inside the control plane counts, from the WSGI call on: every request that a
+person, a rack or a machine makes, and every look of the region worker.  After each machine an Ironic beside it
 takes one node through the same (`bench.ironic`), so that a slow or busy host changes both.
 """
 

@@ -18,7 +18,8 @@ from typing import Any, Self
 import structlog
 from flask import Flask
 from sqlalchemy import event
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
+from werkzeug.wrappers import Request
 
 from app import wiring
 from app.config import load
@@ -99,7 +100,6 @@ class Played:
         self.context: Context = replace(wired, ring=self.ring)
         password = bootstrap.prepare(self.context, "bench.muster")
         self.application: Flask = create_app(self.context, config)
-        self.client = self.application.test_client()
         self.token = ""
         self.cost = Cost()
         self._statements = 0
@@ -180,10 +180,10 @@ class Played:
         data = json.dumps(body).encode() if body is not None else None
         if data is not None:
             sent["Content-Type"] = "application/json"
+        environ = EnvironBuilder(path, method=method, headers=sent, data=data).get_environ()
         caller = CALLERS[path.split("/")[1]]
-        answer: TestResponse = self.timed(
-            lambda: self.client.open(path, method=method, headers=sent, data=data), caller
-        )
+        parts, status, answered = self.timed(lambda: run_wsgi_app(self.application, environ, buffered=True), caller)
+        answer = TestResponse(parts, status, answered, Request(environ), ())
         if answer.status_code >= 400:
             raise AssertionError(f"{method} {path} answered {answer.status_code}: {answer.text[:400]}")
         return answer
