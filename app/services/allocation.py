@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
@@ -52,8 +53,7 @@ class Constraints:
 def allocate(context: Context, constraints: Constraints) -> Machine:
     """Give the caller a machine. Conflict names the constraint that left no candidate."""
     context.require("operator", "allocate machines")
-    conditions = _conditions(constraints)
-    statement = _SMALLEST.where(*(where for _, where in conditions))
+    statement, conditions = _asked(constraints)
     with changing(context) as session, session.no_autoflush:
         for _ in range(TRIES):  # Whoever waited for a row that another took meanwhile finds none, and looks again.
             machine = session.scalars(statement).one_or_none()
@@ -70,6 +70,13 @@ def _counts(session: Session, conditions: list[ColumnElement[bool]]) -> list[int
     """How many machines are READY, and how many of them each condition leaves after those before it."""
     ready = select(func.count(Machine.id)).where(Machine.state == State.READY)
     return [session.scalar(ready.where(*conditions[:number])) or 0 for number in range(len(conditions) + 1)]
+
+
+@lru_cache(maxsize=256)
+def _asked(wanted: Constraints) -> tuple[Select[Machine], list[tuple[str, ColumnElement[bool]]]]:
+    """The statement and the named conditions for a wish; the same wish comes again and again."""
+    conditions = _conditions(wanted)
+    return _SMALLEST.where(*(where for _, where in conditions)), conditions
 
 
 def _conditions(wanted: Constraints) -> list[tuple[str, ColumnElement[bool]]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.services import addresses
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.context import Context
 from app.services.errors import ServiceError, Unstorable
+from app.services.transition import write
 from app.store.models import Disk, Interface, Machine, Operation, ScriptResult, Tag
 
 SCRIPTS: tuple[tuple[str, int], ...] = (
@@ -35,8 +36,25 @@ _GPU_VENDORS = ("10de", "1002")
 _RESULTS = select(
     ScriptResult.script, ScriptResult.status, ScriptResult.exit_code, ScriptResult.stderr, ScriptResult.result
 ).where(ScriptResult.operation_id == bindparam("operation_id"))
-_INTERFACES = select(Interface).where(Interface.machine_id == bindparam("machine_id"))
-_DISKS = select(Disk).where(Disk.machine_id == bindparam("machine_id"))
+
+
+def _new(*names: str) -> dict[str, Any]:
+    """Columns and the parameters that bring their values."""
+    return {name: bindparam(f"new_{name}") for name in names}
+
+
+_INTERFACES = select(Interface.id, Interface.mac, Interface.subnet_id, Interface.vlan_id).where(
+    Interface.machine_id == bindparam("machine_id")
+)
+_OF_INTERFACE = ("name", "driver", "link", "speed_mbps", "subnet_id", "vlan_id")
+_LOSE_LINK = update(Interface).where(Interface.id == bindparam("of_id")).values(link=False)
+_CHANGE_INTERFACE = update(Interface).where(Interface.id == bindparam("of_id")).values(_new(*_OF_INTERFACE))
+_ADD_INTERFACE = insert(Interface).values(_new(*_OF_INTERFACE, "mac", "machine_id", "boot"))
+_DISKS = select(Disk.id, Disk.name).where(Disk.machine_id == bindparam("machine_id"))
+_OF_DISK = ("path", "by_id", "size_bytes", "model", "serial", "rotational")
+_FORGET_DISK = delete(Disk).where(Disk.id == bindparam("of_id"))
+_CHANGE_DISK = update(Disk).where(Disk.id == bindparam("of_id")).values(_new(*_OF_DISK))
+_ADD_DISK = insert(Disk).values(_new(*_OF_DISK, "name", "machine_id"))
 
 
 def task() -> list[dict[str, Any]]:
@@ -71,66 +89,91 @@ def merge(session: Session, context: Context, machine: Machine, operation: Opera
     found: dict[str, Any] = {row.script: row.result for row in results if row.result is not None}
     try:
         with session.begin_nested():
-            _totals(machine, found)
             _interfaces(session, machine, found["nics"]["nics"])
             _disks(session, machine, found["disks"]["disks"])
             _tags(session, machine, (found.get("pci") or {}).get("devices") or [])
-            machine.inventory = found
-            machine.version += 1
+            write(session, machine, _totals(machine, found) | {"inventory": found, "version": machine.version + 1})
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ServiceError, Unstorable) as error:
         return f"the scripts' results make no sense ({type(error).__name__}: {error}); is the agent too old?"
     return None
 
 
-def _totals(machine: Machine, found: dict[str, Any]) -> None:
-    machine.cpu_count = int(found["cpu"]["threads"])
-    machine.architecture = str(found["cpu"]["architecture"] or machine.architecture)
-    machine.memory_mib = int(found["memory"]["total_mib"])
-    machine.storage_bytes = sum(int(disk["size_bytes"]) for disk in found["disks"]["disks"])
+def _totals(machine: Machine, found: dict[str, Any]) -> dict[str, Any]:
+    """The machine's columns that sum up what was found."""
+    values: dict[str, Any] = {
+        "cpu_count": int(found["cpu"]["threads"]),
+        "architecture": str(found["cpu"]["architecture"] or machine.architecture),
+        "memory_mib": int(found["memory"]["total_mib"]),
+        "storage_bytes": sum(int(disk["size_bytes"]) for disk in found["disks"]["disks"]),
+    }
     firmware = found.get("firmware")
     if firmware:
-        machine.firmware = str(firmware["type"])
-        machine.system_uuid = canonical_uuid((firmware.get("system") or {}).get("uuid")) or machine.system_uuid
+        values["firmware"] = str(firmware["type"])
+        uuid = canonical_uuid((firmware.get("system") or {}).get("uuid"))
+        values["system_uuid"] = uuid or machine.system_uuid
+    return values
 
 
 def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) -> None:
     """Update the interfaces by MAC and add new ones; an interface that was not seen has lost its link."""
-    known = {row.mac: row for row in session.scalars(_INTERFACES, {"machine_id": machine.id})}
+    connection = session.connection()
+    known = {row.mac: row for row in connection.execute(_INTERFACES, {"machine_id": machine.id})}
     seen = {canonical_mac(nic["mac"]): nic for nic in nics}
     new = set(seen) - set(known)
-    elsewhere = set(session.scalars(select(Interface.mac).where(Interface.mac.in_(new)))) if new else set()
-    for mac, row in known.items():
-        if mac not in seen:
-            row.link = False
+    elsewhere = set(connection.scalars(select(Interface.mac).where(Interface.mac.in_(new)))) if new else set()
+    lost = [{"of_id": row.id} for mac, row in known.items() if mac not in seen]
+    changed, added = [], []
     for mac, nic in seen.items():
         if mac in elsewhere:
             continue
-        row = known.get(mac) or Interface(mac=mac, machine_id=machine.id, boot=False)
-        if mac not in known:
-            session.add(row)
-        row.name, row.driver, row.link = str(nic["name"])[:64], _words(nic.get("driver")), bool(nic["link"])
-        row.speed_mbps = int(nic["speed_mbps"]) if nic.get("speed_mbps") else None
-        if row.subnet_id is None:
+        row = known.get(mac)
+        values: dict[str, Any] = {
+            "new_name": str(nic["name"])[:64],
+            "new_driver": _words(nic.get("driver")),
+            "new_link": bool(nic["link"]),
+            "new_speed_mbps": int(nic["speed_mbps"]) if nic.get("speed_mbps") else None,
+            "new_subnet_id": row and row.subnet_id,
+            "new_vlan_id": row and row.vlan_id,
+        }
+        if values["new_subnet_id"] is None:
             # An interface has at most a handful of addresses; most have none and one has one.
             for text in list(nic.get("addresses") or [])[:4]:
                 subnet = addresses.subnet_of(session, str(text).partition("/")[0])
                 if subnet is not None:
-                    row.subnet_id, row.vlan_id = subnet.id, subnet.vlan_id
+                    values |= {"new_subnet_id": subnet.id, "new_vlan_id": subnet.vlan_id}
                     break
+        if row is None:
+            added.append(values | {"new_mac": mac, "new_machine_id": machine.id, "new_boot": False})
+        else:
+            changed.append(values | {"of_id": row.id})
+    for statement, rows in ((_LOSE_LINK, lost), (_CHANGE_INTERFACE, changed), (_ADD_INTERFACE, added)):
+        if rows:
+            connection.execute(statement, rows)
 
 
 def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> None:
-    known = {row.name: row for row in session.scalars(_DISKS, {"machine_id": machine.id})}
-    for name in set(known) - {str(disk["name"]) for disk in disks}:
-        session.delete(known[name])
-    for disk in disks:
-        row = known.get(str(disk["name"]))
-        if row is None:
-            row = Disk(machine_id=machine.id, name=str(disk["name"]))
-            session.add(row)
-        row.path, row.by_id, row.size_bytes = str(disk["path"]), _words(disk.get("by_id")), int(disk["size_bytes"])
-        row.model, row.serial = _words(disk.get("model")), _words(disk.get("serial"))
-        row.rotational = bool(disk.get("rotational"))
+    """Write the disks that were seen, and forget those that were not."""
+    connection = session.connection()
+    known = {row.name: row.id for row in connection.execute(_DISKS, {"machine_id": machine.id})}
+    seen = {str(disk["name"]): disk for disk in disks}
+    gone = [{"of_id": disk_id} for name, disk_id in known.items() if name not in seen]
+    changed, added = [], []
+    for name, disk in seen.items():
+        values = {
+            "new_path": str(disk["path"]),
+            "new_by_id": _words(disk.get("by_id")),
+            "new_size_bytes": int(disk["size_bytes"]),
+            "new_model": _words(disk.get("model")),
+            "new_serial": _words(disk.get("serial")),
+            "new_rotational": bool(disk.get("rotational")),
+        }
+        if name in known:
+            changed.append(values | {"of_id": known[name]})
+        else:
+            added.append(values | {"new_name": name, "new_machine_id": machine.id})
+    for statement, rows in ((_FORGET_DISK, gone), (_CHANGE_DISK, changed), (_ADD_DISK, added)):
+        if rows:
+            connection.execute(statement, rows)
 
 
 def _tags(session: Session, machine: Machine, devices: list[dict[str, Any]]) -> None:

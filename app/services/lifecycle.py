@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app.lifecycle.action import Action
 from app.lifecycle.states import State
@@ -21,7 +20,7 @@ from app.services import deployment, images, power
 from app.services.changes import audit, changing, event, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.services.transition import end, enter, locked, running, write
+from app.services.transition import end, enter, locked, running
 from app.store.models import Machine, Operation, SshKey, User
 
 FROM = "from_state"
@@ -86,14 +85,14 @@ def start(
     }
     operation_id = session.connection().execute(_WRITE, values).scalar_one()
     operation = Operation(**values, id=operation_id)  # What was written, for the answer; the session has no part in it.
+    owner = None
+    if action.success in (State.ALLOCATED, State.DEPLOYED) and machine.owner_id is None and context.actor.user_id:
+        owner = session.get(User, context.actor.user_id)
     if first is None or action.transient is None:
-        enter(session, context, machine, action.success, parameters.get("comment") or None)
+        enter(session, context, machine, action.success, parameters.get("comment") or None, owner)
     else:
-        enter(session, context, machine, action.transient)
+        enter(session, context, machine, action.transient, owner=owner)
         touch_machine(session, machine.id)
-    if action.success in (State.ALLOCATED, State.DEPLOYED) and machine.owner_id is None:
-        write(session, machine, {"owner_id": context.actor.user_id})
-        set_committed_value(machine, "owner", session.get(User, machine.owner_id) if machine.owner_id else None)
     audit(session, context, action.name, "machine", machine.id, hostname=machine.hostname)
     for warning in warnings or []:
         event(session, context, "machine.step", warning, machine_id=machine.id, level="warning", step=operation.step)
