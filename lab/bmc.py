@@ -12,6 +12,9 @@ import shlex
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Protocol = Literal["ipmi", "redfish"]
 
 LAN_PORT = 623
 """IPMI over LAN; IANA's asf-rmcp."""
@@ -41,6 +44,7 @@ class Bmc:
     system_uuid: str
     username: str
     password: str
+    protocol: Protocol = "ipmi"
 
     @property
     def address(self) -> str:

@@ -1,10 +1,10 @@
 """One machine's chassis: the process that owns its QEMU and its BMC and decides what power and boot device mean.
 
-`python -m lab.chassis MACHINE.json`, started in the switch's namespace by `lab.machine`. QEMU and ipmi_sim are its
-children, and the kernel kills them when it ends; it ends when its standard input does, which the lab holds. So
-nothing outlives the lab. Requests come over a unix socket (mode 0600), one JSON line each, one answer each: get, set
-and check from ipmi_sim through `chassis_control.py`, the same and `qmp` from the lab. A set is answered when it has
-happened.
+`python -m lab.chassis MACHINE.json`, started in the switch's namespace by `lab.machine`. QEMU and the emulated BMC
+(ipmi_sim, or `lab.redfish_bmc`) are its children, and the kernel kills them when it ends; it ends when its standard
+input does, which the lab holds. So nothing outlives the lab. Requests come over a unix socket (mode 0600), one JSON
+line each, one answer each: get, set and check from ipmi_sim through `chassis_control.py` and from the Redfish BMC,
+the same and `qmp` from the lab. A set is answered when it has happened.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import bmc as ipmi
+from lab import redfish
 from lab.process import die_with_parent
 from lab.qemu import BootSource, Hardware, Nic, boot_order, command_line
 from lab.qmp import Qmp, QmpError
@@ -195,12 +196,7 @@ async def serve(document: dict[str, Any]) -> None:
     previous = os.umask(0o177)
     server = await asyncio.start_unix_server(talk, socket)
     os.umask(previous)
-    (directory / "lan.conf").touch(mode=0o600)
-    (directory / "lan.conf").write_text(ipmi.lan_configuration(bmc, sys.executable, socket), encoding="utf-8")
-    (directory / "bmc.commands").write_text(ipmi.COMMANDS, encoding="utf-8")
-    (directory / "bmc").mkdir(exist_ok=True)
-    argv = ["ipmi_sim", "-c", "lan.conf", "-f", "bmc.commands", "-s", "bmc", "-n"]
-    simulator = await _start(argv, directory, "bmc.log")
+    simulator = await _start(bmc_command(hardware, bmc, socket), directory, "bmc.log")
     bmc_ended = asyncio.ensure_future(simulator.wait())
     asked = asyncio.ensure_future(let_go.wait())
     await asyncio.wait([bmc_ended, asked], return_when=asyncio.FIRST_COMPLETED)
@@ -213,6 +209,20 @@ async def serve(document: dict[str, Any]) -> None:
         )
     simulator.kill()
     await bmc_ended
+
+
+def bmc_command(hardware: Hardware, bmc: ipmi.Bmc, socket: Path) -> list[str]:
+    """Write what the machine's emulated BMC reads at its start and return the argv that runs it."""
+    directory = hardware.directory
+    if bmc.protocol == "redfish":
+        settings = redfish.Settings(bmc, hardware.serial, hardware.firmware, str(socket), str(directory))
+        settings.write()
+        return settings.argv()
+    (directory / "lan.conf").touch(mode=0o600)
+    (directory / "lan.conf").write_text(ipmi.lan_configuration(bmc, sys.executable, socket), encoding="utf-8")
+    (directory / "bmc.commands").write_text(ipmi.COMMANDS, encoding="utf-8")
+    (directory / "bmc").mkdir(exist_ok=True)
+    return ["ipmi_sim", "-c", "lan.conf", "-f", "bmc.commands", "-s", "bmc", "-n"]
 
 
 async def _start(argv: list[str], directory: Path, log_name: str) -> asyncio.subprocess.Process:

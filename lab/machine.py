@@ -23,14 +23,15 @@ from typing import Any, Self
 
 from lab import namespace
 from lab.accelerator import EMULATION, Accelerator
-from lab.bmc import IN_BAND_PORT, LAN_PORT, Bmc
+from lab.bmc import IN_BAND_PORT, LAN_PORT, Bmc, Protocol
 from lab.chassis import describe
 from lab.disk import DiskImage
 from lab.network import VirtualSite, Vlan, check_socket_path
 from lab.qemu import OVMF_VARS, SERIAL_LIMIT, Firmware, Hardware, Nic
+from lab.redfish import HTTPS_PORT, certificate_of, fingerprint
 from lab.tether import python_environment
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 RMCP_PING = bytes.fromhex("0600ff06000011be80000000")
 """ASF 2.0, 3.2.4.2: a presence ping; a BMC that listens answers it without a session."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
@@ -61,9 +62,13 @@ class VirtualMachine:
         second_nic: tuple[str, Vlan] | None = None,
         bmc_user: str = "admin",
         bmc_password: str = "factory",  # noqa: S107 - an emulated BMC's factory default
+        bmc_protocol: Protocol = "ipmi",
         accelerator: Accelerator | None = None,
     ) -> None:
-        """Describe a machine; `second_nic` is a MAC and its VLAN; absent uuid and serial come from the MAC."""
+        """Describe a machine; `second_nic` is a MAC and its VLAN; absent uuid and serial come from the MAC.
+
+        A machine whose BMC speaks Redfish cannot reach it in-band: an operator enters it (see `bmc_fingerprint`).
+        """
         for address in (mac, second_nic[0] if second_nic else mac):
             if not _MAC.fullmatch(address):
                 raise ValueError(
@@ -96,6 +101,7 @@ class VirtualMachine:
             system_uuid=self.uuid,
             username=bmc_user,
             password=bmc_password,
+            protocol=bmc_protocol,
         )
         self.hardware = Hardware(
             name=name,
@@ -107,7 +113,7 @@ class VirtualMachine:
             nics=tuple(nic for nic, _ in self._plugs),
             disk=self.disk.path,
             directory=self.directory,
-            ipmi_host=self.bmc.in_band_host,
+            ipmi_host=self.bmc.in_band_host if bmc_protocol == "ipmi" else None,
             ipmi_port=IN_BAND_PORT,
             accelerator=accelerator.words if accelerator else EMULATION,
         )
@@ -158,6 +164,11 @@ class VirtualMachine:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    @property
+    def bmc_fingerprint(self) -> str:
+        """The SHA-256 of a Redfish BMC's certificate, once it has been started: what an operator pins."""
+        return fingerprint(certificate_of(self.directory))
 
     @property
     def is_on(self) -> bool:
@@ -245,14 +256,22 @@ class VirtualMachine:
 
     def _wait_for_bmc(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
+        answers = self._answers_https if self.bmc.protocol == "redfish" else self._answers_rmcp
+        while not answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise MachineError(f"machine {self.name}: its BMC does not answer; see the logs in {self.directory}")
+            time.sleep(0.05)
+
+    def _answers_rmcp(self) -> bool:
         with namespace.socket_in(self.site.rack, socket.AF_INET, socket.SOCK_DGRAM) as pinger:
             pinger.settimeout(0.1)
-            while True:
-                with contextlib.suppress(OSError):
-                    pinger.sendto(RMCP_PING, (self.bmc.address, LAN_PORT))
-                    if pinger.recv(64):
-                        return
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise MachineError(
-                        f"machine {self.name}: its BMC does not answer; see the logs in {self.directory}"
-                    )
+            with contextlib.suppress(OSError):
+                pinger.sendto(RMCP_PING, (self.bmc.address, LAN_PORT))
+                return bool(pinger.recv(64))
+        return False
+
+    def _answers_https(self) -> bool:
+        """Whether something listens: the emulator binds after its certificate exists."""
+        with namespace.socket_in(self.site.rack, socket.AF_INET) as caller:
+            caller.settimeout(1)
+            return caller.connect_ex((self.bmc.address, HTTPS_PORT)) == 0

@@ -43,8 +43,8 @@ class Hardware:
     disk: Path
     directory: Path
     """Holds the machine's QMP socket, serial log and UEFI variables."""
-    ipmi_host: str
-    """Where the emulated BMC waits for QEMU's in-band (KCS) connection."""
+    ipmi_host: str | None
+    """Where the emulated BMC waits for QEMU's in-band (KCS) connection; None: there is no such way to the BMC."""
     ipmi_port: int
     accelerator: tuple[str, ...]
     """QEMU's `-accel` words, see `lab.accelerator`."""
@@ -94,6 +94,14 @@ def command_line(hardware: Hardware, first: BootSource = "network") -> list[str]
         *_nics(hardware.firmware, hardware.nics, order),
         "-drive", f"if=none,id=drive0,file={hardware.disk},format=raw,cache=unsafe,discard=unmap",
         "-device", f"virtio-blk-pci,id=disk0,drive=drive0,serial={hardware.serial},addr=0x9,bootindex={order['disk0']}",
+        *_in_band(hardware),
+    ]  # fmt: skip
+
+
+def _in_band(hardware: Hardware) -> list[str]:
+    if hardware.ipmi_host is None:
+        return []
+    return [
         "-chardev", f"socket,id=ipmi0,host={hardware.ipmi_host},port={hardware.ipmi_port},reconnect=1",
         "-device", "ipmi-bmc-extern,id=bmc0,chardev=ipmi0",
         "-device", "isa-ipmi-kcs,bmc=bmc0",

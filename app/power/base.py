@@ -7,13 +7,13 @@ driver may rely on libraries that hang.  `on` and `off` mean "see to it": they s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 PowerState = Literal["on", "off", "unknown"]
 PowerVerb = Literal["on", "off", "soft_off", "cycle", "query", "pxe", "netboot"]
-PowerErrorKind = Literal["unreachable", "credentials", "timeout", "refused", "garbage"]
+PowerErrorKind = Literal["unreachable", "untrusted", "credentials", "timeout", "refused", "garbage"]
 Parameters = Mapping[str, str]
 
 VERBS: tuple[str, ...] = get_args(PowerVerb)
@@ -22,7 +22,8 @@ VERBS: tuple[str, ...] = get_args(PowerVerb)
 class PowerError(Exception):
     """A controller could not be made to do what was asked; `kind` is for programs, the sentence for people.
 
-    unreachable: nothing answers there.  credentials: it answers and rejects the user or the password.
+    unreachable: nothing answers there.  untrusted: it answers, but its certificate is not one to trust, and it was told
+    nothing.  credentials: it answers and rejects the user or the password.
     timeout: it did not finish before the deadline.  refused: it understood and said no.
     garbage: what it answered, or what it was asked, makes no sense.
     """
@@ -35,13 +36,30 @@ class PowerError(Exception):
 
 @dataclass(frozen=True)
 class PowerParameter:
-    """One thing a driver must be told: shown in forms by its label, never shown again if it is secret."""
+    """One thing a driver must be told: shown in forms by its label, never shown again if it is secret.
+
+    With `choices` it is one of these words.  `check` raises ValueError, saying the rule, for a value that cannot be meant.
+    """
 
     name: str
     label: str
     secret: bool = False
     required: bool = True
     default: str = ""
+    choices: tuple[str, ...] = ()
+    check: Callable[[str], object] | None = None
+
+    def complaint(self, value: str) -> str | None:
+        """What is wrong with a value, without repeating a secret one; None if nothing is."""
+        shown = "the value" if self.secret else repr(value)
+        if self.choices and value not in self.choices:
+            return f"{self.label} ({self.name}): {shown} is not one of {', '.join(self.choices)}"
+        if self.check is not None:
+            try:
+                self.check(value)
+            except ValueError as error:
+                return f"{self.label} ({self.name}): {shown} {error}"
+        return None
 
 
 @runtime_checkable
@@ -97,4 +115,6 @@ def checked(driver: PowerDriver, parameters: Parameters) -> dict[str, str]:
             raise PowerError(
                 "garbage", f"power driver {driver.name}: parameter {name!r} is missing; set it on the machine"
             )
+        if full[name] and (complaint := parameter.complaint(full[name])):
+            raise PowerError("garbage", f"power driver {driver.name}: {complaint}; correct it on the machine")
     return full

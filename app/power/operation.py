@@ -31,7 +31,30 @@ def operate(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> PowerOutcome:
-    """Carry out one verb within `deadline` seconds.  PowerError says why not."""
+    """Carry out one verb within `deadline` seconds.  PowerError says why not, without any secret."""
+    try:
+        return _operate(driver, verb, parameters, deadline, clock, sleep)
+    except PowerError as error:
+        raise PowerError(error.kind, masked(driver, parameters, error.sentence)) from error
+
+
+def masked(driver: PowerDriver, parameters: Parameters, sentence: str) -> str:
+    """The sentence without the values of secret parameters: controllers may repeat what they were told."""
+    for parameter in driver.parameters:
+        value = parameters.get(parameter.name)
+        if parameter.secret and value:
+            sentence = sentence.replace(value, "********")
+    return sentence
+
+
+def _operate(
+    driver: PowerDriver,
+    verb: str,
+    parameters: Parameters,
+    deadline: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> PowerOutcome:
     if verb not in VERBS:
         raise PowerError("garbage", f"power verb {verb!r} does not exist; there are {', '.join(VERBS)}")
     full = checked(driver, parameters)

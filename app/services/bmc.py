@@ -100,6 +100,8 @@ def _split(
             raise Invalid(
                 f"power driver {driver.name}: {parameter.label} ({name}) is missing", field=f"power_parameters.{name}"
             )
+        if value and (complaint := parameter.complaint(value)):
+            raise Invalid(f"power driver {driver.name}: {complaint}", field=f"power_parameters.{name}")
         if value:
             (secret if parameter.secret else public)[name] = value
     return public, secret

@@ -28,6 +28,7 @@ KINDS = set(get_args(PowerErrorKind))
 SAMPLE = {
     "ipmi": {"address": "127.0.0.1", "username": "muster", "password": PASSWORD, "port": "1"},
     "manual": {"location": "row 3"},
+    "redfish": {"address": "127.0.0.1", "username": "muster", "password": PASSWORD, "port": "1"},
 }
 
 CHASSIS = """\
