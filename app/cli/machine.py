@@ -120,7 +120,7 @@ def machine_power(session: Session, machine: str, verb: str) -> None:
 def machine_set_power(
     session: Session, machine: str, driver: str, settings: tuple[str, ...], ask: tuple[str, ...]
 ) -> None:
-    """Say how a machine is switched: DRIVER is manual, ipmi or another that is installed."""
+    """Say how a machine is switched; `muster machine power-drivers` lists each DRIVER and its parameters."""
     parameters = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -131,6 +131,19 @@ def machine_set_power(
         parameters[name] = click.prompt(name, hide_input=True)
     answer = session.call("PUT", f"/machines/{machine}/power", {"driver": driver, "parameters": parameters})
     output.show_one(answer, session.as_json)
+
+
+@machine.command("power-drivers")
+@click.pass_obj
+def machine_power_drivers(session: Session) -> None:
+    """List the power drivers with the parameters that each takes."""
+    rows = [
+        {"driver": driver["name"], **parameter, "choices": ", ".join(parameter["choices"])}
+        for driver in session.call("GET", "/power-drivers")["items"]
+        for parameter in driver["parameters"]
+    ]
+    columns = {name: name for name in ("driver", "name", "required", "secret", "default", "choices", "label")}
+    output.show_list(rows, columns, session.as_json)
 
 
 @machine.command("delete")

@@ -77,13 +77,39 @@ def _operate(
         if verb == "netboot":  # One order instead of two: the boot device first, then the start that it is for.
             driver.pxe_next(full, left())
         {"on": driver.on, "off": driver.off, "cycle": driver.cycle, "netboot": driver.cycle}[verb](full, left())
-        wanted: PowerState = "off" if verb == "off" else "on"
-        while driver.queryable and (power := driver.query(full, left())) != wanted:
-            if left() <= QUERY_PAUSE_SECONDS:
-                raise PowerError(
-                    "timeout",
-                    f"the controller accepted {verb} but the machine is still {power} after {deadline:g} s;"
-                    " look at the controller's own log",
-                )
-            sleep(QUERY_PAUSE_SECONDS)
+        if driver.queryable:
+            wanted: PowerState = "off" if verb == "off" else "on"
+            power = _await_power(verb, wanted, lambda: driver.query(full, left()), left, sleep)
     return PowerOutcome(power, clock() - begin)
+
+
+def _await_power(
+    verb: str,
+    wanted: PowerState,
+    query: Callable[[], PowerState],
+    left: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> PowerState:
+    """Look until the machine is as wanted.  PowerError('timeout') says what it still was."""
+    seen: PowerState | None = None
+    try:
+        while (power := query()) != wanted:
+            seen = power
+            sleep(min(QUERY_PAUSE_SECONDS, left()))
+        return power
+    except PowerError as error:
+        if seen is None or not _is_over(left):
+            raise
+        raise PowerError(
+            "timeout",
+            f"the controller accepted {verb} but the machine is still {seen} when the time is over;"
+            " look at the controller's own log",
+        ) from error
+
+
+def _is_over(left: Callable[[], float]) -> bool:
+    """Whether there is no time for another question."""
+    try:
+        return left() <= QUERY_PAUSE_SECONDS
+    except PowerError:
+        return True

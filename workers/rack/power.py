@@ -2,7 +2,9 @@
 
 A thread for each operation (a bounded pool), a process for each conversation, one conversation at a time with one
 controller, and a deadline that is enforced by killing: a controller that hangs costs its own operation and delays nobody.
-Operations of one machine are taken in the order of their numbers.
+Queries, which the control plane orders of every machine now and then, have a pool of their own and less time, so that a
+row of controllers that hang keeps no machine from being switched.  Operations of one machine are taken in the order of
+their numbers.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ from workers.rack.waiting import LongPoll, wait_for
 log = structlog.get_logger()
 
 WORKERS = 64
+QUERY_WORKERS = 16
+QUERY_SECONDS = 20.0
 TURN_SECONDS = 10.0
 DEFAULT_DEADLINE_SECONDS = 60.0
+WORDS_SECONDS = 3.0
 REPORT_TRIES = 20
 REPORT_PAUSE_SECONDS = 3.0
 
@@ -37,10 +42,13 @@ REPORT_PAUSE_SECONDS = 3.0
 class PowerRunner:
     """Takes operations from the control plane.  `make_client` gives each thread a client of its own."""
 
-    def __init__(self, make_client: Callable[[], ControlPlane], workers: int = WORKERS) -> None:
+    def __init__(
+        self, make_client: Callable[[], ControlPlane], workers: int = WORKERS, queries: int = QUERY_WORKERS
+    ) -> None:
         self._make_client = make_client
         self._client = make_client()
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="power")
+        self._queries = ThreadPoolExecutor(max_workers=queries, thread_name_prefix="query")
         self._guard = threading.Lock()
         self._busy: set[str] = set()
         self._controllers: dict[str, threading.Lock] = {}
@@ -57,7 +65,8 @@ class PowerRunner:
             except Exception:
                 log.exception("power.failed")
             wait_for(self.wake, stop, TURN_SECONDS)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._queries):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def turn(self) -> int:
         """Start every operation whose machine is idle; how many."""
@@ -68,7 +77,8 @@ class PowerRunner:
                 if machine in self._busy:
                     continue
                 self._busy.add(machine)
-            self._pool.submit(self._carry_out, item["id"], machine)
+            pool = self._queries if item.get("verb") == "query" else self._pool
+            pool.submit(self._carry_out, item["id"], machine)
             started += 1
         return started
 
@@ -80,6 +90,8 @@ class PowerRunner:
                 return
             begin = time.monotonic()
             seconds = float(order.get("deadline_seconds") or DEFAULT_DEADLINE_SECONDS)
+            if order.get("verb") == "query":
+                seconds = min(seconds, QUERY_SECONDS)
             address = str(order.get("parameters", {}).get("address") or f"machine {machine}")
             lock = self._controller(address)
             if lock.acquire(timeout=seconds):
@@ -124,7 +136,9 @@ def converse(order: dict[str, Any], seconds: float) -> dict[str, Any]:
 
     The answer is as rackapi takes it: ok, power, reason, seconds; the kind of failure leads the reason.
     """
-    request = {**{name: order.get(name) for name in ("driver", "verb", "parameters")}, "deadline_seconds": seconds}
+    # A driver that has time left to say what it waited for in vain, and to log out, is of more use than a killed one.
+    own = seconds - min(WORDS_SECONDS, seconds / 4)
+    request = {**{name: order.get(name) for name in ("driver", "verb", "parameters")}, "deadline_seconds": own}
     process = subprocess.Popen(
         [sys.executable, "-m", "workers.rack.power_operation"],
         stdin=subprocess.PIPE,
@@ -138,8 +152,9 @@ def converse(order: dict[str, Any], seconds: float) -> dict[str, Any]:
         output, _ = process.communicate(json.dumps(request), timeout=seconds)
         answer = json.loads(output)
     except subprocess.TimeoutExpired:
-        address = order.get("parameters", {}).get("address", "?")
-        return _timeout(f"controller {address} did not finish {order.get('verb')} within {seconds:.1f} s", seconds)
+        address = order.get("parameters", {}).get("address")
+        where = f"controller {address}" if address else "the controller"
+        return _timeout(f"{where} did not finish {order.get('verb')} within {seconds:.1f} s", seconds)
     except ValueError:
         answer = {
             "ok": False,

@@ -67,6 +67,7 @@ class PowerParameterSchema(Schema):
     secret = fields.Boolean()
     required = fields.Boolean()
     default = fields.String()
+    choices = fields.List(fields.String())
 
 
 class PowerDriverSchema(Schema):
