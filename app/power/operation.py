@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from app.power.base import VERBS, Parameters, PowerDriver, PowerError, PowerState, checked
 
 QUERY_PAUSE_SECONDS = 0.5
+SHORTEST_SECRET = 4
+"""Shorter ones are part of too many words: masking them would spoil the sentence and show where they are."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def masked(driver: PowerDriver, parameters: Parameters, sentence: str) -> str:
     """The sentence without the values of secret parameters: controllers may repeat what they were told."""
     for parameter in driver.parameters:
         value = parameters.get(parameter.name)
-        if parameter.secret and value:
+        if parameter.secret and value and len(value) >= SHORTEST_SECRET:
             sentence = sentence.replace(value, "********")
     return sentence
 
