@@ -14,6 +14,7 @@ import string
 import tempfile
 from dataclasses import dataclass, field
 
+from . import redfish_host
 from .errors import AgentError, CommandFailed
 from .probe import Probe
 
@@ -138,7 +139,9 @@ def _no_device(probe: Probe, tried: list[str]) -> str:
         announced = "SMBIOS announces one (type 38), so its driver may be missing"
     else:
         announced = "SMBIOS announces none (no type 38 record)"
-    return f"no BMC: there is no {DEVICES[0]} after loading {', '.join(tried)}; {announced}"
+    hosts = redfish_host.read(probe)
+    told = "".join(f"; {host.words()}" for host in hosts)
+    return f"no BMC: there is no {DEVICES[0]} after loading {', '.join(tried)}; {announced}{told}"
 
 
 def read(probe: Probe) -> tuple[Bmc | None, str | None]:

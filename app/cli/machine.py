@@ -72,13 +72,16 @@ def machine_show(session: Session, machine: str) -> None:
 
 
 @machine.command("add")
-@click.argument("macs", nargs=-1, required=True)
+@click.argument("macs", nargs=-1)
+@click.option("--uuid", "system_uuid", help="Its system UUID: the machine that enlists with it becomes this one.")
 @click.option("--hostname")
 @click.option("--zone")
 @click.option("--pool")
 @click.pass_obj
 def machine_add(session: Session, /, macs: tuple[str, ...], **words: Any) -> None:
-    """Make a machine known by its MACS, the boot interface first."""
+    """Make a machine known by its MACS, the boot interface first, or by its --uuid."""
+    if not macs and not words["system_uuid"]:
+        raise click.UsageError("give the machine's MAC addresses, or its system UUID with --uuid")
     answer = session.call("POST", "/machines", {"macs": list(macs), **words})
     output.show_one(answer, session.as_json, ("id", "hostname", "state"))
 

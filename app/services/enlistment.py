@@ -1,6 +1,8 @@
 """Enlistment: a machine that nobody knew has booted and says what it is; it becomes NEW.
 
 It is the same machine as before when one of its MAC addresses or its system UUID is known: then nothing new is made.
+So an operator can enter a machine by its UUID with its BMC, for instance one that speaks Redfish and cannot be found
+from inside; when that machine enlists it brings its interfaces, and its BMC is the one that was entered.
 Enlistments take turns (a row lock), so that two boots of one machine at once make one machine.
 """
 
@@ -78,15 +80,19 @@ def enlist(context: Context, caller: MachineCaller, found: Enlistment) -> tuple[
         hold(session, "enlist")
         machine = _existing(session, macs, uuid)
         created = machine is None
+        adopted = machine is not None and machine.state == State.NEW and not machine.interfaces
         subnet = addresses.subnet_of(session, caller.address)
         if machine is None:
             machine = _create(session, context, caller, found, uuid, subnet)
         _add_interfaces(session, machine, found, caller.mac, subnet)
         if machine.state == State.NEW:
+            _complete(session, machine, caller, found, uuid)
             _describe(session, context, machine, found)
         session.flush()
         session.get_one(BootToken, caller.token_id).machine_id = machine.id
         words = f"enlisted through rack {caller.rack_name}" if created else "booted to enlist, but is known already"
+        if adopted:
+            words = f"was entered by its system UUID {uuid}, and enlisted through rack {caller.rack_name}"
         event(
             session,
             context,
@@ -97,7 +103,7 @@ def enlist(context: Context, caller: MachineCaller, found: Enlistment) -> tuple[
             state=machine.state,
             created=created,
         )
-        if created:
+        if created or adopted:
             audit(session, context, "enlist", "machine", machine.id, hostname=machine.hostname, mac=caller.mac)
         return machine.id, created
 
@@ -143,6 +149,17 @@ def _create(
     return machine
 
 
+def _complete(session: Session, machine: Machine, caller: MachineCaller, found: Enlistment, uuid: str | None) -> None:
+    """What whoever entered the machine by hand left open, the machine says itself."""
+    machine.architecture = found.architecture
+    machine.firmware = machine.firmware or found.firmware
+    machine.rack_id = machine.rack_id or caller.rack_id
+    machine.power_state = "on"
+    if machine.system_uuid is None and uuid is not None:
+        taken = session.scalar(select(Machine.id).where(Machine.system_uuid == uuid).limit(1))
+        machine.system_uuid = uuid if taken is None else None
+
+
 def _add_interfaces(
     session: Session, machine: Machine, found: Enlistment, boot_mac: str | None, subnet: Subnet | None
 ) -> None:
@@ -162,6 +179,9 @@ def _add_interfaces(
 
 def _describe(session: Session, context: Context, machine: Machine, found: Enlistment) -> None:
     """Power control as the machine found it; credentials set by a person are left alone."""
+    bmc = machine.bmc
+    if bmc is not None and bmc.found != "in-band":
+        return
     if found.bmc is None:
         reason = found.bmc_reason or "the machine did not say why"
         machine.inventory = {**(machine.inventory or {}), "bmc": {"bmc": None, "reason": reason}}
@@ -169,9 +189,6 @@ def _describe(session: Session, context: Context, machine: Machine, found: Enlis
             f"{machine.hostname} has no BMC that it could set up: {reason}. Set its power driver, or use it by hand."
         )
         event(session, context, "machine.power", message, machine_id=machine.id, level="warning")
-        return
-    bmc = machine.bmc
-    if bmc is not None and bmc.found != "in-band":
         return
     if bmc is None:
         bmc = machine.bmc = Bmc(driver=found.bmc.driver, found="in-band")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
 from app.services import addresses, bmc
-from app.services.boot import canonical_mac
+from app.services.boot import canonical_mac, canonical_uuid
 from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.services.enlistment import first_place, free_hostname
@@ -107,28 +107,43 @@ def create(
     zone: str | None = None,
     pool: str | None = None,
     domain: str | None = None,
+    system_uuid: str | None = None,
     power_driver: str | None = None,
     power_parameters: Mapping[str, Any] | None = None,
 ) -> Machine:
-    """Make a machine known by hand: NEW. The first MAC is that of the boot interface."""
+    """Make a machine known by hand: NEW. The first MAC is that of the boot interface.
+
+    One that is known by its system UUID only becomes whole when the machine with that UUID enlists.
+    """
     context.require("operator", "add machines")
     wanted = [canonical_mac(mac) for mac in macs]
-    if not wanted or len(set(wanted)) != len(wanted):
-        raise Invalid("mac_addresses: name each interface's MAC address once, the boot interface first", field="macs")
+    uuid = _system_uuid(system_uuid)
+    if (not wanted and uuid is None) or len(set(wanted)) != len(wanted):
+        raise Invalid(
+            "mac_addresses: name each interface's MAC address once, the boot interface first; or give its system_uuid",
+            field="macs",
+        )
     if architecture not in ARCHITECTURES:
         raise Invalid(f"architecture {architecture!r}: choose {', '.join(ARCHITECTURES)}", field="architecture")
     with changing(context) as session:
         taken = session.scalar(select(Interface.mac).where(Interface.mac.in_(wanted)).limit(1))
         if taken is not None:
             raise Conflict(f"MAC address {taken}: another machine has it; delete that machine first", field="macs")
+        if uuid is not None and session.scalar(select(Machine.id).where(Machine.system_uuid == uuid).limit(1)):
+            raise Conflict(
+                f"system UUID {uuid}: another machine has it; delete that machine first", field="system_uuid"
+            )
         now = context.clock()
         machine = Machine(
-            hostname=_new_hostname(session, hostname) if hostname else free_hostname(session, None, wanted[0]),
+            hostname=_new_hostname(session, hostname)
+            if hostname
+            else free_hostname(session, None, wanted[0] if wanted else str(uuid)),
             domain_id=_named(session, Domain, domain, "domain"),
             state=State.NEW.value,
             state_since=now,
             created_at=now,
             architecture=architecture,
+            system_uuid=uuid,
             zone_id=_named(session, Zone, zone, "zone") if zone else first_place(session, Zone),
             pool_id=_named(session, Pool, pool, "pool") if pool else first_place(session, Pool),
         )
@@ -151,6 +166,20 @@ def create(
         session.flush()
         session.expire(machine)
         return one(session, machine.id)
+
+
+def _system_uuid(text: str | None) -> str | None:
+    """A system UUID in its usual form. Invalid when it is none, or one that many machines share."""
+    if not text:
+        return None
+    uuid = canonical_uuid(text)
+    if uuid is None:
+        raise Invalid(
+            f"system UUID {text!r}: write it as in 4c4c4544-0042-3510-8051-b7c04f4a5931; placeholders of board makers"
+            " name no machine",
+            field="system_uuid",
+        )
+    return uuid
 
 
 def update(

@@ -138,6 +138,18 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
         machine = session.get(Machine, row.machine_id, options=[joinedload(Machine.bmc), lazyload(Machine.domain)])
         if machine is None or machine.bmc is None:
             raise Conflict(f"power operation {operation_id}: its machine has no BMC any more; fetch the list again")
+        if machine.bmc.secrets and not (row.verb == "query" and _asks_regularly(session, row)):
+            audit(
+                session,
+                context,
+                "fetch credentials",
+                "bmc",
+                machine.bmc.id,
+                machine_id=machine.id,
+                rack_id=rack_id,
+                order=row.id,
+                power=row.verb,
+            )
         return {
             "id": row.id,
             "verb": row.verb,
@@ -145,6 +157,22 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
             "parameters": parameters_of(context, machine, machine.bmc),
             "deadline_seconds": OPERATION_SECONDS,
         }
+
+
+def _asks_regularly(session: Session, row: PowerOperation) -> bool:
+    """Whether this rack has lately been given the same credentials to ask for the power state.
+
+    Every machine is asked every few minutes, so of such a series the first claim is written to the audit and not each:
+    a series ends when a rack has not asked for `KEEP_QUERIES_SECONDS`.
+    """
+    earlier = select(PowerOperation.id).where(
+        PowerOperation.machine_id == row.machine_id,
+        PowerOperation.rack_id == row.rack_id,
+        PowerOperation.verb == "query",
+        PowerOperation.claimed_at.is_not(None),
+        PowerOperation.id < row.id,
+    )
+    return session.scalar(earlier.limit(1)) is not None
 
 
 def parameters_of(context: Context, machine: Machine, bmc: Bmc) -> dict[str, str]:

@@ -301,3 +301,27 @@ def test_image_files_are_served_for_ever_and_in_parts(lab: Lab) -> None:
     assert again.status_code == 304
     for wrong in (f"/images/{digest}/initrd", f"/images/{'0' * 64}/vmlinuz", "/images/x/vmlinuz", "/images/loader/sh"):
         assert machine.client.get(wrong, headers=machine.headers()).status_code == 404
+
+
+def test_a_machine_entered_by_its_uuid_becomes_whole_when_it_enlists(lab: Lab) -> None:
+    """It brings its interfaces, rack and firmware; its BMC stays the one that a person entered, and no second is made."""
+    bmc = {"address": "10.30.0.9", "username": "admin", "password": "s3cret-9"}
+    entered = machines.create(
+        lab.context,
+        [],
+        hostname="rf-1",
+        system_uuid="11111111-2222-3333-4444-555555555555",
+        power_driver="redfish",
+        power_parameters=bmc,
+    )
+    machine = lab.machine()
+    answer = machine.enlist()
+    found = machines.get(lab.context, entered.id)
+
+    assert answer == {"machine": str(entered.id), "created": False}
+    assert [machine.mac] == [interface.mac for interface in found.interfaces if interface.boot]
+    assert found.bmc is not None
+    assert ("redfish", "10.30.0.9", "by-hand") == (found.bmc.driver, found.bmc.address, found.bmc.found)
+    assert ("rf-1", "NEW") == (found.hostname, found.state)
+    assert (found.rack_id, found.firmware) == (lab.seeded.rack_id, "bios")
+    assert 1 == len(machines.find(lab.context))

@@ -145,6 +145,14 @@ def boot_device_once(controller: Controller) -> None:
     assert ["pxe", "none"] == controller.machine.boots
 
 
+def network_boot(controller: Controller) -> None:
+    """In one order, whether the machine was off or on: it starts anew, from the network, once."""
+    answers = [controller.ask(verb) for verb in ("netboot", "netboot", "cycle")]
+
+    assert [(True, "on")] * 3 == [(answer["ok"], answer["power"]) for answer in answers]
+    assert ["pxe", "pxe", "none"] == controller.machine.boots
+
+
 def wrong_password(controller: Controller) -> None:
     """It is named as such, in every verb; neither secret appears, and nothing is done."""
     for verb in VERBS:
@@ -240,7 +248,7 @@ def no_secret_in_the_process_list(controller: Controller) -> None:
 
 Case = Callable[[Controller], None]
 CASES: tuple[Case, ...] = (
-    on_twice, off_twice, soft_off, cycle, query, boot_device_once, wrong_password, slow, hung, accepts_and_does_nothing,
+    on_twice, off_twice, soft_off, cycle, query, boot_device_once, network_boot, wrong_password, slow, hung, accepts_and_does_nothing,
     accepts_the_boot_device_and_does_nothing, garbage, no_secret_in_the_process_list,
 )  # fmt: skip
 NOBODY = "a person is the controller: nothing listens, knows a password or can be looked at"

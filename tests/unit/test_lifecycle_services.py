@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from app.services import bmc, images, lifecycle, machines, power
 from app.services.allocation import Constraints, allocate
@@ -15,7 +16,7 @@ from app.services.commissioning import SCRIPTS, complaint
 from app.services.context import Actor, Context
 from app.services.errors import Conflict, Forbidden, Invalid, NotFound
 from app.services.machines import MachineFilters
-from app.store.models import PowerOperation, Rack, ScriptResult
+from app.store.models import ChangeEvent, Machine, PowerOperation, Rack, ScriptResult
 from tests.factories.control import Seeded, make_context, make_machine, ring_of, seed
 
 
@@ -285,3 +286,23 @@ def test_a_skipped_script_is_good_unless_it_is_needed() -> None:
     assert complaint(made.values()) is None
     made["disks"].status, made["disks"].result, made["disks"].stderr = "skipped", None, "no such script\n"
     assert complaint(made.values()) == "script disks was skipped without a result: no such script"
+
+
+def test_a_claim_that_takes_credentials_is_audited(context: Context, seeded: Seeded) -> None:
+    """Which rack was given which BMC's credentials for which order; of its own regular queries the first only."""
+    machine_id = make_machine(context, seeded)
+    bmc.set_power(context, machine_id, "ipmi", {"address": "10.0.0.9", "username": "root", "password": "s3cret"})
+    rack = context.acting_as(Actor("rack-1", "rack"))
+    numbers = []
+    for verb in ("on", "query", "query", "off"):
+        numbers.append(power.request(context, machine_id, verb).id)
+        power.claim(rack, seeded.rack_id, numbers[-1])
+        power.finish(rack, seeded.rack_id, numbers[-1], True, "on", None, 1.0)
+    with context.store.read() as session:
+        rows = session.scalars(select(ChangeEvent).where(ChangeEvent.verb == "fetch credentials")).all()
+        found = [(row.actor, row.thing, row.detail["machine_id"], row.detail["order"]) for row in rows]
+        bmc_id = session.get_one(Machine, machine_id).bmc
+
+    assert [("rack-1", "bmc", machine_id, numbers[number]) for number in (0, 1, 3)] == found
+    assert {bmc_id.id if bmc_id else None} == {row.thing_id for row in rows}
+    assert "s3cret" not in str([row.detail for row in rows])

@@ -99,9 +99,10 @@ class WholeMachineSchema(MachineSchema):
 
 
 class NewMachineSchema(Schema):
-    """A machine made known by hand. The first MAC address is that of the boot interface."""
+    """A machine made known by hand, by MAC addresses (the boot interface's first), by its system UUID, or by both."""
 
-    macs = fields.List(fields.String(validate=Word), required=True, validate=validate.Length(min=1, max=64))
+    macs = fields.List(fields.String(validate=Word), load_default=list, validate=validate.Length(max=64))
+    system_uuid = fields.String(load_default=None, allow_none=True, validate=Word)
     hostname = fields.String(load_default=None, allow_none=True, validate=Word)
     architecture = fields.String(load_default="amd64")
     zone = fields.String(load_default=None, allow_none=True)
