@@ -62,6 +62,13 @@ class PowerParameter:
         return None
 
 
+def port_number(text: str) -> int:
+    """A port in figures. ValueError if it is none; a `check` of parameters."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError("is not a port from 1 to 65535")
+    return int(text)
+
+
 @runtime_checkable
 class PowerDriver(Protocol):
     """One kind of controller.  `deadline` is the number of seconds the call may take; every method may raise PowerError."""

@@ -122,8 +122,51 @@ def test_drivers_are_described(viewer: Caller) -> None:
     found = {item["name"]: item for item in viewer.get("/power-drivers").get_json()["items"]}
     secret = [one["name"] for one in found["ipmi"]["parameters"] if one["secret"]]
 
-    assert {"ipmi", "manual"} <= set(found)
+    choices = {one["name"]: one["choices"] for one in found["redfish"]["parameters"]}
+
+    assert {"ipmi", "manual", "redfish", "webhook"} <= set(found)
     assert ["password"] == secret
+    assert (["auto", "session", "basic"], []) == (choices["auth"], choices["address"])
+
+
+@pytest.mark.parametrize(
+    ("driver", "wrong", "said"),
+    [
+        ("redfish", {"verify": "maybe"}, "'maybe' is not one of yes, no"),
+        ("redfish", {"certificate": "ab:cd"}, "is not a SHA-256 fingerprint"),
+        ("redfish", {"port": "0"}, "is not a port from 1 to 65535"),
+        ("ipmi", {"firmware": "coreboot"}, "'coreboot' is not one of bios, uefi"),
+        ("webhook", {"on_url": "pdu/on"}, "is not a URL"),
+        ("webhook", {"token": "two\nlines"}, "the value has characters that cannot stand in a header"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused_by_name(
+    operator: Caller, context: Context, seeded: Seeded, driver: str, wrong: dict[str, str], said: str
+) -> None:
+    """The parameter, the value unless it is secret, and the rule are named before anything is stored."""
+    make_machine(context, seeded, "one")
+    right = {
+        "webhook": {f"{verb}_url": "https://pdu.example/7" for verb in ("on", "off", "query")},
+    }.get(driver, {"address": "10.20.1.9", "username": "muster", "password": "do-not-show"})
+    answer = operator("PUT", "/machines/one/power", {"driver": driver, "parameters": right | wrong})
+    problem = answer.get_json()
+
+    assert 422 == answer.status_code
+    assert said in problem["detail"]
+    assert f"power_parameters.{next(iter(wrong))}" == problem["field"]
+    assert "lines" not in problem["detail"]
+
+
+def test_a_machine_is_entered_by_its_uuid(operator: Caller) -> None:
+    """Instead of MAC addresses; once only, and not by what board makers leave in firmware."""
+    uuid = "4C4C4544-0042-3510-8051-B7C04F4A5931"
+    made = operator("POST", "/machines", {"system_uuid": uuid, "hostname": "rf-1"})
+    again = operator("POST", "/machines", {"system_uuid": uuid})
+    nobody = operator("POST", "/machines", {"system_uuid": "03000200-0400-0500-0006-000700080009"})
+    neither = operator("POST", "/machines", {"hostname": "rf-2"})
+
+    assert (201, uuid.lower()) == (made.status_code, made.get_json()["system_uuid"])
+    assert [409, 422, 422] == [answer.status_code for answer in (again, nobody, neither)]
 
 
 def test_results_and_raw_output(viewer: Caller, context: Context, seeded: Seeded) -> None:

@@ -205,6 +205,18 @@ def test_tags_and_power(served: Served) -> None:
     assert "not-to-be-seen" not in power.out
 
 
+def test_power_drivers_and_machines_by_uuid(served: Served) -> None:
+    """The drivers are listed with what each takes; a machine is added by its UUID; neither UUID nor MAC is a mistake."""
+    listed = served.run("machine", "power-drivers")
+    added = served.run("machine", "add", "--uuid", "4c4c4544-0042-3510-8051-b7c04f4a5931", "--hostname", "rf-1")
+    nothing = served.run("machine", "add", "--hostname", "rf-2")
+
+    assert (0, 0, 2) == (listed.code, added.code, nothing.code)
+    assert "redfish" in listed.out
+    assert "auto, session, basic" in listed.out
+    assert "rf-1" in added.out
+
+
 def test_streams_are_parsed() -> None:
     """Comments are skipped, data lines are joined, the id stays until the next one."""
     lines = [": hello", "retry: 2000", "", "id: 4", "event: x", "data: a", "data: b", "", "data:c", ""]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from app.power.base import Parameters, PowerError, PowerParameter, PowerState
+from app.power.base import Parameters, PowerError, PowerParameter, PowerState, port_number
 
 DEFAULT_PORT = 623
 CYCLE_PAUSE_SECONDS = 1.0
@@ -31,8 +31,10 @@ class IpmiDriver:
         PowerParameter("address", "Address"),
         PowerParameter("username", "User"),
         PowerParameter("password", "Password", secret=True),
-        PowerParameter("port", "UDP port", required=False, default=str(DEFAULT_PORT)),
-        PowerParameter("firmware", "Firmware for network boot (bios or uefi)", required=False, default="bios"),
+        PowerParameter("port", "UDP port", required=False, default=str(DEFAULT_PORT), check=port_number),
+        PowerParameter(
+            "firmware", "Firmware for network boot", required=False, default="bios", choices=("bios", "uefi")
+        ),
     )
 
     def on(self, parameters: Parameters, deadline: float) -> None:
@@ -98,18 +100,13 @@ class IpmiDriver:
     def _connect(self, parameters: Parameters) -> Any:
         from pyghmi.ipmi import command  # it opens sockets and reads the environment: only where it is used
 
-        port = parameters.get("port") or str(DEFAULT_PORT)
-        if not port.isdigit() or not 0 < int(port) < 65536:
-            raise PowerError(
-                "garbage", f"IPMI port {port!r} is not a number from 1 to 65535; correct it on the machine"
-            )
         return self._ask(
             parameters,
             lambda: command.Command(
                 bmc=parameters["address"],
                 userid=parameters["username"],
                 password=parameters["password"],
-                port=int(port),
+                port=port_number(parameters.get("port") or str(DEFAULT_PORT)),
                 keepalive=False,
             ),
         )

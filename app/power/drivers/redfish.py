@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from app.power.base import Parameters, PowerError, PowerParameter, PowerState
+from app.power.base import Parameters, PowerError, PowerParameter, PowerState, port_number
 from app.power.https import TRUST
 from app.power.redfish_conversation import Conversation
 
@@ -29,12 +29,6 @@ _RESETS = {
 """ResetType for each wish, the better first (DSP2046, ComputerSystem.Reset); a pushed button is ACPI's soft off."""
 _TARGETS = {"pxe": "Pxe", "http": "UefiHttp"}
 _MODES = {"bios": "Legacy", "uefi": "UEFI"}
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise ValueError("is not a port from 1 to 65535")
-    return int(text)
 
 
 def _uuid(text: str) -> uuid.UUID:
@@ -54,7 +48,7 @@ class RedfishDriver:
         PowerParameter("address", "Address"),
         PowerParameter("username", "User"),
         PowerParameter("password", "Password", secret=True),
-        PowerParameter("port", "HTTPS port", required=False, default="443", check=_port),
+        PowerParameter("port", "HTTPS port", required=False, default="443", check=port_number),
         PowerParameter(
             "auth", "How to log in (auto: a session if the controller has sessions, else basic)", required=False,
             default="auto", choices=("auto", "session", "basic"),
