@@ -43,8 +43,13 @@ class PowerRunner:
     """Takes operations from the control plane.  `make_client` gives each thread a client of its own."""
 
     def __init__(
-        self, make_client: Callable[[], ControlPlane], workers: int = WORKERS, queries: int = QUERY_WORKERS
+        self,
+        make_client: Callable[[], ControlPlane],
+        workers: int = WORKERS,
+        queries: int = QUERY_WORKERS,
+        query_seconds: float = QUERY_SECONDS,
     ) -> None:
+        self._query_seconds = query_seconds
         self._make_client = make_client
         self._client = make_client()
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="power")
@@ -91,8 +96,8 @@ class PowerRunner:
             begin = time.monotonic()
             seconds = float(order.get("deadline_seconds") or DEFAULT_DEADLINE_SECONDS)
             if order.get("verb") == "query":
-                seconds = min(seconds, QUERY_SECONDS)
-            address = str(order.get("parameters", {}).get("address") or f"machine {machine}")
+                seconds = min(seconds, self._query_seconds)
+            address = controller_of(order.get("parameters", {}), machine)
             lock = self._controller(address)
             if lock.acquire(timeout=seconds):
                 try:
@@ -129,6 +134,14 @@ class PowerRunner:
     def _controller(self, address: str) -> threading.Lock:
         with self._guard:
             return self._controllers.setdefault(address, threading.Lock())
+
+
+def controller_of(parameters: dict[str, Any], machine: str) -> str:
+    """Which controller an order talks to: address and port, since several may stand behind one address."""
+    address, port = parameters.get("address"), parameters.get("port")
+    if not address:
+        return f"machine {machine}"
+    return f"{address} port {port}" if port else str(address)
 
 
 def converse(order: dict[str, Any], seconds: float) -> dict[str, Any]:
