@@ -46,12 +46,20 @@ class Prober:
             return tuple(pool.map(lambda spec: self._one(service, spec), specs))
 
     def ask_until_green(
-        self, service: str, specs: Sequence[ProbeSpec], seconds: float = SETTLE_SECONDS
+        self,
+        service: str,
+        specs: Sequence[ProbeSpec],
+        seconds: float = SETTLE_SECONDS,
+        *,
+        alive: Callable[[], bool] = lambda: True,
     ) -> tuple[ProbeResult, ...]:
-        """Ask again what is red until everything is green or the time is over: a daemon may still be starting."""
+        """Ask again what is red until everything is green or the time is over: a daemon may still be starting.
+
+        A daemon that is not `alive` any more is not waited for.
+        """
         end = time.monotonic() + seconds
         results = dict(zip(specs, self.ask_once(service, specs), strict=True))
-        while (red := [spec for spec in specs if not results[spec].ok]) and time.monotonic() < end:
+        while (red := [spec for spec in specs if not results[spec].ok]) and time.monotonic() < end and alive():
             time.sleep(PAUSE_SECONDS)
             results.update(zip(red, self.ask_once(service, red), strict=True))
         return tuple(results[spec] for spec in specs)
