@@ -18,6 +18,7 @@ from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelError
 from workers.rack.files import ServiceDirectories
 from workers.rack.probes.base import ProbeContext, ProbeResult, ask
+from workers.rack.secret_files import SecretFiles
 
 SETTLE_SECONDS = 12.0
 PAUSE_SECONDS = 0.2
@@ -35,7 +36,7 @@ class Prober:
 
     def __init__(self, root: Path, rack: str, asker: Callable[[ProbeSpec, ProbeContext], ProbeResult] = ask) -> None:
         self._root = root
-        self._context = ProbeContext(client_mac(rack))
+        self._context = ProbeContext(client_mac(rack), SecretFiles(root).read)
         self._ask = asker
 
     def ask_once(self, service: str, specs: Sequence[ProbeSpec]) -> tuple[ProbeResult, ...]:
