@@ -1,7 +1,11 @@
-"""`muster-rack agent` that a test can kill (SIGKILL) at a step: `<root>/kill-at` holds `<service> <step>`, once."""
+"""`muster-rack agent` to which a test does harm at a step of an apply, once, by a file that holds `<service> <step>`.
+
+`<root>/kill-at`: the process is killed (SIGKILL).  `<root>/fill-at`: `<root>/filler` takes all that is free on the disk.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +16,16 @@ from workers.rack.agent import Agent
 from workers.rack.config import load_config
 from workers.rack.single import only_agent
 
-FILE = "kill-at"
+KILL, FILL, FILLER = "kill-at", "fill-at", "filler"
+
+
+def fill(path: Path) -> None:
+    """Write zeros until nothing more fits."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
 
 
 def main(root: Path) -> None:
@@ -22,10 +35,11 @@ def main(root: Path) -> None:
         signal.signal(number, lambda *ignored: stop.set())
 
     def reached(service: str, step: str) -> None:
-        path = root / FILE
-        if path.exists() and path.read_text().split() == [service, step]:
-            path.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+        for name in (KILL, FILL):
+            path = root / name
+            if path.exists() and path.read_text().split() == [service, step]:
+                path.unlink()
+                os.kill(os.getpid(), signal.SIGKILL) if name == KILL else fill(root / FILLER)
 
     with only_agent(root):
         Agent(load_config(root), reached=reached).run(stop)

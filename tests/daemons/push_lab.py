@@ -92,9 +92,9 @@ class PushLab:
 
     def heal(self) -> None:
         """The right services again: everything is in sync, nothing refused."""
-        self.push()
 
         def look() -> None:
+            self.offer()
             shown = self.api("GET", self.path)
             assert (True, []) == (shown["in_sync"], shown["refused"]), shown["reasons"]
 
