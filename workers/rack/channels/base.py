@@ -25,7 +25,8 @@ _HEAD = re.compile(
     r"|^\d{2}-\w{3}-\d{4} \d{2}:\d{2}:\d{2}\.\d+\s*"
 )
 _TELLING = re.compile(
-    r"error|fatal|fail|refus|denied|bungled|cannot|unknown|invalid|not permitted|in use", re.IGNORECASE
+    r"error|fatal|fail|refus|denied|bungled|cannot|unknown|invalid|not permitted|not found|bad |in use|expected|unexpected",
+    re.IGNORECASE,
 )
 
 
@@ -97,7 +98,8 @@ def run(argv: Sequence[str], seconds: float = COMMAND_SECONDS) -> str:
 def gist(text: str) -> str:
     """The lines of a daemon's output that say what is wrong (the last ones if none stands out), joined, times cut off."""
     lines = list(dict.fromkeys(_HEAD.sub("", line).strip() for line in text.splitlines()))
-    lines = [line for line in lines if line]
+    # squid echoes every line that it has understood.
+    lines = [line for line in lines if line and not line.startswith("Processing:")]
     telling = [line for line in lines if _TELLING.search(line)]
     return "; ".join((telling or lines)[-GIST_LINES:])[-GIST_CHARACTERS:]
 
