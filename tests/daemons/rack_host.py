@@ -74,8 +74,9 @@ class RackHost:
         text = SUPERVISOR.format(root=self.root, python=sys.executable, repository=REPOSITORY, agent=agent)
         (self.root / "supervisord.conf").write_text(text)
         argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.root / "supervisord.conf")]
-        with (self.root / "log" / "supervisord.out").open("ab") as out:
-            self.supervisor = subprocess.Popen([*namespace.exec_prefix(self.inside), *argv], stdout=out, stderr=out)
+        # supervisord ends when it can write its standard error no more, so that is not on the disk that tests fill.
+        argv = [*namespace.exec_prefix(self.inside), *argv]
+        self.supervisor = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.name = name_process(self.supervisor.pid)
 
     def enrol(self, url: str, code: str) -> None:
