@@ -42,17 +42,13 @@ class RrsetChange:
 class BindUpdater:
     """Sends updates to the BIND on this host."""
 
-    def __init__(self, secret: str, server: str = "127.0.0.1", port: int = 53, seconds: float = SECONDS) -> None:
+    def __init__(self, secret: str, server: str = "127.0.0.1", port: int = 53) -> None:
         self._keyring = dns.tsigkeyring.from_text({KEY_NAME: secret})
         self._server = server
         self._port = port
-        self._seconds = seconds
 
     def update(self, zone: str, changes: Sequence[RrsetChange]) -> None:
-        """Replace or delete RRsets, all or none; without any, only ask whether it may be done.
-
-        ChannelError with BIND's answer, ChannelDown if there is none.
-        """
+        """Replace or delete RRsets, all or none.  ChannelError with BIND's answer, ChannelDown if there is none."""
         try:
             message = dns.update.UpdateMessage(zone, keyring=self._keyring, keyalgorithm=KEY_ALGORITHM)
             for change in changes:
@@ -79,7 +75,7 @@ class BindUpdater:
 
     def _ask(self, message: dns.message.Message) -> dns.message.Message:
         try:
-            return dns.query.tcp(message, self._server, timeout=self._seconds, port=self._port)
+            return dns.query.tcp(message, self._server, timeout=SECONDS, port=self._port)
         except (OSError, EOFError, dns.exception.DNSException) as error:
             raise ChannelDown(f"bind does not answer on {self._server} port {self._port}: {error}") from error
 

@@ -6,14 +6,19 @@ update before it looks at what is to be updated.
 
 from __future__ import annotations
 
+import dns.exception
+import dns.query
+import dns.rcode
+import dns.tsigkeyring
+import dns.update
+
 from renderers.spec import ProbeSpec
-from workers.rack.channels.base import ChannelError
-from workers.rack.channels.bind import BindUpdater
 from workers.rack.probes.base import ProbeContext, ProbeFailure, number, text
 from workers.rack.secret_files import SecretMissing
 
 SECONDS = 2.0
 SECRET = "tsig-update"  # noqa: S105 - the name of a file
+KEY_NAME, KEY_ALGORITHM = "muster-update", "hmac-sha256"
 
 
 class DnsUpdateProbe:
@@ -25,9 +30,13 @@ class DnsUpdateProbe:
         """That the zone takes records."""
         zone = text(spec, "zone")
         try:
-            BindUpdater(context.secret(SECRET), text(spec, "server"), number(spec, "port"), SECONDS).update(zone, [])
-        except (ChannelError, SecretMissing) as error:
-            raise ProbeFailure(f"records do not arrive: {error}") from error
+            keys = dns.tsigkeyring.from_text({KEY_NAME: context.secret(SECRET)})
+            message = dns.update.UpdateMessage(zone, keyring=keys, keyalgorithm=KEY_ALGORITHM)
+            answer = dns.query.tcp(message, text(spec, "server"), timeout=SECONDS, port=number(spec, "port"))
+        except (SecretMissing, OSError, EOFError, dns.exception.DNSException) as error:
+            raise ProbeFailure(f"zone {zone} takes no records: {type(error).__name__}: {error}") from error
+        if answer.rcode() != dns.rcode.NOERROR:
+            raise ProbeFailure(f"zone {zone} takes no records: bind answers {dns.rcode.to_text(answer.rcode())}")
         return f"{zone} takes records"
 
 
