@@ -13,6 +13,7 @@ from app.api.schemas.rack import (
     PlanSchema,
     RackPage,
     ReconciledSchema,
+    RetriedSchema,
 )
 from app.identity import current_context
 from app.services import plans, rack_overview, racks
@@ -61,6 +62,14 @@ def new_code(body: dict[str, Any]) -> Any:
 def reconcile(rack_id: int) -> Any:
     """Have a rack compared again with what it should be."""
     return {"racks": rack_overview.reconcile(current_context(), rack_id)}
+
+
+@blueprint.post("/racks/<int:rack_id>/retry")
+@allow("operator", "ask for a retry")
+@blueprint.response(202, RetriedSchema)
+def retry(rack_id: int) -> Any:
+    """Have a rack try again what it refused. 409 when it refuses nothing."""
+    return {"refused": rack_overview.retry(current_context(), rack_id)}
 
 
 @blueprint.post("/racks/reconcile")

@@ -41,11 +41,38 @@ def rack_show(session: Session, rack: str) -> None:
         output.show_json(found)
         return
     output.show_one(found["rack"], False, ("id", "name", "generation", "offer_number", "applied_offer", "seen_at"))
-    click.echo("in sync" if found["in_sync"] else "not in sync: " + "; ".join(found["reasons"]))
+    refused = {one["title"] for one in found["refused"]}
+    reasons = [one for one in found["reasons"] if one.partition(":")[0] not in refused]
+    click.echo("In sync." if found["in_sync"] else "Not in sync.")
+    for reason in reasons:
+        click.echo(f"  {reason}")
     columns = {"service": "service", "running": "running", "probes": "probes_ok", "detail": "detail"}
+    click.echo()
     output.show_list(found["services"], columns, False)
+    for one in found["refused"]:
+        _show_refusal(one)
     for plan in found["held"]:
-        click.echo(f"plan {plan['id']} is held: {output.table(['danger'], [[one] for one in plan['dangers']])}")
+        _show_held(plan)
+    for one in found["failures"]:
+        by = f" Changed by {one['actor']}." if one["actor"] else ""
+        click.echo(f"\nNot live: {one['key']} in {one['scope']}\n  {one['reason']}.{by}")
+
+
+def _show_refusal(one: dict[str, Any]) -> None:
+    click.echo(f"\n{one['title']}")
+    click.echo(f"  why         {one['reason']}")
+    causes = [f"{cause['actor']}: {cause['what']}, {cause['at']}" for cause in one["causes"]] or [one["by"]]
+    for number, cause in enumerate(causes):
+        click.echo(f"  {'changed by' if number == 0 else '':<10}  {cause}")
+    click.echo(f"  now         {one['put_back']}")
+    click.echo(f"  what to do  {one['remedy']}")
+
+
+def _show_held(plan: dict[str, Any]) -> None:
+    click.echo(f"\nPlan {plan['id']} is held; nothing of it has reached the rack")
+    for danger in plan["dangers"]:
+        click.echo(f"  {danger['sentence'] if isinstance(danger, dict) else danger}")
+    click.echo(f"  what to do  `muster rack approve {plan['id']}` lets it go on; or restore what should stay")
 
 
 @rack.command("code")
@@ -62,6 +89,19 @@ def rack_code(session: Session, name: str | None) -> None:
 def rack_reconcile(session: Session, rack: str) -> None:
     """Have a rack compared again with what it should be."""
     session.call("POST", f"/racks/{_find(session, rack)['id']}/reconcile")
+
+
+@rack.command("retry")
+@click.argument("rack")
+@click.pass_obj
+def rack_retry(session: Session, rack: str) -> None:
+    """Have a rack try again what it refused."""
+    refused = session.call("POST", f"/racks/{_find(session, rack)['id']}/retry")["refused"]
+    if session.as_json:
+        output.show_json(refused)
+        return
+    names = ", ".join(one["service"] for one in refused)
+    click.echo(f"{rack} will try again: {names}. `muster rack show {rack}` says what comes of it.")
 
 
 @rack.command("approve")

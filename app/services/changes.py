@@ -17,13 +17,16 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
-from app.store.models import ChangeEvent, Counter, Event, Rack, RecordChange, Vlan
+from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange, Vlan
 from app.store.unit_of_work import after_commit
 
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
-_EVENTS, _AUDIT, _NUMBERED = "muster.events", "muster.audit", "muster.numbered"
+_EVENTS, _AUDIT, _NUMBERED, _AUTHORS = "muster.events", "muster.audit", "muster.numbered", "muster.authors"
 _WRITE_AUDIT, _WRITE_EVENTS, _WRITE_CHANGES = insert(ChangeEvent), insert(Event), insert(RecordChange)
+_WRITE_NAMED_AUDIT = _WRITE_AUDIT.returning(ChangeEvent.id, sort_by_parameter_order=True)
+NAMED_CHANGES = 5
+"""How many changes of one transaction are remembered behind a rack's generation."""
 _COUNT_RECORDS = (
     update(Counter)
     .where(Counter.name == RECORDS)
@@ -37,10 +40,10 @@ def changing(context: Context) -> Iterator[Session]:
     """One transaction in which desired state may change; rings go out after it has committed."""
     with context.store.write() as session:
         yield session
-        _write_journal(session)  # Before the flush: what is said of a row goes before the row does.
+        changes = _write_journal(session)  # Before the flush: what is said of a row goes before the row does.
         session.flush()
         _write_records(session, context)
-        _raise_generations(session, context)
+        _raise_generations(session, context, changes)
         for machine_id in sorted(session.info.pop(_MACHINES, set())):
             after_commit(session, partial(context.ring.advance, machine_id))
 
@@ -90,9 +93,15 @@ def said(session: Session, message: str) -> bool:
     return any(row["message"] == message for row in session.info.get(_EVENTS, ()))
 
 
-def put_record(session: Session, scope: str, key: str, value: dict[str, Any] | None) -> None:
-    """Note one host or RRset as it should be from now on; None takes it away. The last word on a key in a transaction wins."""
+def put_record(
+    session: Session, scope: str, key: str, value: dict[str, Any] | None, *, author: str | None = None
+) -> None:
+    """Note one host or RRset as it should be from now on; None takes it away. The last word on a key in a transaction wins.
+
+    author: whose word it is when it is only repeated; the caller's by default.
+    """
     session.info.setdefault(_RECORDS, {})[(scope, key)] = value
+    session.info.setdefault(_AUTHORS, {})[(scope, key)] = author
 
 
 def awaits_records(session: Session) -> bool:
@@ -115,16 +124,22 @@ def touch_machine(session: Session, machine_id: int) -> None:
     session.info.setdefault(_MACHINES, set()).add(machine_id)
 
 
-def _write_journal(session: Session) -> None:
-    """Write what was said in the transaction, in the order in which it was said."""
-    for name, statement in ((_AUDIT, _WRITE_AUDIT), (_EVENTS, _WRITE_EVENTS)):
-        rows = session.info.pop(name, None)
-        if rows:
-            session.connection().execute(statement, rows)
+def _write_journal(session: Session) -> list[int | None]:
+    """Write what was said in the transaction, in order; ids of the change events if a rack's structure has changed."""
+    audits, events = session.info.pop(_AUDIT, None), session.info.pop(_EVENTS, None)
+    changes: list[int | None] = []
+    if audits and session.info.get(_RACKS):
+        changes += session.connection().execute(_WRITE_NAMED_AUDIT, audits).scalars()
+    elif audits:
+        session.connection().execute(_WRITE_AUDIT, audits)
+    if events:
+        session.connection().execute(_WRITE_EVENTS, events)
+    return changes[:NAMED_CHANGES] or [None]
 
 
 def _write_records(session: Session, context: Context) -> None:
     noted: dict[tuple[str, str], dict[str, Any] | None] = session.info.pop(_RECORDS, {})
+    authors: dict[tuple[str, str], str | None] = session.info.pop(_AUTHORS, {})
     if not noted:
         return
     last = session.connection().execute(_COUNT_RECORDS, {"count": len(noted)}).scalar_one_or_none()
@@ -135,7 +150,14 @@ def _write_records(session: Session, context: Context) -> None:
     now = context.clock()
     first = last - len(noted) + 1
     rows = [
-        {"sequence": first + index, "scope": scope, "key": key, "value": value, "at": now}
+        {
+            "sequence": first + index,
+            "scope": scope,
+            "key": key,
+            "value": value,
+            "actor": authors[scope, key] or context.actor.name,
+            "at": now,
+        }
         for index, ((scope, key), value) in enumerate(noted.items())
     ]
     session.connection().execute(_WRITE_CHANGES, rows)
@@ -154,7 +176,16 @@ def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
     return sorted(session.scalars(statement))
 
 
-def _raise_generations(session: Session, context: Context) -> None:
+def _raise_generations(session: Session, context: Context, changes: list[int | None]) -> None:
+    """Raise the generations of the racks noted, and remember behind each which changes it came of."""
+    rows = []
     for rack_id in sorted(session.info.pop(_RACKS, set())):
-        session.execute(update(Rack).where(Rack.id == rack_id).values(generation=Rack.generation + 1))
+        raised = update(Rack).where(Rack.id == rack_id).values(generation=Rack.generation + 1)
+        generation = session.execute(raised.returning(Rack.generation)).scalar_one_or_none()
+        if generation is None:  # The rack was deleted in this transaction.
+            continue
+        common = {"rack_id": rack_id, "generation": generation, "actor": context.actor.name, "at": context.clock()}
+        rows += [{**common, "change_event_id": change} for change in changes]
         after_commit(session, partial(context.ring.reconcile, rack_id))
+    if rows:
+        session.connection().execute(insert(RackChange), rows)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from app.services import plans, reports
+from app.services import plans, refusals, reports
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
+from app.services.errors import Conflict
 from app.services.racks import rack_row
-from app.store.models import Apply, Observation, Plan, Rack, RecordFailure
+from app.services.refusals import WHOLE_OFFER, Refusal
+from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordFailure
+from app.store.queries.scopes import scopes_of_rack
 
 ALIVE_SECONDS = 90
+LATE_SECONDS = 20
+"""How long a record may be under way before people are told."""
 SHOWN = 50
 
 
 @dataclass(frozen=True)
 class Overview:
-    """One rack with what is known of it. reasons: sentences that say why it is not in sync; empty when it is."""
+    """One rack with what is known of it. refused: what it would not run; reasons: why it is not in sync, empty when it is."""
 
     rack: Rack
     services: list[Observation]
     applies: list[Apply]
     held: list[Plan]
     failures: list[RecordFailure]
+    refused: list[Refusal]
     reasons: list[str]
 
     @property
@@ -43,10 +51,21 @@ def of_rack(context: Context, rack_id: int) -> Overview:
             select(RecordFailure).where(RecordFailure.rack_id == rack_id).order_by(RecordFailure.id).limit(SHOWN)
         )
         failures = list(session.scalars(statement))
+        refused = refusals.of_rack(session, rack_id, rack.name)
+        digests = session.scalar(
+            select(Offer.digests).where(Offer.rack_id == rack_id).order_by(Offer.number.desc()).limit(1)
+        )
+        late = _oldest_unapplied(session, rack)
     services = reports.observations(context, rack_id)
     held = plans.held(context, rack_id, limit=SHOWN)
-    reasons = _reasons(context, rack, services, held, failures)
-    return Overview(rack, services, reports.applies(context, rack_id, SHOWN), held, failures, reasons)
+    reasons = [
+        *_lags(context, rack, late),
+        *([f"plan {held[0].id} is held and waits for approval"] if held else []),
+        *(f"{one.title}: {one.reason}" for one in refused),
+        *_failed_records(failures),
+        *_services(rack, services, digests or {}, {one.service for one in refused}),
+    ]
+    return Overview(rack, services, reports.applies(context, rack_id, SHOWN), held, failures, refused, reasons)
 
 
 def reconcile(context: Context, rack_id: int | None = None) -> list[str]:
@@ -62,9 +81,40 @@ def reconcile(context: Context, rack_id: int | None = None) -> list[str]:
         return sorted(rack.name for rack in racks)
 
 
-def _reasons(
-    context: Context, rack: Rack, services: list[Observation], held: list[Plan], failures: list[Any]
-) -> list[str]:
+def retry(context: Context, rack_id: int) -> list[Refusal]:
+    """Have a rack try again what it refused, by the same content under a new number. Conflict when it refuses nothing."""
+    context.require("operator", "ask for a retry")
+    with changing(context) as session:
+        rack = rack_row(session, rack_id)
+        refused = refusals.of_rack(session, rack_id, rack.name)
+        if not refused:
+            raise Conflict(
+                f"rack {rack.name} has refused nothing, so there is nothing to try again; to have it compared with what"
+                f" it should be, ask for a reconciliation (`muster rack reconcile {rack.name}`)",
+                rule="a retry follows a refusal",
+            )
+        # The reconciler offers the same content again when the rack's number is above its newest offer's.
+        session.execute(update(Rack).where(Rack.id == rack_id).values(offer_number=Rack.offer_number + 1))
+        touch_racks(session, [rack_id])
+        names = [one.service for one in refused]
+        audit(session, context, "retry", "rack", rack_id, name=rack.name, services=names)
+        message = f"{context.actor.name} asked for a retry of {', '.join(names)}."
+        event(session, context, "rack.retry", message, rack_id=rack_id)
+        return refused
+
+
+def _oldest_unapplied(session: Session, rack: Rack) -> dt.datetime | None:
+    """When the first record was written that the rack has not dealt with; None when there is none."""
+    waiting = (
+        select(RecordChange.at)
+        .where(RecordChange.scope.in_(scopes_of_rack(session, rack.id)), RecordChange.sequence > rack.applied_records)
+        .order_by(RecordChange.sequence)
+        .limit(1)
+    )
+    return session.scalar(waiting)
+
+
+def _lags(context: Context, rack: Rack, late: dt.datetime | None) -> list[str]:
     found = []
     age = (context.clock() - rack.seen_at).total_seconds() if rack.seen_at else None
     if age is None or age > ALIVE_SECONDS:
@@ -73,13 +123,31 @@ def _reasons(
         found.append(f"generation {rack.generation} is not planned yet (planned is {rack.planned_generation})")
     if rack.applied_offer < rack.offer_number:
         found.append(f"offer {rack.offer_number} is not applied yet (applied is {rack.applied_offer})")
-    if held:
-        found.append(f"plan {held[0].id} is held and waits for approval")
-    if failures:
-        found.append(f"{len(failures)} record changes could not be applied, the first: {failures[0].reason}")
+    waited = (context.clock() - late).total_seconds() if late is not None else 0.0
+    if waited > LATE_SECONDS:
+        found.append(f"hosts or names wait to go live since {waited:.0f} s (applied up to {rack.applied_records})")
+    return found
+
+
+def _failed_records(failures: list[RecordFailure]) -> list[str]:
+    if not failures:
+        return []
+    first = failures[0]
+    by = f", changed by {first.actor}" if first.actor else ""
+    return [f"{len(failures)} record changes could not be applied, the first: {first.reason}{by}"]
+
+
+def _services(rack: Rack, services: list[Observation], digests: dict[str, Any], refused: set[str]) -> list[str]:
+    """What each service lacks; what is refused has been said already."""
+    found = []
+    settled = rack.applied_offer == rack.offer_number and WHOLE_OFFER not in refused
     for service in services:
+        wanted = digests.get(service.service)
         if not service.running:
             found.append(f"{service.service} does not run: {service.detail or 'no reason was given'}")
         elif service.probes_ok is False:
             found.append(f"{service.service} fails its probe: {service.detail or 'no reason was given'}")
-    return found
+        elif settled and wanted is not None and service.digest != wanted and service.service not in refused:
+            found.append(f"{service.service} runs other files than offer {rack.offer_number} asks for")
+    missing = sorted(digests.keys() - {service.service for service in services} - refused) if settled else []
+    return found + [f"{name} is wanted, and the rack does not run it" for name in missing]

@@ -151,7 +151,7 @@ def resend_scope(session: Session, scope: str) -> int:
     count = 0
     for row in session.scalars(statement):
         if row.value is not None:
-            put_record(session, scope, row.key, row.value)
+            put_record(session, scope, row.key, row.value, author=row.actor)
             count += 1
     return count
 

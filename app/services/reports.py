@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from app.services import power, racks, records
+from app.services import power, racks, records, refusals
 from app.services.changes import RECORDS, changing, event, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -43,37 +43,36 @@ def apply(
         raise Invalid(f"outcome {outcome!r}: there are {', '.join(OUTCOMES)}", field="outcome")
     with changing(context) as session:
         rack = racks.rack_row(session, rack_id)
-        session.add(
-            Apply(
-                rack_id=rack_id,
-                offer_number=offer,
-                service=service,
-                outcome=outcome,
-                stage=stage,
-                reason=reason,
-                digest=digest,
-                seconds=seconds or {},
-                probes=probes or [],
-                at=context.clock(),
-            )
+        row = Apply(
+            rack_id=rack_id,
+            offer_number=offer,
+            service=service,
+            outcome=outcome,
+            stage=stage,
+            reason=reason,
+            digest=digest,
+            undone_ok=undone_ok,
+            seconds=seconds or {},
+            probes=probes or [],
+            at=context.clock(),
         )
+        session.add(row)
         rack.seen_at = context.clock()
-        if outcome in ("undone", "failed"):
-            after = {True: "the files before it serve again", False: "going back failed too"}.get(
-                undone_ok if undone_ok is not None else outcome == "undone", ""
-            )
+        if outcome in refusals.REFUSED:
+            session.flush()
+            refusal = refusals.of_apply(session, rack.name, row)
             event(
                 session,
                 context,
                 "rack.apply.failed",
-                f"Rack {rack.name} could not apply offer {offer} to {service} (stage {stage}): {reason or 'no reason given'};"
-                f" {after}.",
+                f"{refusal.title}: {refusal.reason}. {refusal.put_back} Changed by {refusal.by}.",
                 rack_id=rack_id,
                 level="error",
                 offer=offer,
                 service=service,
                 stage=stage,
                 undone_ok=undone_ok,
+                changes=[cause.change_event_id for cause in refusal.causes if cause.change_event_id is not None],
             )
 
 
@@ -130,7 +129,9 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
         before, rack.applied_records = rack.applied_records, applied
         _raise_numbers(session, context, rack, rack.applied_offer, applied)
         _forget_failures(session, rack_id, before, applied)
+        authors = _authors(session, [item["sequence"] for item in failed])
         for item in failed:
+            actor = authors.get(item["sequence"])
             session.add(
                 RecordFailure(
                     rack_id=rack_id,
@@ -138,6 +139,7 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
                     scope=item["scope"],
                     key=item["key"],
                     reason=item["reason"],
+                    actor=actor,
                     at=now,
                 )
             )
@@ -145,7 +147,8 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
                 session,
                 context,
                 "rack.record.failed",
-                f"Rack {rack.name} could not apply {item['key']} in {item['scope']}: {item['reason']}.",
+                f"Rack {rack.name} could not apply {item['key']} in {item['scope']}: {item['reason']}."
+                f" What was there before is served. Changed by {actor or 'somebody unknown'}.",
                 rack_id=rack_id,
                 level="error",
                 sequence=item["sequence"],
@@ -181,6 +184,14 @@ def applies(context: Context, rack_id: int, limit: int = 100) -> list[Apply]:
     with context.store.read() as session:
         statement = select(Apply).where(Apply.rack_id == rack_id).order_by(Apply.id.desc()).limit(min(limit, 500))
         return list(session.scalars(statement))
+
+
+def _authors(session: Session, sequences: list[int]) -> dict[int, str | None]:
+    """Whose words record changes were, by sequence."""
+    if not sequences:
+        return {}
+    statement = select(RecordChange.sequence, RecordChange.actor).where(RecordChange.sequence.in_(sequences))
+    return {row.sequence: row.actor for row in session.execute(statement)}
 
 
 def _forget_failures(session: Session, rack_id: int, before: int, applied: int) -> None:

@@ -1,6 +1,6 @@
 """The racks: whether each runs what it should, its services with their probes, and how the last offers went.
 
-From here a held plan is approved, and a rack compared again with what it should be.
+From here a held plan is approved, a rack compared again with what it should be, and what it refused tried again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/racks", "rack_list", rack_list)
     blueprint.add_url_rule(f"/racks/{RACK}", "rack_page", rack_page)
     blueprint.add_url_rule(f"/racks/{RACK}/reconcile", "rack_reconcile", rack_reconcile, methods=["POST"])
+    blueprint.add_url_rule(f"/racks/{RACK}/retry", "rack_retry", rack_retry, methods=["POST"])
     blueprint.add_url_rule(f"/racks/{RACK}/plans/<int(max={LARGEST}):plan_id>", "plan", approve, methods=["POST"])
 
 
@@ -40,6 +41,12 @@ def rack_page(rack_id: int) -> str:
 def rack_reconcile(rack_id: int) -> Response | str:
     """Have the rack compared again."""
     rack_overview.reconcile(current_context(), rack_id)
+    return _back(rack_id)
+
+
+def rack_retry(rack_id: int) -> Response | str:
+    """Have the rack try again what it refused."""
+    rack_overview.retry(current_context(), rack_id)
     return _back(rack_id)
 
 

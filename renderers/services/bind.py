@@ -69,11 +69,19 @@ def render(intent: RackIntent) -> Bundle:
 
 
 def _probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:
-    """The SOA of every zone, asked at the first address a machine would ask at."""
+    """The SOA of every zone, asked at the first address a machine would ask at; then, whether our own zones take records."""
     server = next(iter(intent.rack_addresses), "127.0.0.1")
-    return tuple(
-        ProbeSpec("dns", (("server", server), ("port", intent.ports.dns), ("zone", f"{text.domain(zone.name)}.")))
-        for zone in intent.zones
+    port = intent.ports.dns
+    return (
+        *(
+            ProbeSpec("dns", (("server", server), ("port", port), ("zone", f"{text.domain(zone.name)}.")))
+            for zone in intent.zones
+        ),
+        *(
+            ProbeSpec("dns_update", (("server", "127.0.0.1"), ("port", port), ("zone", f"{text.domain(zone.name)}.")))
+            for zone in intent.zones
+            if zone.role == "primary"
+        ),
     )
 
 

@@ -66,6 +66,7 @@ ROUTES = {
     "DELETE racks/*": "admin",
     "GET racks/*/plans": "viewer",
     "POST racks/*/reconcile": "operator",
+    "POST racks/*/retry": "operator",
     "POST racks/codes": "admin",
     "POST racks/reconcile": "operator",
     "POST session": "public",
@@ -121,6 +122,7 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "GET /racks/*": "page",
     "POST /racks/*/plans/*": "page",
     "POST /racks/*/reconcile": "page",
+    "POST /racks/*/retry": "page",
 }
 
 

@@ -3,117 +3,29 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import dns.message
-import dns.query
 import pytest
 
-from lab import namespace, tftp_client
-from lab.process import ProcessName, end_processes, name_process
+from lab import namespace
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
+from tests.daemons.rack_host import MAC, RACK, RackHost
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory
 from tests.daemons.requires import require
 from tests.factories.fake_control_plane import FakeControlPlane, offer_content
 from tests.golden.case import load
-from workers.rack.channels.kea import KeaClient
-from workers.rack.probes.dhcp4 import Offered, discover
-from workers.rack.units import SupervisorUnits
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-MAC = "52:54:00:20:00:0a"
-RACK = "10.20.0.1"
-
-SUPERVISOR = """\
-[unix_http_server]
-file={root}/run/supervisor.sock
-chmod=0700
-[supervisord]
-nodaemon=true
-user=root
-directory={root}
-logfile={root}/log/supervisord.log
-pidfile={root}/run/supervisord.pid
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-[include]
-files={root}/units/*.conf
-[program:agent]
-command={python} -m workers.rack agent --root {root}
-directory={repository}
-startsecs=0
-stopasgroup=true
-killasgroup=true
-redirect_stderr=true
-stdout_logfile={root}/log/agent.log
-"""
 
 
 @dataclass
-class RackHost:
-    """One rack host under test."""
+class Host(RackHost):
+    """A rack host whose control plane is only its edge."""
 
-    root: Path
-    intent: RackIntent
-    inside: str
-    plane: FakeControlPlane
-    supervisor: subprocess.Popen[bytes] | None = None
-    name: ProcessName | None = None
-
-    @property
-    def units(self) -> SupervisorUnits:
-        """The host's daemons."""
-        return SupervisorUnits(self.root, self.root / "run" / "supervisor.sock")
-
-    @property
-    def kea(self) -> KeaClient:
-        """Kea's control socket."""
-        return KeaClient(self.root / "services" / "kea4" / "run" / "kea4-ctrl-socket")
-
-    def boot(self) -> None:
-        """Start supervisord with the agent, as the host's init would."""
-        text = SUPERVISOR.format(root=self.root, python=sys.executable, repository=REPOSITORY)
-        (self.root / "supervisord.conf").write_text(text)
-        argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.root / "supervisord.conf")]
-        with (self.root / "log" / "supervisord.out").open("ab") as out:
-            self.supervisor = subprocess.Popen([*namespace.exec_prefix(self.inside), *argv], stdout=out, stderr=out)
-        self.name = name_process(self.supervisor.pid)
-
-    def halt(self) -> None:
-        """End everything on the host."""
-        if self.supervisor is not None and self.name is not None:
-            end_processes([self.name], patience=20)
-            self.supervisor.wait(timeout=20)
-            end_processes(namespace.residents(self.inside))
-        self.supervisor = None
-
-    def discover(self, mac: str = MAC) -> Offered:
-        """Ask for an address from the machines' side."""
-        return namespace.inside(f"{self.inside}-c", lambda: discover("end0", mac, frozenset({RACK})))
-
-    def resolve(self, name: str, kind: str = "A") -> list[str]:
-        """Ask the rack's DNS from the machines' side."""
-
-        def ask() -> list[str]:
-            answer = dns.query.udp(dns.message.make_query(name, kind), RACK, timeout=2)
-            return [rdata.to_text() for rrset in answer.answer for rdata in rrset]
-
-        return namespace.inside(f"{self.inside}-c", ask)
-
-    def read_loader(self) -> bytes:
-        """Read the BIOS loader by TFTP from the machines' side."""
-        return namespace.inside(f"{self.inside}-c", lambda: tftp_client.read_file(RACK, "undionly.kpxe"))
-
-    def pids(self) -> dict[str, int | None]:
-        """Processes by service."""
-        return {spec.name: self.units.pid(spec.name) for spec in registry.services()}
+    plane: FakeControlPlane = field(default_factory=FakeControlPlane)
 
     def apply(self, intent: RackIntent, bundles: tuple[Bundle, ...] = ()) -> dict[str, dict[str, Any]]:
         """Offer and wait for the reports of all services and an observation after them."""
@@ -125,7 +37,7 @@ class RackHost:
 
 
 @pytest.fixture
-def host() -> Iterator[RackHost]:
+def host() -> Iterator[Host]:
     """A rack host that is enrolled and up, with nothing offered yet; machines are at 10.20.0.50."""
     require("ip", "kea-dhcp4", "named", "dnsmasq", "chronyd", "radvd", "squid")
     with rack_directory() as directory:
@@ -135,24 +47,13 @@ def host() -> Iterator[RackHost]:
             client = f"{inside}-c"
             namespace.batch(client, [f"link set end0 address {MAC}", "addr add 10.20.0.50/24 dev end0"])
             plane = FakeControlPlane(rack=intent.rack_name).start(port=5240, namespace=inside)
-            rack = RackHost(root, intent, inside, plane)
+            rack = Host(root, intent, inside, plane=plane)
             try:
-                enrol = [sys.executable, "-m", "workers.rack", "enrol", "--url", plane.url, "--code-file", "-"]
-                done = subprocess.run(
-                    [*namespace.exec_prefix(inside), *enrol, "--root", directory],
-                    input=plane.code,
-                    text=True,
-                    cwd=REPOSITORY,
-                    check=False,
-                    capture_output=True,
-                    timeout=60,
-                )
-                assert done.returncode == 0, done.stderr
+                rack.enrol(plane.url, plane.code)
                 rack.boot()
                 yield rack
             finally:
-                for log in sorted((root / "log").glob("*.log")):
-                    print(f"--- {log}\n{log.read_text(errors='replace')[-3000:]}")
+                rack.show_logs()
                 rack.halt()
                 plane.stop()
 
@@ -166,7 +67,7 @@ def with_lease_path(intent: RackIntent, path: str) -> Bundle:
     return Bundle("kea4", (replace(file, text=text),))
 
 
-def test_a_rack_applies_keeps_undoes_and_survives(host: RackHost) -> None:
+def test_a_rack_applies_keeps_undoes_and_survives(host: Host) -> None:
     """The first offer is green, an equal one touches nothing, a deaf Kea is undone, and all of it survives a reboot alone."""
     # The first offer brings every service up, and each probe is green.
     first = host.apply(host.intent)
@@ -226,7 +127,7 @@ def test_a_rack_applies_keeps_undoes_and_survives(host: RackHost) -> None:
     eventually(lambda: host.read_loader(), 40)
 
 
-def test_records_go_live_are_checked_and_survive_a_lost_zone(host: RackHost) -> None:
+def test_records_go_live_are_checked_and_survive_a_lost_zone(host: Host) -> None:
     """A host and an RRset are answered as promised; a record that cannot be is named; a lost zone is filled again."""
     zone = host.intent.zones[0].name
     vlan = host.intent.vlans[0]
@@ -290,6 +191,6 @@ def _equal(expected: object, actual: object) -> None:
     assert expected == actual
 
 
-def _config_sets(host: RackHost) -> int:
+def _config_sets(host: Host) -> int:
     """How many times Kea was given a configuration, by its own log."""
     return (host.root / "log" / "kea4.log").read_text().count("COMMAND_RECEIVED Received command 'config-set'")

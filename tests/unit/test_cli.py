@@ -188,7 +188,7 @@ def test_network_commands(served: Served) -> None:
     assert {} == {words: outcome.err for words, outcome in outcomes.items() if outcome.code}
     assert "10.30.0.199" in served.run("range", "list").out
     assert "9000" in served.run("vlan", "list").out
-    assert "not in sync" in outcomes["rack", "show", "rack-1"].out
+    assert "Not in sync" in outcomes["rack", "show", "rack-1"].out
     assert 2 == served.run("vlan", "set", "2").code
 
 

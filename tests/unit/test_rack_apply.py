@@ -13,9 +13,10 @@ from renderers.bundle import Bundle, RenderedFile
 from renderers.intent import RackIntent
 from renderers.spec import ProbeSpec, ServiceSpec, StateFile
 from workers.rack import release
-from workers.rack.apply import Applier, Wanted
+from workers.rack.apply import Applier, Resumed
 from workers.rack.probes.base import ProbeContext, ProbeResult
 from workers.rack.probing import Prober
+from workers.rack.report import Wanted
 from workers.rack.secret_files import SecretFiles
 from workers.rack.units import FakeUnits
 
@@ -161,7 +162,7 @@ def test_a_crash_in_the_middle_is_undone_at_the_start(host: Host, monkeypatch: p
     """The process dies between swap and probe; the next start runs last-good, and the offer can be tried again."""
     host.applier.apply(host.wanted("one"))
 
-    def die(*ignored: object) -> None:
+    def die(*ignored: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -169,9 +170,12 @@ def test_a_crash_in_the_middle_is_undone_at_the_start(host: Host, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             host.applier.apply(host.wanted("two", 2))
     interrupted = host.current()
-    broken = host.applier.resume()
+    broken, recovered = host.applier.resume()
 
     assert (interrupted, broken, host.current()) == ("two", (), "one")
+    assert [(2, "toy", "undone", "interrupted", True)] == [
+        (one.offer, one.service, one.outcome, one.stage, one.undone_ok) for one in recovered
+    ]
     assert host.units.is_running("toy")
     assert host.applier.apply(host.wanted("two", 2)).outcome == "kept"
 
@@ -182,7 +186,7 @@ def test_a_start_runs_what_was_applied_without_anybody(host: Host) -> None:
     host.units.units.clear()
     host.units.running.clear()
 
-    assert host.applier.resume() == ()
+    assert host.applier.resume() == Resumed()
     assert host.units.is_running("toy")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from app.services import events
 from app.services.context import Context
 from app.store.models import Apply, Observation, Plan, Rack, RecordFailure, Vlan
 from tests.factories.control import Seeded, clock_of, ring_of
@@ -122,6 +123,7 @@ def test_not_in_sync(context: Context, seeded: Seeded, alice: Browser) -> None:
         "generation 4 is not planned yet (planned is 3)",
         "offer 8 is not applied yet (applied is 7)",
         f"plan {plan} is held and waits for approval",
+        "Offer 8 for named did not serve when it was asked as a client asks: no SOA",
         "1 record changes could not be applied, the first: REFUSED",
         "named does not run: it exited with 1",
         "squid fails its probe: no answer on 3128",
@@ -129,6 +131,26 @@ def test_not_in_sync(context: Context, seeded: Seeded, alice: Browser) -> None:
     assert "zone:lab.muster rrset:a.:A REFUSED" in page.one("section", id="card-failures").text
     assert "offer 8, named: undone at probe: no SOA" in page.one("section", id="card-applies").text
     assert "error" == page.all("li", class_="error")[0].attributes["class"]
+    refused = page.one("section", id="card-refused").text
+    assert "Offer 8 for named did not serve when it was asked as a client asks Why no SOA Changed by" in refused
+    assert "There was nothing to put back: named does not run on this rack." in refused
+
+
+def test_retry(context: Context, seeded: Seeded, alice: Browser, vera: Browser) -> None:
+    """Whoever may operate asks for a retry on the page; a viewer sees what was refused, and no button."""
+    settle(context, seeded)
+    with context.store.write() as session:
+        session.add(
+            Apply(rack_id=seeded.rack_id, offer_number=7, service="kea4", outcome="failed", stage="check", reason="no",
+                  at=context.clock())
+        )  # fmt: skip
+    path = f"/racks/{seeded.rack_id}"
+
+    assert [] == vera.page(path).all("button", id="do-retry")
+    assert 403 == vera.post(f"{path}/retry").status_code
+    assert 1 == len(alice.page(path).all("button", id="do-retry"))
+    assert 302 == alice.post(f"{path}/retry").status_code
+    assert "alice asked for a retry of kea4." in [event.message for event in events.newest(context)]
 
 
 def test_approve(context: Context, seeded: Seeded, alice: Browser, vera: Browser, root: Browser) -> None:

@@ -1,7 +1,7 @@
 """`muster-rack`: everything that runs on a rack host.
 
-Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 this host is not enrolled or wrongly set up, 4 the control plane
-refuses, 5 the control plane does not answer.
+Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 this host is not enrolled, wrongly set up, or has an agent already,
+4 the control plane refuses, 5 the control plane does not answer.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from workers.rack.power import serve
 from workers.rack.probing import Prober
 from workers.rack.record_store import RecordStore
 from workers.rack.secret_files import SecretFiles, SecretMissing
+from workers.rack.single import AlreadyRunning, only_agent
 from workers.rack.units import SupervisorUnits, UnitError
 
 EXIT_SETUP, EXIT_REFUSED, EXIT_DOWN = 3, 4, 5
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         return code
-    except (ConfigError, SecretMissing) as error:
+    except (ConfigError, SecretMissing, AlreadyRunning) as error:
         print(f"muster-rack: {error}", file=sys.stderr)
         return EXIT_SETUP
     except ControlPlaneRefused as error:
@@ -129,7 +130,9 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _agent(options: argparse.Namespace) -> int:
-    Agent(load_config(options.root)).run(_stop_on_signals())
+    config = load_config(options.root)
+    with only_agent(config.root):
+        Agent(config).run(_stop_on_signals())
     return 0
 
 

@@ -3,7 +3,7 @@
 It works with nothing but a control plane to ask, and keeps what it serves alive without one: at the start, everything
 that was last good runs again from this host's disk.  An offer is believed only with a signature by the pinned key and a
 number higher than the last; one that failed is not tried again, because the control plane sends a new number when there
-is reason to.  Nothing that goes wrong in a turn ends the loop.
+is reason to.  What came of it is kept on disk until it could be said.  Nothing that goes wrong in a turn ends the loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import structlog
 
 from renderers import registry
 from renderers.spec import ServiceSpec
-from workers.rack.apply import Applier, ApplyReport, Wanted
+from workers.rack.apply import Applier
 from workers.rack.channels.bind import BindUpdater
 from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import RackConfig
@@ -30,6 +30,7 @@ from workers.rack.offer import Envelope, Offer, OfferError
 from workers.rack.probing import Prober
 from workers.rack.record_store import RecordChange, RecordStore
 from workers.rack.records import RecordKeeper, RecordsLater
+from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import RACK_TOKEN, SecretFiles
 from workers.rack.units import SupervisorUnits, UnitError, Units
 from workers.rack.waiting import Doorbell, LongPoll, wait_for
@@ -51,17 +52,27 @@ class Agent:
         specs: Mapping[str, ServiceSpec] | None = None,
         client: ControlPlane | None = None,
         prober: Prober | None = None,
+        reached: Callable[[str, str], None] | None = None,
     ) -> None:
+        """Set up; `reached` is told which service has come to which step of an apply, and is the log's by default."""
         self.config = config
         self._secrets = SecretFiles(config.root)
         self._units: Units = units or SupervisorUnits(config.root, config.supervisor_path)
         self._specs = dict(specs) if specs is not None else {spec.name: spec for spec in registry.services()}
         self._client = client or ControlPlane(config.control_plane, self._secrets.read(RACK_TOKEN))
         self._prober = prober or Prober(config.root, config.name)
+        self._reached = reached or (lambda service, step: log.debug("apply.step", service=service, step=step))
         self._offers = config.root / "offers"
         self._done_path = self._offers / "done.json"
+        self._unsent_path = self._offers / "unsent.json"
         self.applier = Applier(
-            config.root, self._units, self._secrets, self._prober, self._specs, before_check=self._before_check
+            config.root,
+            self._units,
+            self._secrets,
+            self._prober,
+            self._specs,
+            before_check=self._before_check,
+            reached=self._reached,
         )
         self.keeper = RecordKeeper(
             RecordStore(config.records_path),
@@ -72,7 +83,8 @@ class Agent:
         )
         self._done = self._read_done()
         self._offer = self._load("current.json") or self._load("last-good.json")
-        self._unsent: list[dict[str, Any]] = []
+        self._unsent = self._read_unsent()
+        self._refused: tuple[int, str] | None = None
         self._resume_again = True
         self._zones_unsure = True
         self._reported_records: int | None = None
@@ -100,7 +112,9 @@ class Agent:
 
     def resume(self) -> None:
         """Last-good runs again, from this host's own disk."""
-        broken = self.applier.resume()
+        broken, recovered = self.applier.resume()
+        for report in recovered:
+            self._report(report)
         last_good = self._load("last-good.json")
         if last_good is not None:
             known = self.applier.services()
@@ -115,15 +129,14 @@ class Agent:
         envelope = self._client.offer(self._done)
         if envelope is None:
             return
-        offer = envelope.open(self.config.offer_public_key, self.config.name)
-        if offer.number <= self._done:
-            raise OfferError(
-                f"offer {offer.number} is not newer than {self._done}, which was dealt with; after a restore the"
-                " control plane must first raise its numbers"
-            )
-        envelope.save(self._offers / "current.json")
+        try:
+            offer = self._receive(envelope)
+        except (OfferError, OSError) as error:
+            self._refuse(envelope.number, words(error) if isinstance(error, OSError) else str(error))
+            raise
         self._offer = offer
         self.keeper.store.serve_scopes(offer.scopes)
+        self._reached(WHOLE_OFFER, "received")
         reports: list[ApplyReport] = []
         for wanted in self._wanted(offer):
             report = self.applier.apply(wanted)
@@ -134,10 +147,29 @@ class Agent:
             report = self.applier.remove(service, offer.number)
             reports.append(report)
             self._report(report)
+        self._reached(WHOLE_OFFER, "applied")
         if all(report.good for report in reports):
             envelope.save(self._offers / "last-good.json")
         self._done = offer.number
+        self._reached(WHOLE_OFFER, "done")
         write_atomically(self._done_path, json.dumps({"number": self._done}).encode())
+
+    def _receive(self, envelope: Envelope) -> Offer:
+        """Check an offer and keep it.  OfferError if it is not to be believed, OSError if it cannot be kept."""
+        offer = envelope.open(self.config.offer_public_key, self.config.name)
+        if offer.number <= self._done:
+            raise OfferError(
+                f"offer {offer.number} is not newer than {self._done}, which was dealt with; after a restore the"
+                " control plane must first raise its numbers"
+            )
+        envelope.save(self._offers / "current.json")
+        return offer
+
+    def _refuse(self, number: int, reason: str) -> None:
+        """Say once that an offer was not taken.  It is looked at again each turn: room may be made, numbers raised."""
+        if self._refused != (number, reason):
+            self._refused = (number, reason)
+            self._report(ApplyReport(number, WHOLE_OFFER, outcome="failed", stage="receive", reason=reason))
 
     def take_records(self) -> None:
         """Make record changes live until there are no more."""
@@ -170,6 +202,7 @@ class Agent:
             except ControlPlaneRefused as error:
                 log.error("report.refused", reason=str(error))
             self._unsent.pop(0)
+            self._keep_unsent()
 
     def report_observation(self) -> None:
         """At every change and every OBSERVE_SECONDS."""
@@ -185,10 +218,27 @@ class Agent:
 
     def _report(self, report: ApplyReport) -> None:
         self._unsent = [*self._unsent, report.as_data()][-UNSENT_REPORTS:]
+        self._keep_unsent()
         try:
             self.send_reports()
         except ControlPlaneDown as error:
             log.warning("report.later", reason=str(error))
+
+    def _keep_unsent(self) -> None:
+        """Reports outlive this process; where there is no room for them, they are sent from memory."""
+        try:
+            if self._unsent:
+                write_atomically(self._unsent_path, json.dumps(self._unsent).encode(), mode=0o600)
+            else:
+                self._unsent_path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("report.unkept", reason=str(error))
+
+    def _read_unsent(self) -> list[dict[str, Any]]:
+        try:
+            return [dict(item) for item in json.loads(self._unsent_path.read_text())]
+        except (OSError, ValueError, TypeError):
+            return []
 
     def _wanted(self, offer: Offer) -> list[Wanted]:
         return [

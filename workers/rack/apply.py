@@ -3,88 +3,49 @@
 The promises: files that the daemon's own checker refuses never become current; an unchanged bundle of a running daemon
 touches nothing; whatever fails after the swap (a full disk, an exception, a probe that was green and is red) brings
 last-good back, activated and probed; and a crash in the middle is found by its journal and undone at the next start.
-Only a regression undoes: a probe that was red before says nothing about the new files.
+Only a regression undoes: a probe that was red before says nothing about the new files.  The probes of what ran before
+count too, as long as one of the new ones is red: whoever moves a service to a wrong place must not lose the right one.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import structlog
 
-from renderers.bundle import Bundle
-from renderers.spec import ProbeSpec, ServiceSpec, StateFile
+from renderers.spec import ProbeSpec, ServiceSpec
 from workers.rack import release as releases
-from workers.rack.channels.base import ChannelContext, ChannelError, channels, run
+from workers.rack.channels.base import ChannelContext, ChannelError, channels, gist, run
 from workers.rack.files import ServiceDirectories, link_atomically, substitute, write_atomically
-from workers.rack.probes.base import ProbeResult
 from workers.rack.probing import Prober
 from workers.rack.release import Applied
+from workers.rack.report import LONGEST_REASON, ApplyReport, Regression, Wanted, words
 from workers.rack.secret_files import SecretFiles
 from workers.rack.units import Unit, UnitError, Units
 
 log = structlog.get_logger()
 
 
-class Regression(Exception):
-    """A probe that was green before the change is red after it."""
+class Resumed(NamedTuple):
+    """What a start found: services that could not be started, and what came of applies that were interrupted."""
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """One service as an offer asks for it; `command` is the daemon's whole command line, places not filled in."""
-
-    offer: int
-    bundle: Bundle
-    command: tuple[str, ...]
-    probes: tuple[ProbeSpec, ...] = ()
-    state_files: tuple[StateFile, ...] = ()
-
-
-@dataclass
-class ApplyReport:
-    """What came of one service; `digest` is that of the files that run now."""
-
-    offer: int
-    service: str
-    outcome: str = "kept"
-    stage: str = "check"
-    reason: str | None = None
-    digest: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    probes: tuple[ProbeResult, ...] = ()
-    undone_ok: bool | None = None
-    seeded: tuple[str, ...] = ()
-
-    @property
-    def good(self) -> bool:
-        """Whether what the offer asked for runs."""
-        return self.outcome in ("kept", "unchanged")
-
-    def as_data(self) -> dict[str, Any]:
-        """The JSON form of rackapi."""
-        return {
-            "offer": self.offer,
-            "service": self.service,
-            "outcome": self.outcome,
-            "stage": self.stage,
-            "reason": self.reason,
-            "digest": self.digest,
-            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
-            "probes": [probe.as_data() for probe in self.probes],
-            "undone_ok": self.undone_ok,
-        }
+    broken: tuple[str, ...] = ()
+    recovered: tuple[ApplyReport, ...] = ()
 
 
 class Applier:
-    """Applies services on this host.  `before_check` is called with a service's name before its files are checked."""
+    """Applies services on this host.
+
+    before_check: called with a service's name before its files are checked.
+    reached: called with a service's name and the step that begins now; the log shows by it where an apply hangs.
+    """
 
     def __init__(
         self,
@@ -94,6 +55,7 @@ class Applier:
         prober: Prober,
         specs: Mapping[str, ServiceSpec],
         before_check: Callable[[str], None] = lambda service: None,
+        reached: Callable[[str, str], None] = lambda service, step: None,
     ) -> None:
         self._root = root
         self._units = units
@@ -101,6 +63,7 @@ class Applier:
         self._prober = prober
         self._specs = specs
         self._before_check = before_check
+        self._reached = reached
 
     def directories(self, service: str) -> ServiceDirectories:
         """Where a service lives here."""
@@ -126,7 +89,9 @@ class Applier:
             with self._lock():
                 self._apply(wanted, report)
         except Exception as error:
-            report.outcome, report.reason = "failed", _words(error)
+            report.outcome, report.reason = "failed", words(error)
+        if report.reason is not None:
+            report.reason = self._secrets.hide(report.reason)[:LONGEST_REASON]
         if report.digest is None:
             applied = self.applied(service)
             report.digest = applied.digest if applied is not None else None
@@ -144,15 +109,16 @@ class Applier:
                 self._forget(directories)
                 report.outcome = "kept"
         except (OSError, UnitError) as error:
-            report.outcome, report.reason = "failed", _words(error)
+            report.outcome, report.reason = "failed", words(error)
         return report
 
-    def resume(self) -> tuple[str, ...]:
-        """At the start: undo what was interrupted and see that everything applied runs; what could not be started.
+    def resume(self) -> Resumed:
+        """At the start: undo what was interrupted and see that everything applied runs.
 
         Needs nothing but this host's own disk.
         """
-        broken = []
+        broken: list[str] = []
+        recovered: list[ApplyReport] = []
         with self._lock():
             base = self._root / "services"
             for directories in (
@@ -162,14 +128,15 @@ class Applier:
                     continue
                 try:
                     if (directories.base / releases.JOURNAL_FILE).exists():
-                        self._recover(directories)
+                        recovered.append(self._recover(directories))
+                        continue
                     applied = self.applied(directories.service)
                     if applied is not None:
                         self._start(directories, applied.unit)
                 except (OSError, UnitError, ChannelError) as error:
-                    log.error("resume.failed", service=directories.service, reason=_words(error))
+                    log.error("resume.failed", service=directories.service, reason=words(error))
                     broken.append(directories.service)
-        return tuple(broken)
+        return Resumed(tuple(broken), tuple(recovered))
 
     def _apply(self, wanted: Wanted, report: ApplyReport) -> None:
         bundle = wanted.bundle
@@ -195,22 +162,31 @@ class Applier:
             report.outcome, report.digest = "unchanged", bundle.digest
             return
         begin = time.monotonic()
+        self._reached(spec.name, "stage")
         directories.prepare(spec.user)
-        self._before_check(spec.name)
-        staged = releases.stage(bundle, directories, self._secrets)
-        releases.check(spec, staged, directories)
-        report.seconds["check"] = time.monotonic() - begin
-        baseline = self._prober.ask_once(spec.name, wanted.probes) if running else ()
-        green = frozenset(result.spec for result in baseline if result.ok)
-        new = Applied(wanted.offer, staged.name, bundle.digest, fingerprint, unit, wanted.probes)
-        self._write_journal(directories, before)
         try:
-            self._change(spec, wanted, directories, new, running, green, report)
-        except Exception as error:
-            report.reason = _words(error)
-            log.warning("apply.undo", service=spec.name, stage=report.stage, reason=report.reason)
-            self._undo(directories, before, new, green, report)
-        releases.prune(directories)
+            self._before_check(spec.name)
+            staged = releases.stage(bundle, directories, self._secrets)
+            self._reached(spec.name, "check")
+            releases.check(spec, staged, directories)
+            report.seconds["check"] = time.monotonic() - begin
+            self._reached(spec.name, "baseline")
+            old = before.probes if running and before is not None else ()
+            asked = tuple(dict.fromkeys((*wanted.probes, *old)))
+            baseline = self._prober.ask_once(spec.name, asked) if running else ()
+            green = frozenset(result.spec for result in baseline if result.ok)
+            new = Applied(wanted.offer, staged.name, bundle.digest, fingerprint, unit, wanted.probes)
+            self._reached(spec.name, "journal")
+            self._write_journal(directories, before, wanted.offer)
+            try:
+                self._change(spec, wanted, directories, new, running, green, report)
+            except Exception as error:
+                report.reason = self._secrets.hide(words(error))
+                log.warning("apply.undo", service=spec.name, stage=report.stage, reason=report.reason)
+                self._undo(directories, before, new, green, report)
+        finally:
+            self._reached(spec.name, "prune")
+            releases.prune(directories)
 
     def _change(
         self,
@@ -224,11 +200,15 @@ class Applier:
     ) -> None:
         """Everything from the swap on; any exception leads to last-good."""
         report.stage = "swap"
+        self._reached(spec.name, "swap")
         previous = directories.current.resolve() if directories.current.exists() else None
         link_atomically(directories.current, f"releases/{new.release}")
+        self._reached(spec.name, "seed")
         report.seeded = releases.seed_state(wanted.state_files, wanted.bundle, directories, spec.user, self._secrets)
         report.stage = "activate"
+        self._reached(spec.name, "activate")
         begin = time.monotonic()
+        said = self._log_size(spec.name)
         before = self._units.is_running(spec.name) and Applied.load(directories.base / "before.json")
         # State that was lost under a running daemon takes a fresh start; state that is new with this bundle does not.
         lost = previous is not None and any(
@@ -243,17 +223,23 @@ class Applier:
             report.seconds["gap"] = channels()[spec.channel].activate(context)
         report.seconds["activate"] = time.monotonic() - begin
         report.stage = "probe"
+        self._reached(spec.name, "probe")
         begin = time.monotonic()
-        report.probes = self._prober.ask_until_green(spec.name, wanted.probes)
+        alive = self._watch_life(spec.name)
+        report.probes = self._prober.ask_until_green(spec.name, wanted.probes, alive=alive)
         report.seconds["probe"] = time.monotonic() - begin
-        if not self._units.is_running(spec.name):
-            raise Regression(f"{spec.name} does not stay up; read its log in {self._root / 'log'}")
+        if not alive():
+            raise Regression(f"{spec.name} does not stay up: {self._last_words(spec.name, said)}")
         red = [result for result in report.probes if not result.ok]
         regressed = [result for result in red if result.spec in green]
+        gone = [one for one in green if one not in wanted.probes] if red else []
+        regressed += [result for result in self._prober.ask_once(spec.name, gone) if not result.ok]
         if regressed:
-            raise Regression("; ".join(result.detail for result in regressed))
+            raise Regression("; ".join(dict.fromkeys(result.detail for result in regressed)))
         report.stage = "keep"
+        self._reached(spec.name, "keep")
         new.save(directories.base / releases.APPLIED_FILE)
+        self._reached(spec.name, "last-good")
         if not red:
             link_atomically(directories.last_good, f"releases/{new.release}")
             new.save(directories.base / "last-good.json")
@@ -261,6 +247,7 @@ class Applier:
             report.stage, report.reason = "probe", "; ".join(result.detail for result in red)
             if not running:
                 report.outcome = "failed"
+        self._reached(spec.name, "clear")
         (directories.base / releases.JOURNAL_FILE).unlink()
         report.digest = new.digest
 
@@ -272,7 +259,8 @@ class Applier:
         green: frozenset[ProbeSpec],
         report: ApplyReport,
     ) -> None:
-        """Last-good back, activated, probed."""
+        """Last-good back, activated, probed.  What need not be written is not: the disk may be full."""
+        self._reached(directories.service, "undo")
         back = self._back_to(directories, before)
         if back is None:
             report.outcome = "failed"
@@ -282,23 +270,36 @@ class Applier:
         report.outcome = "undone"
         begin = time.monotonic()
         try:
-            link_atomically(directories.current, f"releases/{back.release}")
+            self._put_back(directories, back)
+            if back.release != new.release:
+                shutil.rmtree(directories.releases / new.release, ignore_errors=True)
             self._activate_again(directories, back, new)
             specs = tuple(spec for spec in back.probes if spec in green) or tuple(green)
-            results = self._prober.ask_until_green(directories.service, specs)
-            if not all(result.ok for result in results):
-                # The live channel may have left the daemon in a state that only a fresh process mends.
-                self._units.stop(directories.service)
-                self._start(directories, back.unit)
-                results = self._prober.ask_until_green(directories.service, specs)
-            report.undone_ok = all(result.ok for result in results) and self._units.is_running(directories.service)
-            back.save(directories.base / releases.APPLIED_FILE)
+            report.undone_ok = self._prove(directories, back, specs)
+            self._reached(directories.service, "undone")
             (directories.base / releases.JOURNAL_FILE).unlink(missing_ok=True)
         except Exception as error:
             report.undone_ok = False
-            report.reason = f"{report.reason}; and last-good could not be brought back: {_words(error)}"
+            report.reason = f"{report.reason}; and last-good could not be brought back: {words(error)}"
         report.seconds["undo"] = time.monotonic() - begin
         report.digest = back.digest
+
+    def _put_back(self, directories: ServiceDirectories, back: Applied) -> None:
+        if directories.target(directories.current) != back.release:
+            link_atomically(directories.current, f"releases/{back.release}")
+        if Applied.load(directories.base / releases.APPLIED_FILE) != back:
+            back.save(directories.base / releases.APPLIED_FILE)
+
+    def _prove(self, directories: ServiceDirectories, back: Applied, specs: tuple[ProbeSpec, ...]) -> bool:
+        """Whether what was put back answers; a daemon that does not gets a fresh process once."""
+        service = directories.service
+        results = self._prober.ask_until_green(service, specs, alive=self._watch_life(service))
+        if not all(result.ok for result in results):
+            # The live channel may have left the daemon in a state that only a fresh process mends.
+            self._units.stop(service)
+            self._start(directories, back.unit)
+            results = self._prober.ask_until_green(service, specs)
+        return all(result.ok for result in results) and self._units.is_running(service)
 
     def _activate_again(self, directories: ServiceDirectories, back: Applied, new: Applied) -> None:
         service = directories.service
@@ -310,7 +311,7 @@ class Applier:
             context = ChannelContext(service, directories, self._units, directories.releases / new.release)
             channels()[self._specs[service].channel].activate(context)
         except (ChannelError, UnitError, OSError) as error:
-            log.warning("apply.undo_restarts", service=service, reason=_words(error))
+            log.warning("apply.undo_restarts", service=service, reason=words(error))
             self._units.stop(service)
             self._start(directories, back.unit)
 
@@ -327,20 +328,55 @@ class Applier:
         self._units.install(unit)
         self._units.start(unit.name)
 
-    def _recover(self, directories: ServiceDirectories) -> None:
-        """A crash in the middle of an apply: what ran before runs again, from a fresh start."""
+    def _recover(self, directories: ServiceDirectories) -> ApplyReport:
+        """A crash in the middle of an apply: what ran before runs again, from a fresh start.
+
+        The journal goes last: a recovery that fails, or is itself interrupted, is made again.
+        """
+        service, journal = directories.service, directories.base / releases.JOURNAL_FILE
+        report = ApplyReport(_offer_of(journal), service, outcome="undone", stage="interrupted")
+        report.reason = "the rack worker ended in the middle of this apply"
+        back = self._back_to(directories, Applied.load(directories.base / "before.json"))
+        log.warning("apply.interrupted", service=service, back_to=back.release if back else None)
+        if back is None:
+            report.outcome = "failed"
+            self._forget(directories)
+        else:
+            self._put_back(directories, back)
+            self._units.stop(service)
+            self._start(directories, back.unit)
+            report.undone_ok = self._prove(directories, back, back.probes)
+            report.digest = back.digest
+        journal.unlink(missing_ok=True)
+        releases.prune(directories)
+        return report
+
+    def _watch_life(self, service: str) -> Callable[[], bool]:
+        """A question whether the daemon has run every time one asked: supervisors start a dead one again and again."""
+        died = False
+
+        def alive() -> bool:
+            nonlocal died
+            died = died or not self._units.is_running(service)
+            return not died
+
+        return alive
+
+    def _log_size(self, service: str) -> int:
+        path = self._root / "log" / f"{service}.log"
+        return path.stat().st_size if path.exists() else 0
+
+    def _last_words(self, service: str, begin: int) -> str:
+        """The end of what a daemon has said since its log had `begin` bytes."""
+        path = self._root / "log" / f"{service}.log"
         try:
-            before = Applied.load(directories.base / "before.json")
-            back = self._back_to(directories, before)
-            log.warning("apply.interrupted", service=directories.service, back_to=back.release if back else None)
-            self._units.stop(directories.service)
-            if back is None:
-                self._forget(directories)
-            else:
-                link_atomically(directories.current, f"releases/{back.release}")
-                back.save(directories.base / releases.APPLIED_FILE)
-        finally:
-            (directories.base / releases.JOURNAL_FILE).unlink(missing_ok=True)
+            with path.open("rb") as file:
+                file.seek(begin if begin <= path.stat().st_size else 0)
+                lines = file.read(1 << 16).decode(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        said = gist("\n".join(lines))
+        return f"{said} (its log is {path})" if said else f"it said nothing; its log is {path}"
 
     def _back_to(self, directories: ServiceDirectories, before: Applied | None) -> Applied | None:
         """Last-good if there is one, else what ran before; only what is still on the disk."""
@@ -356,11 +392,11 @@ class Applier:
         for name in (releases.APPLIED_FILE, "last-good.json", "before.json"):
             (directories.base / name).unlink(missing_ok=True)
 
-    def _write_journal(self, directories: ServiceDirectories, before: Applied | None) -> None:
+    def _write_journal(self, directories: ServiceDirectories, before: Applied | None, offer: int) -> None:
         (directories.base / "before.json").unlink(missing_ok=True)
         if before is not None:
             before.save(directories.base / "before.json")
-        write_atomically(directories.base / releases.JOURNAL_FILE, json.dumps({"began": True}).encode(), mode=0o600)
+        write_atomically(directories.base / releases.JOURNAL_FILE, json.dumps({"offer": offer}).encode(), mode=0o600)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -372,7 +408,9 @@ class Applier:
             yield
 
 
-def _words(error: BaseException) -> str:
-    """What to tell people of an exception."""
-    known = (Regression, releases.CheckFailed, ChannelError, UnitError, ValueError)
-    return str(error) if isinstance(error, known) else f"{type(error).__name__}: {error}"
+def _offer_of(journal: Path) -> int:
+    """The offer that was being applied; 0 if the journal is damaged or an older version's."""
+    try:
+        return int(json.loads(journal.read_text())["offer"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

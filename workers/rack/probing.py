@@ -18,6 +18,7 @@ from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelError
 from workers.rack.files import ServiceDirectories
 from workers.rack.probes.base import ProbeContext, ProbeResult, ask
+from workers.rack.secret_files import SecretFiles
 
 SETTLE_SECONDS = 12.0
 PAUSE_SECONDS = 0.2
@@ -35,7 +36,7 @@ class Prober:
 
     def __init__(self, root: Path, rack: str, asker: Callable[[ProbeSpec, ProbeContext], ProbeResult] = ask) -> None:
         self._root = root
-        self._context = ProbeContext(client_mac(rack))
+        self._context = ProbeContext(client_mac(rack), SecretFiles(root).read)
         self._ask = asker
 
     def ask_once(self, service: str, specs: Sequence[ProbeSpec]) -> tuple[ProbeResult, ...]:
@@ -46,12 +47,20 @@ class Prober:
             return tuple(pool.map(lambda spec: self._one(service, spec), specs))
 
     def ask_until_green(
-        self, service: str, specs: Sequence[ProbeSpec], seconds: float = SETTLE_SECONDS
+        self,
+        service: str,
+        specs: Sequence[ProbeSpec],
+        seconds: float = SETTLE_SECONDS,
+        *,
+        alive: Callable[[], bool] = lambda: True,
     ) -> tuple[ProbeResult, ...]:
-        """Ask again what is red until everything is green or the time is over: a daemon may still be starting."""
+        """Ask again what is red until everything is green or the time is over: a daemon may still be starting.
+
+        A daemon that is not `alive` any more is not waited for.
+        """
         end = time.monotonic() + seconds
         results = dict(zip(specs, self.ask_once(service, specs), strict=True))
-        while (red := [spec for spec in specs if not results[spec].ok]) and time.monotonic() < end:
+        while (red := [spec for spec in specs if not results[spec].ok]) and time.monotonic() < end and alive():
             time.sleep(PAUSE_SECONDS)
             results.update(zip(red, self.ask_once(service, red), strict=True))
         return tuple(results[spec] for spec in specs)

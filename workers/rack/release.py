@@ -12,16 +12,13 @@ from renderers.bundle import Bundle
 from renderers.spec import ProbeSpec, ServiceSpec, StateFile
 from workers.rack.channels.base import ChannelError, run
 from workers.rack.files import ServiceDirectories, change_owner, substitute, write_atomically
+from workers.rack.report import CheckFailed
 from workers.rack.secret_files import SecretFiles
 from workers.rack.units import Unit
 
 CHECK_SECONDS = 60.0
 APPLIED_FILE = "applied.json"
 JOURNAL_FILE = "applying.json"
-
-
-class CheckFailed(Exception):
-    """The daemon's own checker refuses the staged files."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,9 @@ def make_unit(spec: ServiceSpec, directories: ServiceDirectories, offered: tuple
 
 
 def prune(directories: ServiceDirectories) -> None:
-    """Delete releases that nothing points at; failing to is no failure."""
+    """Delete releases that nothing points at; failing to is no failure.  An apply that is not over keeps all of its own."""
+    if (directories.base / JOURNAL_FILE).exists() or not directories.releases.is_dir():
+        return
     keep = {directories.target(directories.current), directories.target(directories.last_good)}
     for release in directories.releases.iterdir():
         if release.name not in keep:

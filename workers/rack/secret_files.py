@@ -64,6 +64,14 @@ class SecretFiles:
         """The text with every `@secret:NAME@` replaced.  SecretMissing for one that is not here."""
         return SECRET_REFERENCE.sub(lambda match: self.read(match.group(1)), text)
 
+    def hide(self, text: str) -> str:
+        """The text with every secret of this rack replaced by its reference: daemons quote the line they refuse."""
+        for path in sorted(self._directory.iterdir()) if self._directory.is_dir() else ():
+            value = path.read_text().strip() if path.is_file() else ""
+            if value:
+                text = text.replace(value, f"@secret:{path.name}@")
+        return text
+
     def fingerprint(self, names: frozenset[str]) -> str:
         """A digest that changes when one of the secrets does; says nothing about them."""
         digest = hashlib.sha256()

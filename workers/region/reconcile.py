@@ -13,23 +13,26 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app.services import offers
 from app.services.changes import changing, event
 from app.services.context import Context
 from app.store.intent import load_intent
-from app.store.models import Event, Offer, Plan, Rack
+from app.store.models import Event, Offer, Plan, Rack, RackChange
 from app.store.queries.scopes import scopes_of_rack
 from app.store.unit_of_work import after_commit
 from renderers import plan as planning
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
+from renderers.spec import ServiceSpec
 
 log = structlog.get_logger(__name__)
 ATTEMPTS = 5
+GENERATIONS_KEPT = 500
+"""For so many generations of a rack it is remembered who changed what."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,15 @@ class _Seen:
     approved: frozenset[str]
 
 
-def reconcile(context: Context, rack_id: int) -> Outcome:
-    """Look at one rack. A failure is written to the rack's events and raised."""
+def reconcile(context: Context, rack_id: int, specs: tuple[ServiceSpec, ...] | None = None) -> Outcome:
+    """Look at one rack. A failure is written to the rack's events and raised.
+
+    specs: the services that there are; those of the registry unless told otherwise.
+    """
+    specs = specs if specs is not None else registry.services()
     try:
         for _ in range(ATTEMPTS):
-            outcome = _once(context, rack_id)
+            outcome = _once(context, rack_id, specs)
             if outcome is not None:
                 log.info("rack.reconciled", rack=rack_id, status=outcome.status, offer=outcome.offer_number)
                 return outcome
@@ -81,20 +88,20 @@ def reconcile_all(context: Context) -> dict[int, Outcome]:
     return outcomes
 
 
-def _once(context: Context, rack_id: int) -> Outcome | None:
+def _once(context: Context, rack_id: int, specs: tuple[ServiceSpec, ...]) -> Outcome | None:
     """One attempt; None when the rack changed while it was being rendered."""
     with context.store.read() as session:
         rack = session.get(Rack, rack_id)
         if rack is None or rack.token_hash is None:
             return Outcome("gone")
         seen = _see(session, rack)
-    bundles = registry.render(seen.intent)
+    bundles = tuple(spec.render(seen.intent) for spec in specs if spec.wanted(seen.intent))
     running = offers.parts_of(seen.content)
     plan = planning.plan_bundles(bundles, [Bundle.from_data(part["bundle"]) for part in running.values()])
     held = _held(plan, seen.approved)
     kept = {danger.service: running.get(danger.service, {}) for danger in held}
     wanted = {bundle.service: bundle for bundle in bundles}
-    content = offers.content_of(seen.intent, registry.services(), wanted, seen.scopes, kept)
+    content = offers.content_of(seen.intent, specs, wanted, seen.scopes, kept)
     text = offers.canonical(content)
     # Numbers were raised above the newest offer when a rack knew higher ones: then the same content is offered again.
     unchanged = seen.newest_number == seen.offer_number and text == offers.canonical(seen.content)
@@ -219,6 +226,8 @@ def _offer(
         )
     )
     rack.offer_number = number
+    forgotten = rack.generation - GENERATIONS_KEPT
+    session.execute(delete(RackChange).where(RackChange.rack_id == rack.id, RackChange.generation < forgotten))
     event(
         session,
         context,

@@ -42,6 +42,7 @@ class ApplySchema(Schema):
     stage = fields.String()
     reason = fields.String(allow_none=True)
     digest = fields.String(allow_none=True)
+    undone_ok = fields.Boolean(allow_none=True)
     seconds = fields.Dict()
     probes = fields.List(fields.Raw())
     at = fields.DateTime()
@@ -68,6 +69,32 @@ class FailureSchema(Schema):
     scope = fields.String()
     key = fields.String()
     reason = fields.String()
+    actor = fields.String(allow_none=True)
+    at = fields.DateTime()
+
+
+class CauseSchema(Schema):
+    """One change of desired state behind a refusal."""
+
+    actor = fields.String()
+    what = fields.String()
+    at = fields.DateTime()
+    change_event_id = fields.Integer(allow_none=True)
+
+
+class RefusalSchema(Schema):
+    """A part of an offer that a rack does not run: what, why, by whose change, what was put back, what to do."""
+
+    service = fields.String()
+    offer_number = fields.Integer()
+    title = fields.String()
+    outcome = fields.String()
+    stage = fields.String()
+    reason = fields.String()
+    causes = fields.List(fields.Nested(CauseSchema))
+    by = fields.String()
+    put_back = fields.String()
+    remedy = fields.String()
     at = fields.DateTime()
 
 
@@ -81,6 +108,13 @@ class OverviewSchema(Schema):
     applies = fields.List(fields.Nested(ApplySchema))
     held = fields.List(fields.Nested(PlanSchema))
     failures = fields.List(fields.Nested(FailureSchema))
+    refused = fields.List(fields.Nested(RefusalSchema))
+
+
+class RetriedSchema(Schema):
+    """What a rack will try again."""
+
+    refused = fields.List(fields.Nested(RefusalSchema))
 
 
 class NewCodeSchema(Schema):

@@ -23,6 +23,7 @@ from app.store.models.rack import (
     Offer,
     Plan,
     Rack,
+    RackChange,
     RecordChange,
     RecordFailure,
 )
@@ -31,6 +32,6 @@ from app.store.models.user import ApiToken, SshKey, User
 __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Disk", "Domain", "EnrolmentCode", "Event",
     "Fabric", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "Machine", "Observation", "Offer", "Operation",
-    "Plan", "Pool", "PowerOperation", "Rack", "RecordChange", "RecordFailure", "ScriptResult", "Setting", "SshKey",
-    "Subnet", "Tag", "User", "Vlan", "Zone", "machine_tag", "utc_now",
+    "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult", "Setting",
+    "SshKey", "Subnet", "Tag", "User", "Vlan", "Zone", "machine_tag", "utc_now",
 ]  # fmt: skip

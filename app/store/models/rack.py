@@ -39,6 +39,20 @@ class Rack(Base):
     enrolled_at: Mapped[CreatedAt]
 
 
+class RackChange(Base):
+    """Which change of desired state gave a rack a generation; a change without an audit row has only its actor."""
+
+    __tablename__ = "rack_change"
+    __table_args__ = (Index("ix_rack_change_rack_id_generation", "rack_id", "generation"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"))
+    generation: Mapped[int]
+    actor: Mapped[str]
+    change_event_id: Mapped[int | None] = mapped_column(ForeignKey("change_event.id", ondelete="SET NULL"))
+    at: Mapped[CreatedAt]
+
+
 class EnrolmentCode(Base):
     """A one-time code with which a rack host enrols. Only its SHA-256 is kept."""
 
@@ -87,7 +101,10 @@ class Offer(Base):
 
 
 class Apply(Base):
-    """The record of a rack carrying out one offer for one service. outcome: kept, undone, failed, unchanged."""
+    """The record of a rack carrying out one offer for one service. outcome: kept, undone, failed, unchanged.
+
+    digest is that of the files that ran afterwards; undone_ok says whether what was put back serves.
+    """
 
     __tablename__ = "apply"
 
@@ -99,6 +116,7 @@ class Apply(Base):
     stage: Mapped[str]
     reason: Mapped[str | None] = mapped_column(Text)
     digest: Mapped[str | None]
+    undone_ok: Mapped[bool | None]
     seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
     probes: Mapped[list[Any]] = mapped_column(default=list)
     at: Mapped[CreatedAt]
@@ -139,6 +157,7 @@ class RecordChange(Base):
     scope: Mapped[str]
     key: Mapped[str]
     value: Mapped[dict[str, Any] | None]
+    actor: Mapped[str | None]
     at: Mapped[CreatedAt]
 
 
@@ -153,6 +172,7 @@ class RecordFailure(Base):
     scope: Mapped[str]
     key: Mapped[str]
     reason: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str | None]
     at: Mapped[CreatedAt]
 
 

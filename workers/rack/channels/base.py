@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,16 @@ from workers.rack.files import ServiceDirectories
 from workers.rack.units import Units
 
 COMMAND_SECONDS = 20.0
+GIST_LINES, GIST_CHARACTERS = 3, 600
+# Times, process names and numbers at the beginning of log lines; words of trouble, as the daemons in use write them.
+_HEAD = re.compile(
+    r"^\d{2,4}[-/]\S+[ T]\d{2}:\d{2}:\d{2}\S*\s*(kid\d+\|\s*)?(\w+\s+\[\S+/\S+\]\s*)?"
+    r"|^\d{2}-\w{3}-\d{4} \d{2}:\d{2}:\d{2}\.\d+\s*"
+)
+_TELLING = re.compile(
+    r"error|fatal|fail|refus|denied|bungled|cannot|unknown|invalid|not permitted|not found|bad |in use|expected|unexpected",
+    re.IGNORECASE,
+)
 
 
 class ChannelError(Exception):
@@ -78,9 +89,19 @@ def run(argv: Sequence[str], seconds: float = COMMAND_SECONDS) -> str:
     except OSError as error:
         raise ChannelError(f"{argv[0]} cannot be run: {error}") from error
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-500:]
-        raise ChannelError(f"{argv[0]} failed with exit code {done.returncode}: {said}")
+        name = next(word for word in argv if word != "env" and "=" not in word)
+        said = gist(f"{done.stdout}\n{done.stderr}") or f"it ended with exit code {done.returncode} and said nothing"
+        raise ChannelError(f"{name}: {said}")
     return done.stdout
+
+
+def gist(text: str) -> str:
+    """The lines of a daemon's output that say what is wrong (the last ones if none stands out), joined, times cut off."""
+    lines = list(dict.fromkeys(_HEAD.sub("", line).strip() for line in text.splitlines()))
+    # squid echoes every line that it has understood.
+    lines = [line for line in lines if line and not line.startswith("Processing:")]
+    telling = [line for line in lines if _TELLING.search(line)]
+    return "; ".join((telling or lines)[-GIST_LINES:])[-GIST_CHARACTERS:]
 
 
 def measured(action: Callable[[], object]) -> float:

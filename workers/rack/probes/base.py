@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, runtime_checkable
@@ -16,11 +17,16 @@ class ProbeFailure(Exception):
     """The service did not answer as it should; the text is for people."""
 
 
+def _no_secret(name: str) -> str:
+    raise KeyError(name)
+
+
 @dataclass(frozen=True)
 class ProbeContext:
-    """What a probe may know besides its parameters: this rack's own MAC for questions (one, always the same)."""
+    """What a probe may know besides its parameters: this rack's own MAC for questions (one, always the same), its secrets."""
 
     client_mac: str
+    secret: Callable[[str], str] = _no_secret
 
 
 @dataclass(frozen=True)
