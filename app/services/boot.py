@@ -1,8 +1,8 @@
 """The boot decision: what a machine that has fetched its boot script is told to do.
 
 Known machine with an armed token: the ephemeral system.  Known machine without: its local disk.  Unknown machine under
-an enrolment policy: the ephemeral system, to enlist; without a policy: its local disk.  Nothing that goes wrong here
-keeps a machine from its disk.
+an enrolment policy, or one that a person entered by its system UUID: the ephemeral system, to enlist; else its local disk.
+Nothing that goes wrong here keeps a machine from its disk.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, lazyload
 
+from app.lifecycle.states import State
 from app.services import boot_tokens, images, racks, settings
 from app.services.changes import changing, event
 from app.services.context import Context
@@ -98,7 +99,7 @@ def decide(
         statement = select(Machine).join(Interface).where(Interface.mac == mac).options(lazyload(Machine.domain))
         machine = session.scalars(statement.with_for_update(of=Machine, key_share=True)).one_or_none()
         if machine is None:
-            return _unknown(session, context, rack, client_address, mac)
+            return _unknown(session, context, rack, client_address, mac, uuid)
         decision, level = _known(session, context, rack, client_address, mac, machine)
         event(
             session,
@@ -114,9 +115,9 @@ def decide(
         return decision
 
 
-def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: str) -> BootDecision:
+def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: str, uuid: str | None) -> BootDecision:
     policy = settings.get(session, ENROLMENT_POLICY, settings.EDITABLE[ENROLMENT_POLICY][0])
-    if not policy.get("on"):
+    if not policy.get("on") and not _is_expected(session, uuid):
         return BootDecision("local", "this machine is unknown and enlisting is switched off")
     if boot_tokens.tidy_enlisting(session, context, rack, address, mac) >= ENLISTING_AT_ONE_ADDRESS:
         return BootDecision("local", f"too many machines enlist from {address}: wait half an hour")
@@ -136,6 +137,17 @@ def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: 
     message = f"An unknown machine with MAC {mac} boots from {address}, to enlist."
     event(session, context, "machine.boot", message, rack_id=rack.id, mac=mac, address=address)
     return BootDecision("ephemeral", "unknown machine: enlisting", ephemeral)
+
+
+def _is_expected(session: Session, uuid: str | None) -> bool:
+    """Whether a person has entered a machine by this system UUID, and it has not enlisted yet."""
+    wanted = canonical_uuid(uuid)
+    if wanted is None:
+        return False
+    statement = select(Machine.id).where(
+        Machine.system_uuid == wanted, Machine.state == State.NEW, ~Machine.interfaces.any()
+    )
+    return session.scalar(statement.limit(1)) is not None
 
 
 def _known(

@@ -159,6 +159,11 @@ def _rules(
     """What the table cannot know; the sentences to warn with."""
     if action.success is State.READY and action.transient is None and "cpu" not in (machine.inventory or {}):
         raise Conflict(f"{machine.hostname} was never commissioned, so it cannot be Ready; commission it instead")
+    if action.name == "commission" and machine.rack_id is None and not machine.interfaces:
+        raise Conflict(
+            f"{machine.hostname} was entered by its system UUID and has no interface yet;"
+            " switch it on, so that it boots from the network and enlists, then commission it"
+        )
     if action.name != "deploy":
         return []
     if len(parameters["user_data"].encode()) > USER_DATA_LIMIT:

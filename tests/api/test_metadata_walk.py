@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services import bmc, lifecycle, machines, results
+from app.services import bmc, lifecycle, machines, results, settings
 from app.services.allocation import Constraints, allocate
+from app.services.boot import ENROLMENT_POLICY
 from app.services.context import Actor
+from app.services.errors import Conflict
 from app.store.models import Event, IpAddress
 from tests.factories.edge import Lab, SimulatedMachine, make_lab
 
@@ -120,6 +122,32 @@ def test_booting_again_does_not_enlist_twice(lab: Lab) -> None:
     assert second.enlist() == {"machine": str(machine_id), "created": False}
     assert len(machines.find(lab.context)) == 1
     assert len(machines.get(lab.context, machine_id).interfaces) == 2
+
+
+def test_a_machine_entered_by_its_uuid_is_matched_when_it_boots(lab: Lab) -> None:
+    """It enlists though enlisting is off for strangers, brings its interfaces, and keeps its name and the BMC entered."""
+    settings.change(lab.context, ENROLMENT_POLICY, {"on": False})
+    machine, stranger = lab.machine(), lab.machine(mac="52:54:00:aa:bb:09", uuid="22222222-2222-3333-4444-555555555555")
+    bmc_given = {"address": "10.20.1.99", "username": "operator", "password": "by-hand"}
+    entered = machines.create(
+        lab.context, system_uuid=machine.uuid.upper(), hostname="web1", power_driver="ipmi", power_parameters=bmc_given
+    )
+    with pytest.raises(Conflict, match="has no interface yet; switch it on"):
+        lifecycle.request(lab.context, entered.id, "commission")
+
+    assert "local" == stranger.boot()
+    assert {"machine": str(entered.id), "created": False} == machine.enlist()
+    found = machines.get(lab.context, entered.id)
+    assert ("web1", "NEW", "bios", lab.seeded.rack_id) == (found.hostname, found.state, found.firmware, found.rack_id)
+    assert [("52:54:00:aa:bb:01", True, lab.seeded.subnet_id)] == [
+        (row.mac, row.boot, row.subnet_id) for row in found.interfaces
+    ]
+    assert found.bmc is not None
+    assert ("10.20.1.99", "by-hand") == (found.bmc.address, found.bmc.found)
+    said = [row.message for row in machines.timeline(lab.context, entered.id)]
+    assert f"web1 was entered by its system UUID {machine.uuid}, and enlisted through rack rack-1." in said
+    assert "local" == machine.boot()
+    lifecycle.request(lab.context, entered.id, "commission")
 
 
 def test_commissioning_fills_the_inventory(lab: Lab) -> None:
