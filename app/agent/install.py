@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import disks, download, install_plan, target_files
+from . import disks, download, efi_boot, install_plan, target_files
 from .disks import Disk
 from .edge import Edge
 from .errors import AgentError
@@ -168,6 +168,7 @@ def install(edge: Edge, raw: dict[str, Any] | None, hostname: str) -> str:
         fill(plan, hostname, paths, mounts, progress)
         progress.step("bootloader", "installing GRUB")
         make_bootable(disk, plan, mounts)
+        say(f"disk {disk.path}: {efi_boot.register(disk, plan.partitions)}")
         progress.step("sync", "writing everything to the disk")
         os.sync()
     return f"installed on {disk.describe()}"

@@ -245,8 +245,8 @@ def bootloaders(partitions: tuple[Partition, ...], disk_path: str) -> list[list[
     """
     The commands that run inside the target: GRUB for BIOS and for UEFI, where the layout has room for it, and its menu.
 
-    UEFI gets the removable path (EFI/BOOT/BOOTX64.EFI) and no entry in the firmware's NVRAM: the boot order belongs to
-    the network boot, which stays first.
+    UEFI gets the removable path (EFI/BOOT/BOOTX64.EFI). GRUB's own entry in the firmware's NVRAM would come first, where the
+    network boot belongs; `efi_boot` makes one that comes last.
     """
     types = {part.type for part in partitions}
     commands = []
