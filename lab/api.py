@@ -29,6 +29,13 @@ class Api:
         self.session.headers["Authorization"] = f"Bearer {token}"
         return token
 
+    def twin(self) -> Api:
+        """Return a client with the same token and connections of its own, for another thread."""
+        twin = Api("")
+        twin.base = self.base
+        twin.session.headers.update(self.session.headers)
+        return twin
+
     def call(self, method: str, path: str, **words: Any) -> Any:
         """One call; ApiRefused on an answer of 400 or more."""
         answer = self.session.request(method, self.base + path, timeout=30, **words)
@@ -50,15 +57,13 @@ class Api:
         return self.call("POST", path, json=body if body is not None else {})
 
     def wait_for(
-        self, what: str, look: Callable[[], Any], deadline_seconds: float, meanwhile: Callable[[], None] | None = None
+        self, what: str, look: Callable[[], Any], deadline_seconds: float, pause: Callable[[float], None] = time.sleep
     ) -> Any:
         """What `look` gives once it is not None; ApiRefused with `what` when the deadline passes."""
         end = time.monotonic() + deadline_seconds
         while time.monotonic() < end:
             found = look()
-            if meanwhile:
-                meanwhile()
             if found is not None:
                 return found
-            time.sleep(0.5)
+            pause(0.5)
         raise ApiRefused(f"waited {deadline_seconds:.0f} s in vain for {what}")

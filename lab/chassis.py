@@ -25,6 +25,9 @@ from lab.qmp import Qmp, QmpError
 
 BOOT_DEVICES = ("none", "pxe", "default", "cdrom", "bios")
 """ipmi_sim's words; `default` is what IPMI calls the hard drive."""
+HTTP = "http"
+"""UEFI HTTP boot, a word of the Redfish BMC's. The firmware is told when QEMU starts (see `lab.qemu`), so a reset with it
+is a new start, and reboots of the guest keep it until the power has been off."""
 
 SETTLE_SECONDS = 3.0
 
@@ -81,6 +84,8 @@ class Chassis:
 
     def _check(self, name: str, value: str) -> None:
         allowed = {"power": ("0", "1"), "reset": ("1",), "shutdown": ("1",), "boot": BOOT_DEVICES}.get(name)
+        if name == "boot" and self.hardware.firmware == "uefi":
+            allowed = (*BOOT_DEVICES, HTTP)
         if name in self.lan_settings:
             allowed = (self.lan_settings[name],)
         if allowed is None or value not in allowed:
@@ -89,6 +94,9 @@ class Chassis:
     async def _set(self, name: str, value: str) -> None:
         if name == "power":
             await (self._turn_on() if value == "1" else self.turn_off())
+        elif name == "reset" and self.is_on and self.boot == HTTP:
+            await self.turn_off()
+            await self._turn_on()
         elif name == "reset" and self.is_on:
             await self._control("system_reset", {})
         elif name == "shutdown" and self.is_on:
@@ -104,7 +112,7 @@ class Chassis:
     async def _turn_on(self) -> None:
         if self.is_on:
             return
-        hardware = self.hardware
+        hardware = replace(self.hardware, loader="http" if self.boot == HTTP else "tftp")
         hardware.qmp_socket.unlink(missing_ok=True)
         self._qemu = await _start(command_line(hardware, self._first()), hardware.directory, "qemu.log")
         try:

@@ -1,12 +1,17 @@
 """A raw disk image and what is on it, read from outside the machine."""
 
+import errno
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 SECTOR = 512
 """The logical block size that QEMU gives a raw image, in bytes."""
+
+BLOCK = 1 << 20
+"""How much of an image is looked at in one go, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,29 @@ class DiskImage:
         with self.path.open("rb") as image:
             image.seek(offset)
             return image.read(length)
+
+    def first_data(self) -> int | None:
+        """Read the whole disk; return where the first byte is that is not zero, None when there is none.
+
+        Holes of the sparse file read as zeros and are passed over (lseek(2), SEEK_DATA).
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            at = 0
+            while at < self.size:
+                try:
+                    at = os.lseek(handle, at, os.SEEK_DATA)
+                except OSError as error:
+                    if error.errno == errno.ENXIO:
+                        return None
+                    raise
+                block = os.pread(handle, BLOCK, at)
+                if rest := block.lstrip(b"\0"):
+                    return at + len(block) - len(rest)
+                at += len(block)
+        finally:
+            os.close(handle)
+        return None
 
     def signatures(self) -> list[str]:
         """Return the types of the signatures wipefs(8) finds (gpt, PMBR, ext4); empty for a blank disk."""

@@ -170,6 +170,13 @@ class VirtualMachine:
         """The SHA-256 of a Redfish BMC's certificate, once it has been started: what an operator pins."""
         return fingerprint(certificate_of(self.directory))
 
+    def power_settings(self) -> dict[str, str]:
+        """What an operator reads off the label to enter the BMC: the parameters of Muster's power driver for it."""
+        words = {"address": self.bmc.address, "username": self.bmc.username, "password": self.bmc.password}
+        if self.bmc.protocol == "redfish":
+            words |= {"certificate": self.bmc_fingerprint, "system_uuid": self.uuid}
+        return words
+
     @property
     def is_on(self) -> bool:
         """Say whether the machine has power, as its BMC would."""
@@ -182,7 +189,7 @@ class VirtualMachine:
 
     @property
     def boot_device(self) -> str:
-        """The one-time boot device that waits for the next boot: none, pxe or default (the disk)."""
+        """The one-time boot device that waits for the next boot: none, pxe, http (UEFI only) or default (the disk)."""
         return str(self.ask({"do": "get", "names": ["boot"]})["values"]["boot"])
 
     def power_on(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +51,12 @@ class Outside:
 
     def know_host(self, address: str, keys: Sequence[str]) -> None:
         """Trust exactly these host keys for an address (what the machine told when it phoned home)."""
-        (self.folder / "known_hosts").write_text("".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys))
+        self._known_hosts(address).write_text("".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys))
 
     def ssh(self, address: str, command: Sequence[str], *, user: str = "debian", timeout: float = 60) -> str:
         """Output of a command on the machine, logged in with the owner's key; the host key must be known."""
         argv = [
-            "ssh", "-i", str(self.folder / "owner_key"), "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}",
+            "ssh", "-i", str(self.folder / "owner_key"), "-o", f"UserKnownHostsFile={self._known_hosts(address)}",
             "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
             "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR", f"{user}@{address}", shlex.join(command),
         ]  # fmt: skip
@@ -67,7 +67,16 @@ class Outside:
             )
         return done.stdout
 
-    def wait_for_ssh(self, address: str, unlike_boot: str | None, deadline_seconds: float) -> str:
+    def _known_hosts(self, address: str) -> Path:
+        return self.folder / f"known_hosts.{address}"
+
+    def wait_for_ssh(
+        self,
+        address: str,
+        unlike_boot: str | None,
+        deadline_seconds: float,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> str:
         """Boot id of the running system once SSH answers and it differs from `unlike_boot`."""
         end = time.monotonic() + deadline_seconds
         last = "nothing answered"
@@ -79,7 +88,7 @@ class Outside:
                 last = "still the same boot"
             except (NotSeen, subprocess.TimeoutExpired) as error:
                 last = str(error)
-            time.sleep(1.0)
+            pause(1.0)
         raise NotSeen(f"no new system at {address} within {deadline_seconds:.0f} s; last: {last}")
 
 

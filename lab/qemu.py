@@ -1,8 +1,9 @@
 """The QEMU command line of one machine, and what it means; pure.
 
 Measured facts behind it: virtio's BIOS option ROM is iPXE already, while OVMF brings its own virtio network driver,
-so UEFI machines get no ROM and fetch their loader by TFTP; OVMF stalls on PXE over IPv6 unless told not to through
-fw_cfg (OvmfPkg, opt/org.tianocore/IPv6PXESupport). `-nographic` sends SeaBIOS and iPXE to the serial console. Reboots
+so UEFI machines get no ROM and fetch their loader themselves, by TFTP (PXE) or by HTTP; which of both OVMF tries first
+is told through fw_cfg (OvmfPkg, opt/org.tianocore/IPv4PXESupport: without PXE, HTTP boot is what a card offers), and so
+is not to stall on PXE over IPv6 (IPv6PXESupport). `-nographic` sends SeaBIOS and iPXE to the serial console. Reboots
 must work, so `-no-reboot` is absent; a guest that powers itself off makes QEMU exit, which is what the chassis reads
 as power off.
 """
@@ -14,6 +15,7 @@ from typing import Literal
 
 Firmware = Literal["bios", "uefi"]
 BootSource = Literal["network", "disk"]
+LoaderProtocol = Literal["tftp", "http"]
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -48,6 +50,8 @@ class Hardware:
     ipmi_port: int
     accelerator: tuple[str, ...]
     """QEMU's `-accel` words, see `lab.accelerator`."""
+    loader: LoaderProtocol = "tftp"
+    """How UEFI firmware fetches its loader first; BIOS knows TFTP only."""
 
     @property
     def qmp_socket(self) -> Path:
@@ -115,6 +119,7 @@ def _firmware(hardware: Hardware) -> list[str]:
         "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
         "-drive", f"if=pflash,unit=1,format=raw,file={hardware.uefi_variables}",
         "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n",
+        "-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'y' if hardware.loader == 'tftp' else 'n'}",
     ]  # fmt: skip
 
 

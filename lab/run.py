@@ -2,9 +2,10 @@
 
     python -m lab.run [--once]
 
-Boot images (cached), the control plane on SQLite, a virtual rack with real daemons in namespaces, a virtual machine with
-a BMC, and the walk from bare metal to a deployed server and back.  Then it stays until Ctrl-C; with --once it ends with
-exit code 0 only if every step was verified from outside.  Whatever happens, nothing is left behind.
+Boot images (cached), the control plane on SQLite, a virtual rack with real daemons in namespaces, two virtual machines
+with BMCs (BIOS and IPMI, UEFI and Redfish), and the walk of each from bare metal to a deployed server and back, side by
+side where memory allows.  Then it stays until Ctrl-C; with --once it ends with exit code 0 only if every step of both was
+verified from outside.  Whatever happens, nothing is left behind.
 """
 
 from __future__ import annotations
@@ -16,24 +17,34 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from lab import demo, leftovers, loopback
-from lab.accelerator import choose_accelerator
+from lab.accelerator import Accelerator, choose_accelerator
 from lab.capability import probe_capabilities
+from lab.entered import EnteredWalk
 from lab.machine import VirtualMachine
 from lab.network import VirtualSite
-from lab.standing import IMAGE, listen_locally, standing_lab
+from lab.standing import IMAGE, Lab, listen_locally, standing_lab
 from lab.terminal import Terminal
 from lab.walk import Walk
+from lab.walks import available_mib, needed_mib, walk_all
 
 PORT = int(os.environ.get("MUSTER_PORT", "5240"))
 STATE = Path(os.environ.get("MUSTER_LAB_STATE", "/var/lib/muster-lab"))
 CACHE = Path(os.environ.get("MUSTER_CACHE", "/var/cache/muster"))
-NEEDED_GIB = 6
+NEEDED_GIB = 8
 MARK = ".muster-lab"
-MAC, BMC_ADDRESS = "52:54:00:20:00:11", "10.30.0.11"
+BIOS_MACHINE = {"name": "node1", "mac": "52:54:00:20:00:11", "bmc_address": "10.30.0.11"}
+UEFI_MACHINE = {
+    "name": "node2", "mac": "52:54:00:20:00:12", "bmc_address": "10.30.0.12", "bmc_protocol": "redfish",
+    "firmware": "uefi", "disk_gib": 4,
+}  # fmt: skip
+MACHINES: tuple[tuple[type[Walk], dict[str, Any]], ...] = ((Walk, BIOS_MACHINE), (EnteredWalk, UEFI_MACHINE))
+"""The machines of the lab, each with the walk it takes."""
 
 
 class Refused(Exception):
@@ -74,27 +85,54 @@ def show(once: bool, terminal: Terminal) -> None:
     build_images(terminal)
     accelerator = choose_accelerator(CACHE / IMAGE / "vmlinuz")
     with standing_lab(terminal, STATE, CACHE / IMAGE, PORT) as lab:
-        with terminal.step("virtual machine") as proof:
-            machine = VirtualMachine(lab.site, "node1", mac=MAC, bmc_address=BMC_ADDRESS, accelerator=accelerator)
-            lab.site.hold(machine)
-            proof.append(f"BIOS, {machine.hardware.memory_mib} MiB, {accelerator.words[1]}, BMC {BMC_ADDRESS}")
-        walk = Walk(lab.api, terminal, lab.outside, machine, lab.rack_address, demo.SUBNET, demo.DOMAIN)
-        walk.whole()
-        terminal.table()
+        walks = plug_in(lab, terminal, accelerator)
+        side_by_side = available_mib() >= needed_mib(walks)
+        if not side_by_side:
+            terminal.note(
+                f"one machine after the other: both at once need {needed_mib(walks)} MiB, {available_mib()} are free"
+            )
+        try:
+            walk_all(walks, terminal, side_by_side)
+        finally:
+            terminal.table()
         if not once:
-            stay(terminal, lab.site, walk)
+            stay(terminal, lab.site, walks)
 
 
-def stay(terminal: Terminal, site: VirtualSite, walk: Walk) -> None:
+def plug_in(lab: Lab, terminal: Terminal, accelerator: Accelerator) -> list[Walk]:
+    """Wire both machines, which are off, and describe their walks."""
+    walks: list[Walk] = []
+    for kind, words in MACHINES:
+        name = str(words["name"])
+        with terminal.beside(name).step("virtual machine") as proof:
+            machine = VirtualMachine(lab.site, accelerator=accelerator, **words)
+            lab.site.hold(machine)
+            disk = machine.disk.size >> 30
+            memory = machine.hardware.memory_mib
+            proof.append(
+                f"{machine.hardware.firmware.upper()}, {memory} MiB, {disk} GiB disk, {accelerator.words[1]},"
+                f" {machine.bmc.protocol} BMC {machine.bmc.address}"
+            )
+        beside = terminal.beside(name)
+        walks.append(kind(lab.api.twin(), beside, lab.outside, machine, lab.rack_address, demo.SUBNET, demo.DOMAIN))
+    return walks
+
+
+def stay(terminal: Terminal, site: VirtualSite, walks: Sequence[Walk]) -> None:
     """Keep everything up until Ctrl-C, and say how to play on."""
+    first = walks[0]
+    machines = "\n".join(
+        f"    http://127.0.0.1:{PORT}/machines/{walk.machine_id}    {walk.machine.name}, live; its console:"
+        f" tail -f {walk.machine.directory}/serial.log"
+        for walk in walks
+    )
     terminal.say(f"""
-  The rack, the machine and the control plane stay up until Ctrl-C. To play on:
-    open http://127.0.0.1:{PORT}/machines/{walk.machine_id}            the timeline, live
+  The rack, the machines and the control plane stay up until Ctrl-C. To play on:
+{machines}
     .venv/bin/muster --url http://127.0.0.1:{PORT} login admin         then: muster machine list, muster rack list
-    .venv/bin/muster machine deploy {walk.machine_id} --wait                    deploy it again
-    ip netns exec {site.lan} ssh -i {walk.outside.folder}/owner_key debian@ADDRESS
-    ip netns exec {site.lan} dig @{walk.rack_address} NAME.{walk.domain}
-    tail -f {walk.machine.directory}/serial.log                        the machine's console
+    .venv/bin/muster machine deploy {first.machine_id} --wait                    deploy one again
+    ip netns exec {site.lan} ssh -i {first.outside.folder}/owner_key debian@ADDRESS
+    ip netns exec {site.lan} dig @{first.rack_address} NAME.{first.domain}
 """)
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()

@@ -1,7 +1,8 @@
 """The main job, walked before the user's eyes: a bare machine becomes a deployed server, and is given back.
 
 Every step is asked for through the REST API and then verified from outside of Muster: at the BMC, at the rack's name
-server, over SSH, on the raw disk.  A step that cannot be seen from outside has not happened.
+server, over SSH, on the machine's console, on the raw disk.  A step that cannot be seen from outside has not happened.
+Here is the walk of a machine that nobody knew and that brings its BMC; `lab.entered` has that of one that was entered.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from lab.api import Api, ApiRefused
 from lab.machine import VirtualMachine
@@ -23,10 +24,18 @@ MARKER = "/etc/muster-lab-was-here"
 USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"
 
 
+DISK_STARTS = {"bios": "Booting from Hard Disk", "uefi": "PciRoot(0x0)/Pci(0x9,0x0)"}
+"""What SeaBIOS and OVMF say on the console when they start the machine's disk (see its address in `lab.qemu`)."""
+LOADER_STARTS = {"tftp": "Start PXE over IPv4", "http": "Start HTTP Boot over IPv4"}
+"""What OVMF says when it fetches its loader."""
+
+
 @dataclass
 class Walk:
     """One machine's walk. rack_address: where the rack serves names; subnet: the machine's network in CIDR."""
 
+    arrival: ClassVar[str] = "power on -> enlisted as New"
+    departure: ClassVar[str] = "release with disk erase -> Ready"
     api: Api
     terminal: Terminal
     outside: Outside
@@ -43,13 +52,13 @@ class Walk:
     def whole(self) -> None:
         """All steps, in order; the first that fails raises."""
         steps: tuple[tuple[str, Callable[[], str]], ...] = (
-            ("power on -> enlisted as New", self.enlist),
+            (self.arrival, self.enlist),
             ("commission -> Ready", self.commission),
             ("allocate", self.allocate),
             ("deploy -> Deployed", self.deploy),
             ("log in over SSH", self.log_in),
             ("reboot, network boot first", self.reboot),
-            ("release with disk erase -> Ready", self.release),
+            (self.departure, self.release),
         )
         for title, act in steps:
             with self.terminal.step(title) as proof:
@@ -65,7 +74,7 @@ class Walk:
             items = self.api.get("/machines", mac=self.machine.mac)["items"]
             return items[0] if items else None
 
-        found = self.api.wait_for("the machine to enlist", look, ENLIST_SECONDS)
+        found = self._wait_for("the machine to enlist", look, ENLIST_SECONDS)
         self.machine_id = found["id"]
         self._wait_off("enlistment")
         found = self._machine()
@@ -74,6 +83,7 @@ class Walk:
         expect("BMC driver", power["driver"], "ipmi")
         expect("BMC address", power["address"], self.machine.bmc.address)
         expect("BMC MAC", str(power["mac"]).lower(), self.machine.bmc.mac.lower())
+        self._tag_it()
         return f"New as {found['hostname']}, BMC ipmi {power['address']} found in-band, machine off"
 
     def commission(self) -> str:
@@ -86,6 +96,7 @@ class Walk:
         expect("disk size", disk["size_bytes"], self.machine.disk.path.stat().st_size)
         nic = next(nic for nic in inventory["nics"]["nics"] if nic["mac"] == self.machine.mac)
         expect("CPU threads", inventory["cpu"]["threads"], self.machine.hardware.cpus)
+        expect("firmware", inventory["firmware"]["type"], self.machine.hardware.firmware)
         results = self.api.get(f"/machines/{self.machine_id}/results")["items"]
         failed = [one["script"] for one in results if one["status"] != "passed"]
         expect("scripts that did not pass", failed, [])
@@ -94,7 +105,13 @@ class Walk:
 
     def allocate(self) -> str:
         """Draw it from the pool by what it is; a second try for the same finds nothing and says why."""
-        wish = {"architecture": "amd64", "cpu_count": 1, "storage_gb": 4, "subnet": self.subnet}
+        wish = {
+            "architecture": "amd64",
+            "cpu_count": 1,
+            "storage_gb": 4,
+            "subnet": self.subnet,
+            "tags": [self.machine.hardware.firmware],
+        }
         allocated = self.api.post("/machines/allocate", wish)
         expect("machine", allocated["id"], self.machine_id)
         try:
@@ -116,37 +133,44 @@ class Walk:
         self.fqdn = found["fqdn"]
         self.address = found["addresses"][0]
         self._facts["host_keys"] = found["ssh_host_keys"]
+        expect("partitions", [one.name for one in self.machine.disk.partitions()], ["bios_grub", "esp", "root"])
         return self.outside.names(self.rack_address, self.fqdn, self.address)
 
     def log_in(self) -> str:
         """With the owner's key; the host key is the one that the machine told at home."""
         self.outside.know_host(self.address, self._facts["host_keys"])
-        self._facts["boot"] = self.outside.wait_for_ssh(self.address, None, SSH_SECONDS)
+        self._facts["boot"] = self.outside.wait_for_ssh(self.address, None, SSH_SECONDS, self.terminal.pause)
         self._look_inside()
         expect("user data", self.outside.ssh(self.address, ["cat", MARKER]).strip(), "user data of the owner")
-        return f"debian@{self.address}: {self._facts['layout']}"
+        return f"debian@{self.address}, {self.machine.hardware.firmware.upper()}: {self._facts['layout']}"
 
     def reboot(self) -> str:
         """It asks the network first, is told to use its disk, and is the same system again."""
         mark = self.machine.serial_mark
         with contextlib.suppress(NotSeen):  # The connection ends with the system, which ssh may call a failure.
             self.outside.ssh(self.address, ["sudo", "systemctl", "reboot"])
-        self.outside.wait_for_ssh(self.address, self._facts["boot"], SSH_SECONDS)
-        if "iPXE" not in self.machine.serial_text(mark):
+        self.outside.wait_for_ssh(self.address, self._facts["boot"], SSH_SECONDS, self.terminal.pause)
+        said = self.machine.serial_text(mark)
+        if "iPXE initialising" not in said:
             raise NotSeen("the machine did not ask the network when it rebooted")
+        disk = DISK_STARTS[self.machine.hardware.firmware]
+        if disk not in said.partition("iPXE initialising")[2]:
+            raise NotSeen(f"the machine's console does not say that it started its disk after that: {disk!r} is absent")
         self._look_inside()
         return "the network sent it to its disk; same system, new boot"
 
     def release(self) -> str:
-        """Give it back: disk erased, name and address free, machine off."""
-        self._ask("release", erase="quick")
+        """Give it back: signatures erased, name and address free, machine off."""
+        self._give_back("quick")
+        return "no signature on the disk, name gone, machine off"
+
+    def _give_back(self, erase: str) -> None:
+        self._ask("release", erase=erase)
         self._wait_state("READY", RELEASE_SECONDS)
         self._wait_off("the release")
-        signatures = self.machine.disk.signatures()
-        expect("signatures on the disk", list(signatures), [])
+        expect("signatures on the disk", self.machine.disk.signatures(), [])
         self._wait_nameless()
         expect("addresses left", self._machine()["addresses"], [])
-        return "no signature on the disk, name gone, machine off"
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -160,6 +184,8 @@ class Walk:
         mounts = {line.split()[-1] for line in blocks if "part" in line}
         if not {"/", "/boot/efi"} <= mounts:
             raise NotSeen(f"layout flat should mount / and /boot/efi, seen: {blocks}")
+        booted_by = self.outside.ssh(self.address, ["sh", "-c", "test -d /sys/firmware/efi && echo uefi || echo bios"])
+        expect("firmware that started the installed system", booted_by.strip(), self.machine.hardware.firmware)
         self._facts["layout"] = ", ".join(sorted(mount for mount in mounts if mount.startswith("/")))
 
     def _machine(self) -> Any:
@@ -175,21 +201,36 @@ class Walk:
                 raise NotSeen(f"{found['state']}: {found['state_reason']}")
             return found if found["state"] == state else None
 
-        self.api.wait_for(f"state {state}", look, deadline_seconds, self._tell)
+        self._wait_for(f"state {state}", look, deadline_seconds)
+
+    def _wait_for(self, what: str, look: Callable[[], Any], deadline_seconds: float) -> Any:
+        """Wait, showing the machine's events once it has some."""
+
+        def look_and_tell() -> Any:
+            found = look()
+            if self.machine_id:
+                self._tell()
+            return found
+
+        return self.api.wait_for(what, look_and_tell, deadline_seconds, self.terminal.pause)
+
+    def _tag_it(self) -> None:
+        """Tag it with its firmware, as operators do with what they choose machines by."""
+        self.api.call("PATCH", f"/machines/{self.machine_id}", json={"tags": [self.machine.hardware.firmware]})
 
     def _wait_nameless(self) -> None:
         end = time.monotonic() + NAME_SECONDS
         while left := self.outside.dig(self.rack_address, self.fqdn, "A"):
             if time.monotonic() > end:
                 raise NotSeen(f"{self.fqdn} still resolves to {left} {NAME_SECONDS} s after the release")
-            time.sleep(0.2)
+            self.terminal.pause(0.2)
 
     def _wait_off(self, after: str) -> None:
         end = time.monotonic() + 60
         while self.machine.is_on:
             if time.monotonic() > end:
                 raise NotSeen(f"the machine is still on a minute after {after}")
-            time.sleep(0.3)
+            self.terminal.pause(0.3)
 
     def _tell(self) -> None:
         """Show the machine's newest events below the running step."""
