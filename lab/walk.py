@@ -18,7 +18,7 @@ from lab.machine import VirtualMachine
 from lab.outside import NotSeen, Outside
 from lab.terminal import Terminal
 
-ENLIST_SECONDS, COMMISSION_SECONDS, DEPLOY_SECONDS, RELEASE_SECONDS, SSH_SECONDS = 300, 420, 900, 420, 300
+ENLIST_SECONDS, COMMISSION_SECONDS, DEPLOY_SECONDS, RELEASE_SECONDS, SSH_SECONDS = 600, 900, 1800, 900, 600
 NAME_SECONDS = 10
 MARKER = "/etc/muster-lab-was-here"
 USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"

@@ -1,5 +1,6 @@
 """What QEMU, the BMC and the supervisor are told, without starting them."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 
 from lab.accelerator import EMULATION, choose_accelerator
 from lab.bmc import Bmc, guid, lan_configuration
-from lab.chassis import describe, read_description
+from lab.chassis import Chassis, Refused, describe, read_description
+from lab.disk import DiskImage
 from lab.network import VirtualSite, Vlan
 from lab.process import ProcessName, end_processes, name_process
-from lab.qemu import Hardware, Nic, boot_order, command_line
+from lab.qemu import Hardware, LoaderProtocol, Nic, boot_order, command_line
 from lab.supervise import Program, configuration
 
 HARDWARE = Hardware(
@@ -67,6 +69,39 @@ def test_uefi_machine_has_its_own_variables_and_skips_pxe_over_ipv6() -> None:
     assert "if=pflash,unit=1,format=raw,file=/lab/uefi-vars.fd" in argv
     assert "name=opt/org.tianocore/IPv6PXESupport,string=n" in argv
     assert [True, True] == [word.endswith(",romfile=") for word in argv if word.startswith("virtio-net-pci")]
+
+
+@pytest.mark.parametrize(("loader", "pxe"), [("tftp", "y"), ("http", "n")])
+def test_uefi_firmware_is_told_how_to_fetch_its_loader(loader: LoaderProtocol, pxe: str) -> None:
+    """OVMF's cards offer PXE before HTTP boot, so for HTTP its PXE is switched off."""
+    argv = command_line(replace(HARDWARE, firmware="uefi", loader=loader))
+
+    assert f"name=opt/org.tianocore/IPv4PXESupport,string={pxe}" in argv
+
+
+def test_only_uefi_takes_http_as_its_boot_device() -> None:
+    """The BMC of a BIOS machine must not offer what the machine cannot do."""
+    question = {"do": "check", "names": ["boot"], "values": ["http"]}
+
+    assert {} == asyncio.run(Chassis(replace(HARDWARE, firmware="uefi"), {}).answer(question))
+    with pytest.raises(Refused, match="boot cannot be set to 'http'"):
+        asyncio.run(Chassis(HARDWARE, {}).answer(question))
+
+
+def test_a_disk_that_holds_anything_is_not_zero(tmp_path: Path) -> None:
+    """One byte anywhere is found with its place; holes and written zeros are not data."""
+    disk = DiskImage(tmp_path / "disk.raw", 64 << 20)
+    disk.make()
+    empty = disk.first_data()
+    with disk.path.open("r+b") as image:
+        image.seek(5 << 20)
+        image.write(bytes(1 << 20))
+    zeros = disk.first_data()
+    with disk.path.open("r+b") as image:
+        image.seek((64 << 20) - 1)
+        image.write(b"\x01")
+
+    assert (None, None, (64 << 20) - 1) == (empty, zeros, disk.first_data())
 
 
 def test_chassis_reads_back_what_the_lab_describes() -> None:
