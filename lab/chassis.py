@@ -27,7 +27,8 @@ BOOT_DEVICES = ("none", "pxe", "default", "cdrom", "bios")
 """ipmi_sim's words; `default` is what IPMI calls the hard drive."""
 HTTP = "http"
 """UEFI HTTP boot, a word of the Redfish BMC's. The firmware is told when QEMU starts (see `lab.qemu`), so a reset with it
-is a new start, and reboots of the guest keep it until the power has been off."""
+is a new start, and reboots of the guest keep it until the power has been off. Afterwards OVMF has PXE behind HTTP in its
+own boot order, because it was away for a while: HTTP stays what is tried first."""
 
 SETTLE_SECONDS = 3.0
 

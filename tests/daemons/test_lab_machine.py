@@ -202,16 +202,54 @@ def test_partitions_and_filesystems_are_read_from_outside(machine: VirtualMachin
     assert "gpt" in machine.disk.signatures()
 
 
-def test_uefi_machine_boots_over_ipv4(site: VirtualSite) -> None:
-    """OVMF starts PXE over IPv4 first, with no stall on IPv6."""
-    require_virtual_rack()
+@pytest.fixture(scope="module")
+def uefi(site: VirtualSite) -> Iterator[VirtualMachine]:
     with VirtualMachine(
-        site, "node2", mac="52:54:00:00:00:12", bmc_address="10.30.0.12", memory_mib=256, disk_gib=1, firmware="uefi"
+        site,
+        "node2",
+        mac="52:54:00:00:00:12",
+        bmc_address="10.30.0.12",
+        memory_mib=256,
+        disk_gib=1,
+        firmware="uefi",
+        bmc_protocol="redfish",
     ) as node:
-        node.power_on()
-        console = node.wait_for_serial("Start PXE over IPv4", seconds=40)
+        yield node
 
-    assert "Start PXE over IPv6" not in console
+
+def console_until(node: VirtualMachine, text: str) -> str:
+    """Start the machine; what its console says until `text`, then its power is cut."""
+    mark = node.serial_mark
+    node.power_on()
+    console = node.wait_for_serial(text, seconds=120, start=mark)
+    node.power_off()
+    return console.partition(text)[0]
+
+
+def test_uefi_machine_boots_over_ipv4(uefi: VirtualMachine) -> None:
+    """OVMF starts with PXE over IPv4: not with its disk, not with HTTP boot, and with no stall on IPv6."""
+    console = console_until(uefi, "Start PXE over IPv4")
+
+    assert [] == [text for text in ("Pci(0x9,0x0)", "Start HTTP", "over IPv6") if text in console]
+
+
+def test_uefi_boots_from_disk_once(uefi: VirtualMachine) -> None:
+    """A one-time boot from disk is tried before the network (this disk is blank), and forgotten."""
+    uefi.ask({"do": "set", "names": ["boot"], "values": ["default"]})
+    console = console_until(uefi, "Start PXE over IPv4")
+
+    assert "Pci(0x9,0x0)" in console
+    assert "Pci(0x9,0x0)" not in console_until(uefi, "Start PXE over IPv4")
+
+
+def test_uefi_boots_by_http_when_ordered(uefi: VirtualMachine) -> None:
+    """A machine ordered to boot by HTTP does so without trying PXE before, and the order is gone."""
+    uefi.ask({"do": "set", "names": ["boot"], "values": ["http"]})
+    asked = uefi.boot_device
+    console = console_until(uefi, "Start HTTP Boot over IPv4")
+
+    assert ("http", "none") == (asked, uefi.boot_device)
+    assert "Start PXE" not in console
 
 
 def test_a_killed_lab_takes_its_machines_with_it(tmp_path: Path) -> None:

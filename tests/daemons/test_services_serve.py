@@ -65,6 +65,7 @@ def test_kea_tells_each_kind_of_client_its_boot_file(rack: tuple[RackIntent, str
     asked = {
         "bios": (None, 0x0000, "PXEClient"),
         "uefi": (None, 0x0007, "PXEClient"),
+        "uefi-ebc": (None, 0x0009, "PXEClient"),
         "http": (None, 0x0010, "HTTPClient"),
         "ipxe": ("iPXE", 0x0000, "PXEClient"),
         "system": (None, 0x0006, "PXEClient"),
@@ -78,6 +79,7 @@ def test_kea_tells_each_kind_of_client_its_boot_file(rack: tuple[RackIntent, str
     assert {
         "bios": "undionly.kpxe",
         "uefi": "snponly.efi",
+        "uefi-ebc": "snponly.efi",
         "http": f"{http}/images/loader/snponly.efi",
         "ipxe": f"{http}/boot/v1/start.ipxe",
         "system": "",
@@ -88,7 +90,7 @@ def test_kea_tells_each_kind_of_client_its_boot_file(rack: tuple[RackIntent, str
     assert {name: lease.boot_file.encode() for name, lease in leases.items() if name != "system"} == {
         name: lease.options[67].rstrip(b"\0") for name, lease in leases.items() if 67 in lease.options
     }
-    assert {"bios": 120, "uefi": 120, "http": 120, "ipxe": 3600, "system": 600} == {
+    assert {"bios": 120, "uefi": 120, "uefi-ebc": 120, "http": 120, "ipxe": 3600, "system": 600} == {
         name: struct.unpack("!I", lease.options[51])[0] for name, lease in leases.items()
     }
     given = leases["bios"]
