@@ -45,6 +45,9 @@ class EnteredWalk(Walk):
         expect("machines with this MAC", len(self.api.get("/machines", mac=self.machine.mac)["items"]), 1)
         power = self.api.get(f"/machines/{self.machine_id}/power")
         expect("BMC", (power["driver"], power["found"]), (driver, "by-hand"))
+        said = [one["message"] for one in self.api.get(f"/machines/{self.machine_id}/events")["items"]]
+        if not any("expected by its system UUID" in message for message in said):
+            raise NotSeen(f"its boot script was not asked for with the UUID that was entered: {said}")
         self._came_by("tftp", mark)
         self._tag_it()
         return f"{driver} BMC {power['address']} entered, not found in-band; matched by system UUID; loader by TFTP"

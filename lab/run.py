@@ -31,7 +31,7 @@ from lab.network import VirtualSite
 from lab.standing import IMAGE, Lab, listen_locally, standing_lab
 from lab.terminal import Terminal
 from lab.walk import Walk
-from lab.walks import available_mib, needed_mib, walk_all
+from lab.walks import WalkFailed, available_mib, needed_mib, walk_all
 
 PORT = int(os.environ.get("MUSTER_PORT", "5240"))
 STATE = Path(os.environ.get("MUSTER_LAB_STATE", "/var/lib/muster-lab"))
@@ -93,8 +93,10 @@ def show(once: bool, terminal: Terminal) -> None:
             )
         try:
             walk_all(walks, terminal, side_by_side)
-        finally:
+        except WalkFailed:
             terminal.table()
+            raise
+        terminal.table()
         if not once:
             stay(terminal, lab.site, walks)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.terminal import Ended, Terminal
 from lab.walk import Walk
 
-QEMU_MIB = 320
+QEMU_MIB = 640
 """What QEMU needs beside the guest's memory under emulation: its translation cache and itself, measured."""
 REST_MIB = 1536
 """What the control plane, the rack's daemons and the page cache want."""

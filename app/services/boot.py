@@ -117,7 +117,8 @@ def decide(
 
 def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: str, uuid: str | None) -> BootDecision:
     policy = settings.get(session, ENROLMENT_POLICY, settings.EDITABLE[ENROLMENT_POLICY][0])
-    if not policy.get("on") and not _is_expected(session, uuid):
+    expected = _expected(session, uuid)
+    if expected is None and not policy.get("on"):
         return BootDecision("local", "this machine is unknown and enlisting is switched off")
     if boot_tokens.tidy_enlisting(session, context, rack, address, mac) >= ENLISTING_AT_ONE_ADDRESS:
         return BootDecision("local", f"too many machines enlist from {address}: wait half an hour")
@@ -134,20 +135,22 @@ def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: 
         message = f"A machine with MAC {mac} could not be enlisted: {refusal.detail}"
         event(session, context, "machine.boot", message, rack_id=rack.id, level="error", mac=mac, address=address)
         return BootDecision("local", f"enlisting is not possible: {refusal.detail}")
-    message = f"An unknown machine with MAC {mac} boots from {address}, to enlist."
-    event(session, context, "machine.boot", message, rack_id=rack.id, mac=mac, address=address)
+    machine_id, who = expected or (None, f"An unknown machine with MAC {mac}")
+    message = f"{who} boots from {address}, to enlist."
+    event(session, context, "machine.boot", message, machine_id=machine_id, rack_id=rack.id, mac=mac, address=address)
     return BootDecision("ephemeral", "unknown machine: enlisting", ephemeral)
 
 
-def _is_expected(session: Session, uuid: str | None) -> bool:
-    """Whether a person has entered a machine by this system UUID, and it has not enlisted yet."""
+def _expected(session: Session, uuid: str | None) -> tuple[int, str] | None:
+    """The machine that a person entered by this system UUID and that has not enlisted yet: its id, and who that is."""
     wanted = canonical_uuid(uuid)
     if wanted is None:
-        return False
-    statement = select(Machine.id).where(
+        return None
+    statement = select(Machine.id, Machine.hostname).where(
         Machine.system_uuid == wanted, Machine.state == State.NEW, ~Machine.interfaces.any()
     )
-    return session.scalar(statement.limit(1)) is not None
+    row = session.execute(statement.limit(1)).one_or_none()
+    return None if row is None else (row.id, f"{row.hostname}, expected by its system UUID,")
 
 
 def _known(

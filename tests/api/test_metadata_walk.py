@@ -145,6 +145,7 @@ def test_a_machine_entered_by_its_uuid_is_matched_when_it_boots(lab: Lab) -> Non
     assert found.bmc is not None
     assert ("10.20.1.99", "by-hand") == (found.bmc.address, found.bmc.found)
     said = [row.message for row in machines.timeline(lab.context, entered.id)]
+    assert "web1, expected by its system UUID, boots from 10.20.0.100, to enlist." in said
     assert f"web1 was entered by its system UUID {machine.uuid}, and enlisted through rack rack-1." in said
     assert "local" == machine.boot()
     lifecycle.request(lab.context, entered.id, "commission")
