@@ -19,7 +19,7 @@ from .runner import Completed, run
 LABEL = "Muster disk"
 LOADER = r"\EFI\BOOT\BOOTX64.EFI"
 VARIABLES = "/sys/firmware/efi/efivars"
-_ENTRY = re.compile(r"^Boot([0-9A-Fa-f]{4})[* ] ([^\t]*)", re.MULTILINE)
+_ENTRY = re.compile(r"^Boot([0-9A-Fa-f]{4})[* ] ([^\t\n]*)", re.MULTILINE)
 _ORDER = re.compile(r"^BootOrder: ([0-9A-Fa-f,]+)", re.MULTILINE)
 
 Run = Callable[[Sequence[str]], Completed]

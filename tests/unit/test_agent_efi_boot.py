@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from app.agent import efi_boot
 from app.agent.disks import Disk
 from app.agent.install_plan import Partition
@@ -14,10 +16,13 @@ ROOT = Partition(3, "root", None, "8300", "ext4", "/", None)
 
 
 class Firmware:
-    """efibootmgr(8) as far as the agent uses it; `writable` False refuses every change."""
+    """efibootmgr(8) as far as the agent uses it; `writable` False refuses every change; `path` ends each entry's line.
 
-    def __init__(self, order: list[str], labels: dict[str, str], writable: bool = True) -> None:
-        self.order, self.labels, self.writable = order, labels, writable
+    Debian 12's efibootmgr 17 shows no path, 18 and later show it behind a tab.
+    """
+
+    def __init__(self, order: list[str], labels: dict[str, str], writable: bool = True, path: str = "") -> None:
+        self.order, self.labels, self.writable, self.path = order, labels, writable, path
 
     def __call__(self, argv: Sequence[str]) -> Completed:
         words = list(argv)
@@ -32,13 +37,15 @@ class Firmware:
             del self.labels[words[-1]]
             self.order = [number for number in self.order if number != words[-1]]
         lines = ["BootCurrent: 0002", "Timeout: 0 seconds", f"BootOrder: {','.join(self.order)}"]
-        lines += [f"Boot{number}* {label}\tPciRoot(0x0)" for number, label in self.labels.items()]
+        lines += [f"Boot{number}* {label}{self.path}" for number, label in self.labels.items()]
         return Completed(tuple(argv), 0, "\n".join(lines).encode(), b"")
 
 
-def test_the_entry_comes_after_the_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["", "\tPciRoot(0x0)/Pci(0x9,0x0)"], ids=["efibootmgr 17", "efibootmgr 18"])
+def test_the_entry_comes_after_the_network(tmp_path: Path, path: str) -> None:
     """A new entry is put behind all others; the order of those stays."""
-    firmware = Firmware(["0002", "0001"], {"0001": "UEFI Misc Device", "0002": "UEFI PXEv4 (MAC:525400200012)"})
+    labels = {"0001": "UEFI Misc Device", "0002": "UEFI PXEv4 (MAC:525400200012)"}
+    firmware = Firmware(["0002", "0001"], labels, path=path)
     said = efi_boot.register(DISK, (ESP, ROOT), firmware, str(tmp_path))
 
     assert ["0002", "0001", "0000"] == firmware.order
