@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 from lab.outside import NotSeen
 from lab.walk import ENLIST_SECONDS, LOADER_STARTS, Walk, expect
 
+BOOT_ENTRY = "Muster disk"
+"""The label of the boot entry that the agent makes."""
+
 
 class EnteredWalk(Walk):
     """The same steps; another arrival, another loader, another erase."""
@@ -60,6 +63,13 @@ class EnteredWalk(Walk):
         said = super().commission()
         self._came_by("http", mark)
         return f"{said}; loader by HTTP"
+
+    def log_in(self) -> str:
+        """As for any machine; and the firmware's variables hold the boot entry that the installer made."""
+        said = super().log_in()
+        if BOOT_ENTRY.encode("utf-16-le") not in self.machine.hardware.uefi_variables.read_bytes():
+            raise NotSeen(f"the firmware's variables hold no boot entry {BOOT_ENTRY!r}")
+        return f"{said}; the firmware keeps its boot entry"
 
     def release(self) -> str:
         """Give it back: every block of its disk reads as zero."""

@@ -24,8 +24,8 @@ MARKER = "/etc/muster-lab-was-here"
 USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"
 
 
-DISK_STARTS = {"bios": "Booting from Hard Disk", "uefi": "PciRoot(0x0)/Pci(0x9,0x0)"}
-"""What SeaBIOS and OVMF say on the console when they start the machine's disk (see its address in `lab.qemu`)."""
+DISK_STARTS = {"bios": "Booting from Hard Disk", "uefi": "Welcome to GRUB!"}
+"""What the console says when the machine's disk is started: SeaBIOS before it, GRUB on UEFI, which only the disk has."""
 LOADER_STARTS = {"tftp": "Start PXE over IPv4", "http": "Start HTTP Boot over IPv4"}
 """What OVMF says when it fetches its loader."""
 

@@ -130,7 +130,12 @@ def test_a_machine_entered_by_its_uuid_is_matched_when_it_boots(lab: Lab) -> Non
     machine, stranger = lab.machine(), lab.machine(mac="52:54:00:aa:bb:09", uuid="22222222-2222-3333-4444-555555555555")
     bmc_given = {"address": "10.20.1.99", "username": "operator", "password": "by-hand"}
     entered = machines.create(
-        lab.context, system_uuid=machine.uuid.upper(), hostname="web1", power_driver="ipmi", power_parameters=bmc_given
+        lab.context,
+        [],
+        system_uuid=machine.uuid.upper(),
+        hostname="web1",
+        power_driver="ipmi",
+        power_parameters=bmc_given,
     )
     with pytest.raises(Conflict, match="has no interface yet; switch it on"):
         lifecycle.request(lab.context, entered.id, "commission")
