@@ -12,6 +12,7 @@ SECTOR = 512
 
 BLOCK = 1 << 20
 """How much of an image is looked at in one go, in bytes."""
+ZEROS = bytes(BLOCK)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class DiskImage:
                         return None
                     raise
                 block = os.pread(handle, BLOCK, at)
-                if rest := block.lstrip(b"\0"):
-                    return at + len(block) - len(rest)
+                if block != ZEROS[: len(block)]:
+                    return at + len(block) - len(block.lstrip(b"\0"))
                 at += len(block)
         finally:
             os.close(handle)
