@@ -105,6 +105,7 @@ class Played:
         self._statements = 0
         event.listen(wired.store.engine, "before_cursor_execute", self._count)
         self.records = 0
+        self.messages = folder / "state" / "broker" / "messages"
         self._set_up(str(password), make_tiny_image(folder / "image"))
 
     def __enter__(self) -> Self:
@@ -213,6 +214,9 @@ class Played:
                 self.carry_out_power()
                 self.apply_records()
             if not (rung or woken):
+                self.ring.real.flush()
+                for message in self.messages.glob("*.msg"):  # What workers would have taken from the broker meanwhile.
+                    message.unlink(missing_ok=True)
                 return
         raise AssertionError("worker and rack never came to rest")
 
