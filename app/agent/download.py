@@ -29,9 +29,11 @@ FRUITLESS_TRIES = 6
 _PAUSE_SECONDS = 3.0
 
 
-def _read_once(url: str, offset: int) -> Iterator[bytes]:
-    """The bytes from `offset` on, over one connection."""
+def _read_once(url: str, offset: int, fresh: bool = False) -> Iterator[bytes]:
+    """The bytes from `offset` on, over one connection; fresh: caches on the way must fetch them anew."""
     headers = {"Range": f"bytes={offset}-"} if offset else {}
+    if fresh:
+        headers["Cache-Control"] = "no-cache"  # RFC 9111, 5.2.1.4
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - install_plan allows http(s) only
     with opener().open(request, timeout=TIMEOUT_SECONDS) as response:
         skip = offset if offset and response.status != 206 else 0
@@ -72,6 +74,19 @@ def stream(url: str, size_bytes: int, sleep: Callable[[float], None] = time.slee
         if fruitless >= FRUITLESS_TRIES:
             raise AgentError(f"download {url}: gave up at byte {offset} of {size_bytes}: {reason}")
         sleep(_PAUSE_SECONDS)
+
+
+def renew(rootfs: Rootfs) -> str:
+    """Have the rack's cache fetch the archive anew, since it may be the cache that is damaged; what to do then."""
+    digest = hashlib.sha256()
+    try:
+        for chunk in _read_once(rootfs.url, 0, fresh=True):
+            digest.update(chunk)
+    except (OSError, http.client.HTTPException) as error:
+        return f"asking for it past the rack's cache failed too ({error}); clear that cache and deploy again"
+    if digest.hexdigest() == rootfs.sha256:
+        return "the rack's cache held a damaged copy, which has been replaced now: deploy again"
+    return "the control plane's own copy is damaged too: build or import the image again"
 
 
 def tar_command(folder: str) -> list[str]:
@@ -125,7 +140,7 @@ def unpack(
     if digest.hexdigest() != rootfs.sha256:
         raise AgentError(
             f"download {rootfs.url}: sha256 is {digest.hexdigest()}, the manifest says {rootfs.sha256};"
-            " the disk was not made bootable; build the image again or clear the rack's cache"
+            f" the disk was not made bootable; {renew(rootfs)}"
         )
     if code != 0 or not listening:
         raise CommandFailed(f"unpack {rootfs.url}: `tar` ended with {code}: {said[-600:] or '(it said nothing)'}", code)
