@@ -110,6 +110,8 @@ class SimulatedMachine:
         self.space = f"{site.prefix}-s-{name}"
         self.address: str | None = None
         self.files: dict[str, Any] = {}
+        self.script_faults: dict[str, dict[str, Any]] = {}
+        """What scripts report instead of success, by their names."""
         self.url = ""
         self.token = ""
 
@@ -222,6 +224,7 @@ class SimulatedMachine:
             self.call(url, "POST", "/results", token, {
                 "script": script["name"], "status": "passed", "exit_code": 0, "seconds": 0.01,
                 "stdout": base64.b64encode(b"simulated\n").decode(), "stderr": "", "result": results[script["name"]],
+                **self.script_faults.get(script["name"], {}),
             })  # fmt: skip
 
     @property

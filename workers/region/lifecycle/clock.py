@@ -56,6 +56,7 @@ def _move(session: Session, context: Context, gap: float) -> None:
     orders = select(PowerOperation.id, PowerOperation.deadline_at).where(
         PowerOperation.status.in_(("waiting", "claimed"))
     )
+    orders = orders.with_for_update(skip_locked=True)  # One that is being answered now needs no more time.
     moved = [{"id": number, "deadline_at": deadline + by} for number, deadline in session.execute(orders)]
     if moved:
         session.execute(update(PowerOperation), moved)
