@@ -15,15 +15,15 @@ from app.config import load
 from app.lifecycle.table import actions
 from app.services.context import Context
 from app.store.models import BootToken, utc_now
-from lab.simulated import SimulatedMachine
+from lab.simulated import Outcome, SimulatedMachine
 from lab.simulated_controller import SimulatedController
 from lab.standing import Lab
 from tests.daemons.lifecycle_faults.parted import PartedControlPlane
-from tests.daemons.standing import ask, boot_for, machine_of, static_address, wait_state, wait_step, wait_until
+from tests.daemons.standing import ask, machine_of, static_address, wait_state, wait_until
 from workers.region.lifecycle import runner
 
 WRONG_REGION = ("-m", "tests.daemons.lifecycle_faults.region")
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 def context_of(lab: Lab, ahead_seconds: float = 0.0) -> Context:
@@ -77,32 +77,40 @@ def commissioned(lab: Lab, machine: SimulatedMachine) -> SimulatedMachine:
 
 def redeploy(lab: Lab, machine: SimulatedMachine) -> Any:
     """The next try: deploy from where the machine is now; the machine when it is DEPLOYED."""
-    ask(lab, machine, "deploy")
-    wait_running(lab, machine, "boot")
-    outcome = machine.boot()
+    outcome = boot_for(lab, machine, "deploy")
     assert "install" == outcome.purpose
-    wait_step(lab, machine, "first-boot")
+    wait_running(lab, machine, "first-boot")
     machine.phone_home(static_address(outcome), outcome.task["hostname"])
     return wait_state(lab, machine, "DEPLOYED")
 
 
 def recommission(lab: Lab, machine: SimulatedMachine) -> Any:
     """The next try: commission from where the machine is now; the machine when it is READY."""
-    ask(lab, machine, "commission")
-    wait_running(lab, machine, "boot")
-    assert "commission" == machine.boot().purpose
+    assert "commission" == boot_for(lab, machine, "commission").purpose
     return wait_state(lab, machine, "READY")
 
 
 def wait_running(lab: Lab, machine: SimulatedMachine, step: str, seconds: float = PATIENCE) -> None:
     """Wait until the operation that runs has come to a step."""
 
+    operation: dict[str, Any] = {}
+
     def look() -> bool:
-        operation = machine_of(lab, machine)["operation"]
+        operation.update(machine_of(lab, machine)["operation"])
         assert operation["status"] != "failed", operation["reason"]
         return bool(operation["status"] == "running" and operation["step"] == step)
 
-    wait_until(f"{machine.name} to come to step {step}", look, seconds)
+    try:
+        wait_until(f"{machine.name} to come to step {step}", look, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {operation}") from error
+
+
+def boot_for(lab: Lab, machine: SimulatedMachine, verb: str, **parameters: Any) -> Outcome:
+    """Ask for a verb, and boot the machine when its operation waits for that."""
+    ask(lab, machine, verb, **parameters)
+    wait_running(lab, machine, "boot")
+    return machine.boot()
 
 
 @contextlib.contextmanager
