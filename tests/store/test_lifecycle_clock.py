@@ -78,7 +78,7 @@ def test_a_retry_is_not_an_hour_late(lab: Lab) -> None:
     lab.pass_time(12)
 
     with lab.context.store.read() as session:
-        orders = session.scalars(select(PowerOperation.status).where(PowerOperation.verb == "pxe")).all()
+        orders = session.scalars(select(PowerOperation.status).where(PowerOperation.verb == "netboot")).all()
     assert ["failed", "waiting"] == list(orders)
 
 
@@ -100,7 +100,7 @@ def test_an_order_that_a_rack_carries_out_is_not_lost_by_a_jump(lab: Lab) -> Non
         rows = session.execute(
             select(PowerOperation.verb, PowerOperation.status).where(PowerOperation.operation_id.is_not(None))
         )
-        assert [("pxe", "done"), ("cycle", "waiting")] == [tuple(row) for row in rows]
+        assert [("netboot", "done")] == [tuple(row) for row in rows]
 
 
 def test_workers_whose_clocks_differ_say_it_once_a_step(lab: Lab) -> None:
