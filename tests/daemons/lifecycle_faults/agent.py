@@ -55,6 +55,9 @@ class AgentProcess:
         programs = self.folder / "bin"
         programs.mkdir()
         self._program("lsblk", f"cat {shlex.quote(str(self.folder / 'disks'))}")
+        # Where the kernel's loop devices have no partitions of their own accord (max_part=0), partx(8) tells it of them.
+        real = shlex.quote(str(shutil.which("blockdev")))
+        self._program("blockdev", f'test "$1" = --rereadpt && exec partx --update "$2"; exec {real} "$@"')
         self._program("systemctl", f'echo "$1" >> {shlex.quote(str(self.folder / "ordered"))}')
         return self
 
