@@ -36,10 +36,15 @@ class Damaged(AgentError):
 
 
 def _read_once(url: str, offset: int, fresh: bool = False) -> Iterator[bytes]:
-    """The bytes from `offset` on, over one connection; fresh: caches on the way must fetch them anew."""
+    """The bytes from `offset` on, over one connection; fresh: not from a cache on the way.
+
+    A cache may answer `no-cache` (RFC 9111, 5.2.1.4) by asking whether its copy is of the same digest, which it is by
+    its name; so a query that nobody has asked before goes along.
+    """
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     if fresh:
-        headers["Cache-Control"] = "no-cache"  # RFC 9111, 5.2.1.4
+        headers["Cache-Control"] = "no-cache"
+        url = f"{url}?fresh={time.time_ns()}"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - install_plan allows http(s) only
     with opener().open(request, timeout=TIMEOUT_SECONDS) as response:
         skip = offset if offset and response.status != 206 else 0
@@ -106,7 +111,7 @@ def unpack(
     """
     Download and unpack into `folder`; `on_bytes` hears how many bytes have come so far.
 
-    What is damaged is fetched once more past the rack's cache, which thereby gets a new copy. AgentError if that is
+    What is damaged is fetched once more past the rack's cache, whose copy may be what is damaged. AgentError if that is
     not what the manifest says either, CommandFailed if tar fails.
     """
     try:

@@ -77,7 +77,7 @@ def unpack(cache: Cache, folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["bytes", "short", "another"])
 def test_a_damaged_copy_in_the_cache_is_replaced(cache: Cache, tmp_path: Path, damage: str) -> None:
-    """The install goes on with the good copy, nothing of the bad one is left, and the cache has the good one too."""
+    """The install goes on with the good copy, fetched past the cache, and nothing of the bad one is left."""
     cache.held = {
         "bytes": bytes(len(cache.original)), "short": cache.original[:-9], "another": archive("evil")
     }[damage]  # fmt: skip

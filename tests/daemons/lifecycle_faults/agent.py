@@ -58,6 +58,9 @@ class AgentProcess:
         # Where the kernel's loop devices have no partitions of their own accord (max_part=0), partx(8) tells it of them.
         real = shlex.quote(str(shutil.which("blockdev")))
         self._program("blockdev", f'test "$1" = --rereadpt && exec partx --update "$2"; exec {real} "$@"')
+        if "\tvfat\n" not in Path("/proc/filesystems").read_text():  # The image's kernel has it; this host's may not.
+            mount = shlex.quote(str(shutil.which("mount")))
+            self._program("mount", f'case "$2" in */boot/efi) exec {mount} -t tmpfs esp "$2";; esac; exec {mount} "$@"')
         self._program("systemctl", f'echo "$1" >> {shlex.quote(str(self.folder / "ordered"))}')
         return self
 
