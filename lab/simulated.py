@@ -110,6 +110,8 @@ class SimulatedMachine:
         self.space = f"{site.prefix}-s-{name}"
         self.address: str | None = None
         self.files: dict[str, Any] = {}
+        self.script_faults: dict[str, dict[str, Any]] = {}
+        """What scripts report instead of success, by their names."""
         self.url = ""
         self.token = ""
 
@@ -222,6 +224,7 @@ class SimulatedMachine:
             self.call(url, "POST", "/results", token, {
                 "script": script["name"], "status": "passed", "exit_code": 0, "seconds": 0.01,
                 "stdout": base64.b64encode(b"simulated\n").decode(), "stderr": "", "result": results[script["name"]],
+                **self.script_faults.get(script["name"], {}),
             })  # fmt: skip
 
     @property
@@ -250,19 +253,24 @@ class SimulatedMachine:
         return dict(json.loads(answer)) if answer else {}
 
     def request(
-        self, method: str, url: str, token: str | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        url: str,
+        token: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         """One HTTP request from inside the machine's namespace."""
         parts = urlsplit(url)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        sent = {**(headers or {}), **({"Content-Type": "application/json"} if body is not None else {})}
         if token:
-            headers["Authorization"] = f"Bearer {token}"
+            sent["Authorization"] = f"Bearer {token}"
 
         def send() -> tuple[int, bytes]:
             connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 80, timeout=30)
             try:
                 target = parts.path + (f"?{parts.query}" if parts.query else "")
-                connection.request(method, target, json.dumps(body) if body is not None else None, headers)
+                connection.request(method, target, json.dumps(body) if body is not None else None, sent)
                 answer = connection.getresponse()
                 return answer.status, answer.read()
             finally:

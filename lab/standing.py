@@ -56,7 +56,9 @@ def listen_locally(port: int) -> list[socket.socket]:
 
 
 @contextlib.contextmanager
-def standing_lab(terminal: Terminal, state: Path, image: Path, port: int = 0) -> Iterator[Lab]:
+def standing_lab(
+    terminal: Terminal, state: Path, image: Path, port: int = 0, plane: type[ControlPlane] = ControlPlane
+) -> Iterator[Lab]:
     """Bring everything up; whatever was started is stopped at the end, also when a part of it fails."""
     with contextlib.ExitStack() as stack:
         sockets = listen_locally(port)
@@ -68,7 +70,7 @@ def standing_lab(terminal: Terminal, state: Path, image: Path, port: int = 0) ->
             sockets.append(site.listen_in(site.control, site.uplink.control_address, port))
             proof.append(f"namespaces {site.control}, {site.rack}, {site.lan}")
         with terminal.step("control plane") as proof:
-            control = stack.enter_context(ControlPlane(state / "control", sockets, f"http://127.0.0.1:{port}"))
+            control = stack.enter_context(plane(state / "control", sockets, f"http://127.0.0.1:{port}"))
             site.remember_process(control.pid)
             api = Api(control.url)
             api.sign_in("admin", str(control.password))

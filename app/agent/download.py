@@ -10,6 +10,7 @@ server does not do ranges. The digest is known only at the end, so the caller mu
 import contextlib
 import hashlib
 import http.client
+import os
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,7 @@ from typing import IO
 from .edge import opener
 from .errors import AgentError, CommandFailed
 from .install_plan import Rootfs
+from .runner import say
 
 CHUNK = 256 * 1024
 TIMEOUT_SECONDS = 60.0
@@ -29,9 +31,20 @@ FRUITLESS_TRIES = 6
 _PAUSE_SECONDS = 3.0
 
 
-def _read_once(url: str, offset: int) -> Iterator[bytes]:
-    """The bytes from `offset` on, over one connection."""
+class Damaged(AgentError):
+    """What came is not what the manifest says."""
+
+
+def _read_once(url: str, offset: int, fresh: bool = False) -> Iterator[bytes]:
+    """The bytes from `offset` on, over one connection; fresh: not from a cache on the way.
+
+    A cache may answer `no-cache` (RFC 9111, 5.2.1.4) by asking whether its copy is of the same digest, which it is by
+    its name; so a query that nobody has asked before goes along.
+    """
     headers = {"Range": f"bytes={offset}-"} if offset else {}
+    if fresh:
+        headers["Cache-Control"] = "no-cache"
+        url = f"{url}?fresh={time.time_ns()}"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - install_plan allows http(s) only
     with opener().open(request, timeout=TIMEOUT_SECONDS) as response:
         skip = offset if offset and response.status != 206 else 0
@@ -46,19 +59,21 @@ def _read_once(url: str, offset: int) -> Iterator[bytes]:
             raise http.client.IncompleteRead(b"", response.length)
 
 
-def stream(url: str, size_bytes: int, sleep: Callable[[float], None] = time.sleep) -> Iterator[bytes]:
-    """The archive in chunks; AgentError if the server refuses, is away, or sends more or less than `size_bytes`."""
+def stream(
+    url: str, size_bytes: int, sleep: Callable[[float], None] = time.sleep, fresh: bool = False
+) -> Iterator[bytes]:
+    """The archive in chunks; AgentError if the server refuses or is away, Damaged if it sends more or less."""
     offset, fruitless = 0, 0
     while offset < size_bytes:
         before = offset
         try:
-            for chunk in _read_once(url, offset):
+            for chunk in _read_once(url, offset, fresh):
                 offset += len(chunk)
                 if offset > size_bytes:
-                    raise AgentError(f"download {url}: more than the {size_bytes} bytes that the manifest says")
+                    raise Damaged(f"download {url}: more than the {size_bytes} bytes that the manifest says")
                 yield chunk
             if offset < size_bytes:
-                raise AgentError(f"download {url}: it ends at {offset} of {size_bytes} bytes; build the image again")
+                raise Damaged(f"download {url}: it ends at {offset} of {size_bytes} bytes")
             return
         except urllib.error.HTTPError as error:
             if error.code < 500:
@@ -96,8 +111,46 @@ def unpack(
     """
     Download and unpack into `folder`; `on_bytes` hears how many bytes have come so far.
 
-    AgentError if the digest is not the manifest's, CommandFailed if tar fails.
+    What is damaged is fetched once more past the rack's cache, whose copy may be what is damaged. AgentError if that is
+    not what the manifest says either, CommandFailed if tar fails.
     """
+    try:
+        _unpack(rootfs, folder, on_bytes, sleep)
+        return
+    except Damaged as error:
+        say(f"{error}; fetching it past the rack's cache")
+        first = str(error)
+    empty(folder)
+    try:
+        _unpack(rootfs, folder, on_bytes, sleep, fresh=True)
+    except Damaged as error:
+        raise AgentError(
+            f"{first}; past the rack's cache it is damaged too, so the control plane's own copy is;"
+            " the disk was not made bootable; build or import the image again"
+        ) from error
+
+
+def empty(folder: str) -> None:
+    """Take everything out of a folder; folders that are mount points stay, empty."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            os.unlink(os.path.join(place, name))
+        for name in folders:
+            path = os.path.join(place, name)
+            if os.path.islink(path):
+                os.unlink(path)
+            else:
+                with contextlib.suppress(OSError):  # Mounted on.
+                    os.rmdir(path)
+
+
+def _unpack(
+    rootfs: Rootfs,
+    folder: str,
+    on_bytes: Callable[[int], None],
+    sleep: Callable[[float], None],
+    fresh: bool = False,
+) -> None:
     digest = hashlib.sha256()
     received = 0
     with tempfile.TemporaryFile() as complaints:
@@ -107,7 +160,7 @@ def unpack(
             raise AssertionError("stdin=PIPE gives a pipe")
         listening = True
         try:
-            for chunk in stream(rootfs.url, rootfs.size_bytes, sleep):
+            for chunk in stream(rootfs.url, rootfs.size_bytes, sleep, fresh):
                 digest.update(chunk)
                 received += len(chunk)
                 # When tar has given up, the rest is read all the same: a wrong digest is the better explanation.
@@ -123,10 +176,7 @@ def unpack(
         complaints.seek(0)
         said = complaints.read(4096).decode("utf-8", "replace").strip()
     if digest.hexdigest() != rootfs.sha256:
-        raise AgentError(
-            f"download {rootfs.url}: sha256 is {digest.hexdigest()}, the manifest says {rootfs.sha256};"
-            " the disk was not made bootable; build the image again or clear the rack's cache"
-        )
+        raise Damaged(f"download {rootfs.url}: sha256 is {digest.hexdigest()}, the manifest says {rootfs.sha256}")
     if code != 0 or not listening:
         raise CommandFailed(f"unpack {rootfs.url}: `tar` ended with {code}: {said[-600:] or '(it said nothing)'}", code)
 

@@ -8,6 +8,7 @@ Nothing that goes wrong here keeps a machine from its disk.
 from __future__ import annotations
 
 import re
+import uuid as uuids
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from app.store.models import Interface, Machine, Operation, Rack, Vlan
 
 MACHINE_PORT = 5248
 ENROLMENT_POLICY = "enrolment_policy"
+OVERWRITING = ("install", "erase")
+"""Purposes that destroy what is on the disks, so that the machine must be the one that was meant."""
 _MAC = re.compile(r"[0-9a-f]{12}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ENLISTING_AT_ONE_ADDRESS = 16
@@ -100,7 +103,7 @@ def decide(
         machine = session.scalars(statement.with_for_update(of=Machine, key_share=True)).one_or_none()
         if machine is None:
             return _unknown(session, context, rack, client_address, mac, uuid)
-        decision, level = _known(session, context, rack, client_address, mac, machine)
+        decision, level = _known(session, context, rack, client_address, mac, machine, canonical_uuid(uuid))
         event(
             session,
             context,
@@ -154,7 +157,7 @@ def _expected(session: Session, uuid: str | None) -> tuple[int, str] | None:
 
 
 def _known(
-    session: Session, context: Context, rack: Rack, address: str, mac: str, machine: Machine
+    session: Session, context: Context, rack: Rack, address: str, mac: str, machine: Machine, uuid: str | None
 ) -> tuple[BootDecision, str]:
     if not _serves(session, rack, machine, mac):
         return BootDecision(
@@ -168,6 +171,13 @@ def _known(
     if token.used_at is not None and token.address != address:
         reason = f"{token.purpose} is under way from {token.address}, so this caller gets the local disk"
         return BootDecision("local", reason), "warning"
+    if token.purpose in OVERWRITING and not same_system(machine.system_uuid, uuid):
+        reason = (
+            f"{token.purpose} is refused: the system that asks has UUID {uuid}, but {machine.hostname} has "
+            f"{machine.system_uuid}, so another machine uses its network card and its disks are not to be overwritten; "
+            "if the mainboard was changed on purpose, commission the machine again"
+        )
+        return BootDecision("local", reason), "error"
     again = token.used_at is not None
     try:
         ephemeral = _ephemeral(
@@ -179,6 +189,16 @@ def _known(
         machine.rack_id = rack.id
     reason = f"{token.purpose} once more" if again else token.purpose
     return BootDecision("ephemeral", reason, ephemeral), "warning" if again else "info"
+
+
+def same_system(known: str | None, seen: str | None) -> bool:
+    """Whether two system UUIDs may be of one machine: unknown ones may, and some firmware swaps the first three fields.
+
+    (SMBIOS 2.6, 7.2.1: they were big-endian by RFC 4122 and little-endian in practice.)
+    """
+    if known is None or seen is None or known == seen:
+        return True
+    return uuids.UUID(known).bytes_le == uuids.UUID(seen).bytes
 
 
 def _serves(session: Session, rack: Rack, machine: Machine, mac: str) -> bool:

@@ -27,6 +27,8 @@ from app.store.locks import hold
 from app.store.models import Bmc, BootToken, Domain, Interface, Machine, Pool, Rack, Subnet, Zone
 
 INTERFACE_LIMIT = 64
+NAMING = "enlist"
+"""The lock of whoever looks whether a MAC address or a machine's name is free, and then takes it."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -77,7 +79,7 @@ def enlist(context: Context, caller: MachineCaller, found: Enlistment) -> tuple[
         )
     uuid = canonical_uuid(found.uuid)
     with changing(context) as session:
-        hold(session, "enlist")
+        hold(session, NAMING)
         machine = _existing(session, macs, uuid)
         created = machine is None
         adopted = machine is not None and machine.state == State.NEW and not machine.interfaces

@@ -108,13 +108,14 @@ def abort(context: Context, machine_id: int) -> Operation:
         if operation is None:
             raise Conflict(f"{machine.hostname} is {State(machine.state).label}: nothing is under way to abort")
         require_ownership(context, machine, ABORT)
-        action = actions()[operation.action]
-        reason = f"{action.name} was aborted by {context.actor.name} at step {operation.step}"
+        action = actions().get(operation.action)
+        after = State.BROKEN if action is None else after_abort(action, State(operation.parameters[FROM]))
+        reason = f"{operation.action} was aborted by {context.actor.name} at step {operation.step}"
         end(session, context, operation, "aborted", reason)
-        enter(session, context, machine, after_abort(action, State(operation.parameters[FROM])), reason)
+        enter(session, context, machine, after, reason)
         if power.has_controller(machine) and power.rack_of(session, machine) is not None:
             power.order(session, context, machine, "off")
-        audit(session, context, ABORT, "machine", machine.id, hostname=machine.hostname, action=action.name)
+        audit(session, context, ABORT, "machine", machine.id, hostname=machine.hostname, action=operation.action)
         return operation
 
 

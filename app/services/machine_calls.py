@@ -42,7 +42,11 @@ _UNDERWAY = (
 )
 _OPERATION = select(Operation).where(Operation.id == bindparam("operation_id"))
 _SAY = update(Operation).where(Operation.id == bindparam("of_operation")).values(progress=bindparam("new_progress"))
-_SIGNAL = update(Operation).where(Operation.id == bindparam("of_operation")).values(signals=bindparam("new_signals"))
+_SIGNAL = (
+    update(Operation)
+    .where(Operation.id == bindparam("of_operation"))
+    .values(signals=bindparam("new_signals"), wake_at=bindparam("now"))
+)
 _CALLED_HOME = (
     update(Machine)
     .where(Machine.id == bindparam("of_machine"))
@@ -214,8 +218,10 @@ def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -
 def _signal(session: Session, context: Context, run: Row[Any], name: str, detail: dict[str, Any]) -> None:
     """Leave a word for the region worker; the first of a name counts. At most one a call."""
     if name not in run.signals:
-        signals = {**run.signals, name: {**detail, "at": context.clock().isoformat()}}
-        session.connection().execute(_SIGNAL, {"of_operation": run.id, "new_signals": signals})
+        now = context.clock()
+        signals = {**run.signals, name: {**detail, "at": now.isoformat()}}
+        # By the wake time the sweep finds it, should the ring be lost or its worker be killed.
+        session.connection().execute(_SIGNAL, {"of_operation": run.id, "new_signals": signals, "now": now})
         touch_machine(session, run.machine_id)
 
 

@@ -15,11 +15,12 @@ from app.services import addresses, bmc
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.changes import audit, changing, event
 from app.services.context import Context
-from app.services.enlistment import first_place, free_hostname
+from app.services.enlistment import NAMING, first_place, free_hostname
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.lifecycle import require_ownership
 from app.services.names import check_label
 from app.services.transition import LOADED, locked
+from app.store.locks import hold
 from app.store.models import Disk, Domain, Event, Interface, Machine, Operation, Pool, Rack, Tag, User, Zone
 
 ARCHITECTURES = ("amd64", "arm64")
@@ -126,6 +127,7 @@ def create(
     if architecture not in ARCHITECTURES:
         raise Invalid(f"architecture {architecture!r}: choose {', '.join(ARCHITECTURES)}", field="architecture")
     with changing(context) as session:
+        hold(session, NAMING)
         taken = session.scalar(select(Interface.mac).where(Interface.mac.in_(wanted)).limit(1))
         if taken is not None:
             raise Conflict(f"MAC address {taken}: another machine has it; delete that machine first", field="macs")
@@ -199,6 +201,8 @@ def update(
     """
     context.require("operator", "change machines")
     with changing(context) as session:
+        if hostname is not None:
+            hold(session, NAMING)  # Before the machine's row, as everybody takes them.
         machine = locked(session, machine_id)
         require_ownership(context, machine, "change")
         if version is not None and version != machine.version:

@@ -20,7 +20,7 @@ from app.services.changes import audit, changing, event, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.racks import KnownRack
-from app.store.models import Bmc, Machine, PowerOperation, Rack
+from app.store.models import Bmc, Machine, Operation, PowerOperation, Rack
 from app.store.unit_of_work import after_commit
 
 CLAIM_SECONDS = 120
@@ -33,6 +33,11 @@ _RACK = select(Rack.id, Rack.name).where(Rack.id == bindparam("rack_id"))
 _WRITE_ORDER = insert(PowerOperation).returning(PowerOperation.id)
 _STANDING = select(PowerOperation.verb, PowerOperation.status, PowerOperation.reason).where(
     PowerOperation.id == bindparam("order_id")
+)
+_WAKE = (
+    update(Operation)
+    .where(Operation.id == bindparam("of_operation"), Operation.status == "running")
+    .values(wake_at=bindparam("now"))
 )
 _FIRST_RACKS = select(Rack.id, Rack.name).order_by(Rack.id).limit(2)
 
@@ -207,6 +212,9 @@ def finish(
             .values(status=status, power=power, reason=reason, seconds=seconds, finished_at=now)
             .returning(PowerOperation.id)
         ).scalar_one_or_none()
+        if changed is not None and row.operation_id is not None:
+            # The sweep finds it, should the ring be lost or its worker be killed.  Operation before machine, as all do.
+            session.connection().execute(_WAKE, {"of_operation": row.operation_id, "now": now})
         machine = session.get_one(Machine, row.machine_id, options=[lazyload(Machine.domain)])
         if row.verb != "pxe" or power in ("on", "off"):
             _note_power(session, context, machine, power)

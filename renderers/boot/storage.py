@@ -14,7 +14,8 @@ BIOS_GRUB_MIB = 1
 ESP_MIB = 512
 GPT_MIB = 2
 """Room for both copies of the partition table and for aligning partitions to 1 MiB."""
-ROOT_MINIMUM_MIB = 1536
+ROOT_MINIMUM_MIB = 2048
+"""As much as the installer insists on (`app/agent/install_plan.py`), so that a refusal comes before the boot."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from app.api import errors
 from app.services import power
 from app.services.context import Context
 from app.store.models import Machine, Rack, RecordChange
-from tests.factories.control import Seeded, make_context, ring_of, seed
+from tests.factories.control import Seeded, clock_of, make_context, ring_of, seed
 from workers.region.lifecycle import runner
 
 RESULTS: dict[str, Any] = {
@@ -184,6 +184,14 @@ class Lab:
         """The machine as it is now."""
         with self.context.store.read() as session:
             return session.get_one(Machine, machine_id)
+
+    def pass_time(self, seconds: float) -> None:
+        """Time goes by while the region worker sweeps, as it does all the time."""
+        left = seconds
+        while left > 0:
+            clock_of(self.context).move(min(left, 30.0))
+            runner.sweep(self.context)
+            left -= 30.0
 
     def racks_apply(self) -> None:
         """All racks have applied all records."""

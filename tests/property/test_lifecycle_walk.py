@@ -84,8 +84,9 @@ class Walk(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1, 60, 1000, 90_000)))
     def wait(self, seconds: int) -> None:
-        """Time passes and the sweep comes by."""
+        """Time passes, a worker looks at the machine, and the sweep comes by."""
         clock_of(self.lab.context).move(seconds)
+        runner.advance(self.lab.context, self.machine_id)
         runner.sweep(self.lab.context)
 
     @rule()

@@ -92,7 +92,7 @@ def test_a_ring_makes_an_offer_and_a_stop_ends_it(
 
 def test_the_tasks_have_the_names_that_are_rung(config: Config) -> None:
     """Every name that the ring or the timer sends is a task of the worker."""
-    app = make_region_app(config)
+    app, _ = make_region_app(config)
     named = {name for name in app.tasks if name.startswith("muster.region.")}
 
     assert named == {"muster.region.advance", "muster.region.reconcile", *SECONDS}

@@ -159,7 +159,7 @@ def test_a_disk_that_is_too_small_is_refused_in_numbers() -> None:
     """The message has both sizes; no disk and an unknown disk are refused by name."""
     with pytest.raises(ValueError, match="has 8192 MiB, the flat layout needs 10515 MiB"):
         storage.flat(DISKS, "vda", root_minimum_mib=10_000)
-    with pytest.raises(ValueError, match="has 1024 MiB, the flat layout needs 2051 MiB"):
+    with pytest.raises(ValueError, match="has 1024 MiB, the flat layout needs 2563 MiB"):
         storage.flat((storage.DiskFact("vda", "/dev/vda", 1024**3),))
     with pytest.raises(ValueError, match="has no disk"):
         storage.flat(())

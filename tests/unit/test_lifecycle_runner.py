@@ -51,11 +51,9 @@ def test_a_machine_that_never_boots_fails_at_the_deadline(
     lab.settle(machine_id)
 
     assert operation(lab, machine_id).step == "boot"
-    clock_of(lab.context).move(899)
-    runner.sweep(lab.context)
+    lab.pass_time(899)
     assert lab.row(machine_id).state not in (failed, "READY")
-    clock_of(lab.context).move(2)
-    runner.sweep(lab.context)
+    lab.pass_time(2)
     row = lab.row(machine_id)
     assert row.state == failed
     assert str(row.state_reason).startswith(f"{action} failed at step boot: step boot took longer than 900 seconds")
@@ -68,14 +66,12 @@ def test_records_that_no_rack_applies_fail_the_deployment(lab: Lab) -> None:
     machine_id = make_machine(lab.context, lab.seeded, state="ALLOCATED")
     lifecycle.request(lab.context, machine_id, "deploy")
     runner.advance(lab.context, machine_id)
-    clock_of(lab.context).move(5)
-    runner.sweep(lab.context)
+    lab.pass_time(5)
 
     assert operation(lab, machine_id).step == "records"
     assert rows(lab, PowerOperation)[0].verb == "query"
     assert all(row.verb == "query" for row in rows(lab, PowerOperation))
-    clock_of(lab.context).move(180)
-    runner.sweep(lab.context)
+    lab.pass_time(180)
     assert lab.row(machine_id).state == "FAILED_DEPLOYMENT"
 
 
@@ -99,12 +95,10 @@ def test_an_order_without_answer_is_lost(lab: Lab) -> None:
     machine_id = make_machine(lab.context, lab.seeded, state="NEW")
     lifecycle.request(lab.context, machine_id, "commission")
     runner.advance(lab.context, machine_id)
-    clock_of(lab.context).move(power.CLAIM_SECONDS + 1)
-    runner.sweep(lab.context)
+    lab.pass_time(power.CLAIM_SECONDS + 1)
 
     assert [row.status for row in rows(lab, PowerOperation) if row.verb == "netboot"] == ["lost"]
-    clock_of(lab.context).move(11)
-    runner.sweep(lab.context)
+    lab.pass_time(11)
     assert [row.status for row in rows(lab, PowerOperation) if row.verb == "netboot"] == ["lost", "waiting"]
 
 
@@ -178,8 +172,7 @@ def test_an_unexpected_error_is_retried_until_the_deadline(lab: Lab) -> None:
     assert operation(lab, well).step == "power-on"
     assert lab.row(broken).state == "COMMISSIONING"
     assert "unexpected error (NoResultFound" in operation(lab, broken).progress["message"]
-    clock_of(lab.context).move(3600)
-    runner.sweep(lab.context)
+    lab.pass_time(3600)
     assert lab.row(broken).state == "FAILED_COMMISSIONING"
 
 

@@ -26,14 +26,18 @@ from app.services.context import Context
 from app.wiring import log as logging
 from workers.celery_app import make_app
 from workers.region import tasks
+from workers.region.watch import Watch
 from workers.schedule import beat_schedule
 
 PR_SET_PDEATHSIG = 1
 log = structlog.get_logger(__name__)
 
 
-def make_region_app(config: Config) -> Celery:
-    """The region's Celery application with tasks and timer; its context is made when the first task needs it."""
+def make_region_app(config: Config, wire: Callable[[Config], Context] = wiring.wire) -> tuple[Celery, Watch]:
+    """The region's Celery application with tasks and timer, and the watch over it.
+
+    wire: makes the context, when the first task needs it.
+    """
     app = make_app(config.broker_url, "muster-region")
     app.conf.update(
         task_default_queue=tasks.QUEUE,
@@ -42,8 +46,8 @@ def make_region_app(config: Config) -> Celery:
         # Without a result backend nobody would read the failures otherwise.
         task_acks_late=False,
     )
-    tasks.register(app, once(lambda: wiring.wire(config)))
-    return app
+    watch = tasks.register(app, once(lambda: wire(config)))
+    return app, watch
 
 
 def end_with_worker(**words: object) -> None:
@@ -70,8 +74,8 @@ def once(make: Callable[[], Context]) -> Callable[[], Context]:
     return give
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run until told to stop."""
+def main(arguments: list[str] | None = None, wire: Callable[[Config], Context] = wiring.wire) -> None:
+    """Run until told to stop. wire: what makes the context from the configuration."""
     parser = argparse.ArgumentParser(prog="python -m workers.region", description="Muster's region worker.")
     parser.add_argument("--concurrency", type=int, default=2, help="how many tasks run at once (threads)")
     parser.add_argument("--no-beat", action="store_true", help="leave the timer to another worker")
@@ -84,13 +88,15 @@ def main(arguments: list[str] | None = None) -> None:
     if not chosen.no_beat:
         # The table holds intervals only, so the timer needs no file to remember anything.
         options += ["--beat", "--scheduler", "celery.beat:Scheduler"]
-    app = make_region_app(config)
+    app, watch = make_region_app(config, wire)
     beat_embedded_init.connect(end_with_worker, weak=False)
     # The timer first fires after a whole interval; what changed while nobody worked should not wait for it.
     try:
         app.send_task("muster.region.reconcile_all", queue=tasks.QUEUE, expires=60, retry=False)
     except OperationalError as error:
         log.warning("region.start.unrung", reason=str(error))
+    if not chosen.no_beat:
+        watch.start()
     app.worker_main(options)
 
 

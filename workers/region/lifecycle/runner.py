@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from app.lifecycle.action import Action
 from app.lifecycle.states import State
@@ -22,7 +23,8 @@ from app.services import power
 from app.services.changes import awaits_records, changing, event
 from app.services.context import Context
 from app.services.transition import end, enter, keep, locked, taken
-from app.store.models import Operation
+from app.store.models import Event, Machine, Operation
+from workers.region.lifecycle import clock
 from workers.region.lifecycle.result import Done, Failed, Result, Retry, Scene, Waiting
 from workers.region.lifecycle.steps import kinds
 
@@ -45,7 +47,11 @@ def advance(context: Context, machine_id: int) -> bool:
                 continue
             log.exception("lifecycle.stumbled", extra={"machine_id": machine_id})
             words = f"{type(error).__name__}: {error}"
-            again = _look(context, machine_id, partial(_stumbled, words=words), together=False)
+            try:
+                again = _look(context, machine_id, partial(_stumbled, words=words), together=False)
+            except Exception:  # Not even that could be written: the next sweep tries again, other machines go on.
+                log.exception("lifecycle.unnoted", extra={"machine_id": machine_id})
+                return False
         if again is None:
             return False
         if not again:
@@ -58,8 +64,13 @@ def sweep(context: Context) -> list[int]:
     The ids of the machines whose operations were looked at.
     """
     with changing(context) as session:
+        clock.follow(session, context)
         lost = power.lose(session, context)
-        power.poll(session, context, POWER_POLL_SECONDS, POWER_POLL_LIMIT)
+    try:
+        with changing(context) as session:
+            power.poll(session, context, POWER_POLL_SECONDS, POWER_POLL_LIMIT)
+    except Exception:  # Questions about power must not hold up operations.
+        log.exception("lifecycle.unpolled")
     now = context.clock()
     with context.store.read() as session:
         statement = (
@@ -85,8 +96,12 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
         operation = taken(session, machine_id)
         if operation is None:
             return None
-        action = actions()[operation.action]
+        action = actions().get(operation.action)
         machine = locked(session, machine_id, controller=True)
+        if action is None or operation.step_index >= len(action.steps):
+            _lost_its_way(session, context, machine, operation)
+            keep(session, operation)
+            return None
         while True:
             scene = Scene(session, context, machine, operation, action.steps[operation.step_index])
             result = result_of(scene)
@@ -96,6 +111,16 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
             if over or paused or not together or awaits_records(session):
                 keep(session, operation)
                 return None if over else not paused
+
+
+def _lost_its_way(session: Session, context: Context, machine: Machine, operation: Operation) -> None:
+    """End an operation that this version of Muster cannot carry on: its verb or step is gone (a plug-in, an upgrade)."""
+    reason = (
+        f"{operation.action} cannot go on: step {operation.step} (number {operation.step_index + 1}) is unknown to this "
+        "version of Muster; put back the version or plug-in that began it, or commission the machine again"
+    )
+    end(session, context, operation, "failed", reason)
+    enter(session, context, machine, State.BROKEN, reason)
 
 
 def _stumbled(scene: Scene, words: str) -> Result:
@@ -113,9 +138,20 @@ def _result(scene: Scene) -> Result:
     deadline = scene.operation.deadline_at
     if isinstance(result, Done | Failed) or deadline is None or scene.context.clock() < deadline:
         return result
-    last = scene.operation.progress.get("message")
     reason = f"step {scene.step.name} took longer than {scene.step.wait_seconds} seconds: {scene.step.failure}"
+    last = _last_warning(scene) or scene.operation.progress.get("message")
     return Failed(f"{reason} (last heard: {last})" if last else reason)
+
+
+def _last_warning(scene: Scene) -> str | None:
+    """What was refused to the machine at its boot since the step began: often the very reason of its silence."""
+    statement = select(Event.message).where(
+        Event.machine_id == scene.machine.id,
+        Event.kind == "machine.boot",
+        Event.level != "info",
+        Event.at >= scene.operation.step_started_at,
+    )
+    return scene.session.scalar(statement.order_by(Event.id.desc()).limit(1))
 
 
 def _conclude(scene: Scene, action: Action, result: Result) -> None:

@@ -13,6 +13,8 @@ from workers.region.lifecycle.result import Done, Failed, Result, Retry, Scene, 
 
 TRIES = 3
 PAUSE_SECONDS = 10.0
+LOOK_SECONDS = 30.0
+"""The rack's answer wakes the operation; this is for the worker that was killed when it had called an order lost."""
 BY_HAND = {
     "off": "switch it off",
     "on": "switch it on",
@@ -32,7 +34,7 @@ def run(scene: Scene) -> Result:
     if order_id is not None:
         row = power.standing(scene.session, order_id)
         if row.status in ("waiting", "claimed"):
-            return Waiting(None, f"waiting for the rack to carry out power {row.verb}")
+            return Waiting(LOOK_SECONDS, f"waiting for the rack to carry out power {row.verb}")
         if row.status == "done":
             position, tries = position + 1, 0
         else:
@@ -49,7 +51,7 @@ def run(scene: Scene) -> Result:
     except ServiceError as refusal:
         return Failed(refusal.detail)
     scene.remember(position=position, tries=tries, order=order_id)
-    return Waiting(None, f"power {verbs[position]} is ordered")
+    return Waiting(LOOK_SECONDS, f"power {verbs[position]} is ordered")
 
 
 def _by_hand(scene: Scene, verbs: tuple[str, ...]) -> Result:
