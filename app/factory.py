@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import time
 import uuid
+from typing import Any
 
 import structlog
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Request, Response, abort, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import api, identity, metadata, rackapi, web, wiring
 from app import config as configuration
 from app.api import errors
 from app.config import Config
+from app.services import sessions
 from app.services.context import Context
 from app.wiring import log as logging
 
 MAX_BODY_BYTES = 1024 * 1024
-SESSION_HOURS = 12
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -34,9 +35,25 @@ HEADERS = {
 log = structlog.get_logger(__name__)
 
 
+class BoundedRequest(Request):
+    """A request whose body is refused, not cut off, when it is larger than allowed.
+
+    Werkzeug ends the stream of a chunked body, which does not say its length, at the bound without a word.
+    """
+
+    def get_data(self, *args: Any, **kwargs: Any) -> Any:
+        """The body. RequestEntityTooLarge when it reaches the bound without having said how long it is."""
+        data = super().get_data(*args, **kwargs)
+        bound = self.max_content_length
+        if self.content_length is None and bound is not None and len(data) >= bound:
+            raise RequestEntityTooLarge
+        return data
+
+
 def create_app(context: Context, config: Config) -> Flask:
     """The application over this context. Bodies are bounded at 1 MiB; an edge that takes more says so per request."""
     application = Flask("app", static_folder=None)
+    application.request_class = BoundedRequest
     keys = wiring.session_keys(config)
     application.config.update(
         SECRET_KEY=keys[0],
@@ -45,7 +62,7 @@ def create_app(context: Context, config: Config) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=config.secure_cookie,
-        PERMANENT_SESSION_LIFETIME=dt.timedelta(hours=SESSION_HOURS),
+        PERMANENT_SESSION_LIFETIME=sessions.LIFE,
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         MUSTER_CONFIG=config,
     )

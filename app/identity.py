@@ -6,67 +6,34 @@
 * A request that changes something (not GET, HEAD, OPTIONS) and uses the session must carry the session's CSRF token in
   the header `X-CSRF-Token` or the form field `csrf_token` (`csrf_token()` gives it to pages); a bearer needs none.
 * `sign_in(user)` begins a session (new CSRF token, everything of an earlier session forgotten), `sign_out()` ends it.
-  The cookie is signed, HttpOnly and SameSite=Lax; it holds the user's id and a stamp that dies with a changed password.
-* `authenticate(name, password)` is the way to check a password at an edge: it also slows guessing down, counting
-  failures per name and client address in this process.
+  The cookie is signed, HttpOnly and SameSite=Lax; it holds the session's secret and a stamp that dies with a changed
+  password.  Sessions are rows (`app.services.sessions`): what is ended there is ended, whoever has the cookie.
+* A token of scope `read` changes nothing, on any edge.
+* `authenticate(name, password)` is the way to check a password at an edge: it also slows guessing down, for all
+  processes together (`app.services.logins`).
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-import time
-from threading import Lock
 
 from flask import Flask, current_app, g, request, session
 
-from app.services import tokens, users
+from app.services import logins, sessions, tokens, users
 from app.services.context import Context
-from app.services.errors import Forbidden, ServiceError, Unauthorized
+from app.services.errors import Forbidden, Unauthorized
 from app.store.models import User
 
 EXTENSION = "muster"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-FAILURES, WITHIN_SECONDS, NAMES_KEPT = 10, 300.0, 10_000
-
-
-class TooMany(ServiceError):
-    """More requests of a kind than is good for anybody."""
-
-    status = 429
-    title = "Too many requests"
 
 
 class Identity:
-    """What this module keeps on the application: the context, and recent failures to sign in."""
+    """What this module keeps on the application: the context."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._failures: dict[tuple[str, str], list[float]] = {}
-        self._lock = Lock()
-
-    def check_guessing(self, name: str, address: str) -> None:
-        """TooMany when this name has failed too often from this address."""
-        with self._lock:
-            recent = [at for at in self._failures.get((name, address), []) if time.monotonic() - at < WITHIN_SECONDS]
-            if len(recent) >= FAILURES:
-                raise TooMany(
-                    f"{FAILURES} wrong passwords for {name!r} in {WITHIN_SECONDS / 60:.0f} minutes; wait and try again"
-                )
-
-    def note_failure(self, name: str, address: str) -> None:
-        """Remember one failure."""
-        with self._lock:
-            if len(self._failures) >= NAMES_KEPT:
-                self._failures.clear()
-            recent = self._failures.setdefault((name, address), [])
-            recent.append(time.monotonic())
-            del recent[:-FAILURES]
-
-    def forget(self, name: str, address: str) -> None:
-        """The right password was given."""
-        with self._lock:
-            self._failures.pop((name, address), None)
 
 
 def attach(application: Flask, context: Context) -> None:
@@ -94,18 +61,30 @@ def _find_caller() -> Context:
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
             raise Unauthorized("the Authorization header must be 'Bearer <API token>'")
-        return context.acting_as(tokens.authenticate(context, text.strip()))
-    user_id, stamp = session.get("user_id"), session.get("stamp")
-    if not isinstance(user_id, int) or not isinstance(stamp, str):
+        actor = tokens.authenticate(context, text.strip())
+        if actor.scope == "read" and request.method not in SAFE_METHODS:
+            raise Forbidden(
+                f"{actor.name} is calling with a token of scope read, which changes nothing",
+                rule="scope >= operate",
+                remedy="use a token of scope operate or admin",
+            )
+        return context.acting_as(actor)
+    secret, stamp = session.get("secret"), session.get("stamp")
+    if not isinstance(secret, str) or not isinstance(stamp, str):
         raise Unauthorized("nobody is signed in", remedy="send an API token as Authorization: Bearer, or sign in")
     try:
-        actor = users.of_session(context, user_id, stamp)
+        actor = sessions.authenticate(context, secret, stamp)
     except Unauthorized:
         session.clear()
         raise
     if request.method not in SAFE_METHODS:
         check_csrf()
     return context.acting_as(actor)
+
+
+def use_context(context: Context) -> None:
+    """From here on this request's caller acts with `context`: the same caller, with more said about the request."""
+    g.muster_context = context
 
 
 def check_csrf() -> None:
@@ -133,32 +112,35 @@ def session_csrf_token() -> str | None:
 
 
 def authenticate(name: str, password: str) -> User:
-    """The user of this name and password. Unauthorized, or TooMany after many failures from one address."""
-    identity, address = _identity(), request.remote_addr or ""
-    identity.check_guessing(name, address)
-    try:
-        user = users.authenticate(identity.context, name, password)
-    except Unauthorized:
-        identity.note_failure(name, address)
-        raise
-    identity.forget(name, address)
-    return user
+    """The user of this name and password. Unauthorized, or TooMany after many failures."""
+    context = base_context()
+    with logins.attempt(context, name, request.remote_addr or ""):
+        return users.authenticate(context, name, password)
 
 
 def sign_in(user: User) -> None:
-    """Begin a session for the user."""
+    """Begin a session for the user; the one that the browser had ends."""
+    _end_session()
     session.clear()
     session.permanent = True
-    session["user_id"] = user.id
+    agent = request.headers.get("User-Agent", "")
+    session["secret"] = sessions.begin(base_context(), user, request.remote_addr or "", agent)
     session["stamp"] = users.stamp(user)
     csrf_token()
     g.pop("muster_context", None)
 
 
 def sign_out() -> None:
-    """End the session."""
+    """End the session, for whoever has its cookie."""
+    _end_session()
     session.clear()
     g.pop("muster_context", None)
+
+
+def _end_session() -> None:
+    secret = session.get("secret")
+    if isinstance(secret, str):
+        sessions.end(base_context(), secret)
 
 
 def _identity() -> Identity:

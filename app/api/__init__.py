@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import flask_smorest  # type: ignore[import-untyped]
-from flask import Flask
+from flask import Flask, Response, json
 
 from app.api import (
     accounts,
+    addresses,
     allocation,
+    description,
     domains,
     events,
     fabrics,
@@ -34,7 +36,7 @@ from app.api.frame import BASE
 from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
-    accounts, allocation, domains, events, fabrics, health, images, keys, lifecycle, machines, operations, places, power,
+    accounts, addresses, allocation, domains, events, fabrics, health, images, keys, lifecycle, machines, operations, places, power,
     racks, ranges, results, session, settings, streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (
@@ -48,6 +50,12 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     """flask-smorest without its own error answers: `app.api.errors` answers problems for the whole application."""
 
     ERROR_SCHEMA = ProblemSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _openapi_json(self) -> Response:
+        """The whole description."""
+        text = json.dumps(description.complete(self.spec.to_dict()), indent=2)
+        return Response(text, mimetype="application/json")
 
     def _register_error_handlers(self) -> None:
         """Nothing: see the class."""
@@ -68,6 +76,7 @@ def mount(application: Flask) -> None:
     api = Api(application)
     api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     api.spec.components.security_scheme("session", {"type": "apiKey", "in": "cookie", "name": "muster_session"})
+    description.register_problems(api.spec)
     for resource in RESOURCES:
         api.register_blueprint(resource.blueprint)
     streams.attach(application)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import Resource, allow, etag
+from app.api.frame import Resource, allow
 from app.api.schemas.machine import ConstraintsSchema, MachineSchema
 from app.identity import current_context
 from app.services import allocation
@@ -18,7 +18,9 @@ blueprint = Resource("allocation", "Drawing machines from the pool")
 @blueprint.arguments(ConstraintsSchema, required=False)
 @blueprint.response(200, MachineSchema)
 def allocate(body: dict[str, Any]) -> Any:
-    """Allocate the smallest Ready machine that serves; 409 says which constraint left none."""
+    """Allocate the smallest Ready machine that serves; 409 says which constraint left none.
+
+    With an Idempotency-Key a repeated request gives the same machine, never a second one.
+    """
     tags, not_tags = tuple(body.pop("tags", ())), tuple(body.pop("not_tags", ()))
-    machine = allocation.allocate(current_context(), Constraints(tags=tags, not_tags=not_tags, **body))
-    return machine, 200, {"ETag": etag(machine.version)}
+    return allocation.allocate(current_context(), Constraints(tags=tags, not_tags=not_tags, **body))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
-from app.api.schemas.network import DomainChangeSchema, DomainPage, DomainSchema
+from app.api.frame import NO_CONTENT, Resource, allow, page
+from app.api.schemas.network import DomainChangeSchema, DomainPage, DomainQuery, DomainSchema, NewDomainSchema
 from app.identity import current_context
 from app.services import domains
 
@@ -14,7 +14,7 @@ blueprint = Resource("domains", "DNS domains that Muster is authoritative for")
 
 @blueprint.get("/domains")
 @allow("viewer", "list domains")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(DomainQuery, location="query")
 @blueprint.response(200, DomainPage)
 def index(query: dict[str, Any]) -> Any:
     """List domains."""
@@ -23,7 +23,7 @@ def index(query: dict[str, Any]) -> Any:
 
 @blueprint.post("/domains")
 @allow("admin", "create domains")
-@blueprint.arguments(DomainSchema)
+@blueprint.arguments(NewDomainSchema)
 @blueprint.response(201, DomainSchema)
 def create(body: dict[str, Any]) -> Any:
     """Create a domain."""
@@ -32,7 +32,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/domains/<int:domain_id>")
 @allow("viewer", "see domains")
-@blueprint.response(200, DomainSchema)
+@blueprint.shows(DomainSchema)
 def show(domain_id: int) -> Any:
     """See a domain."""
     return domains.get(current_context(), domain_id)

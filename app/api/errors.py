@@ -10,9 +10,10 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, json, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import NotFound as RoutingNotFound
 
-from app.services.errors import ServiceError, Unstorable
+from app.services.errors import Invalid, ServiceError, TooMany, Unstorable
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
@@ -20,7 +21,8 @@ log = structlog.get_logger(__name__)
 
 def problem(status: int, title: str, detail: str, **members: Any) -> Response:
     """One problem. Members that are None are left out."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    kind = "-".join(title.lower().split())
+    body = {"type": f"urn:muster:problem:{kind}", "title": title, "status": status, "detail": detail}
     body |= {name: value for name, value in members.items() if value is not None}
     body["request_id"] = g.get("request_id")
     return Response(json.dumps(body), status=status, mimetype=MEDIA_TYPE)
@@ -30,6 +32,8 @@ def of_service(error: ServiceError) -> Response:
     """A service's refusal."""
     members = {"field": error.field, "rule": error.rule, "remedy": error.remedy}
     response = problem(error.status, error.title, error.detail, **members)
+    if isinstance(error, TooMany):
+        response.headers["Retry-After"] = str(error.retry_seconds)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="muster"'
     return response
@@ -41,14 +45,25 @@ def of_http(error: HTTPException) -> Response:
         return error.response  # type: ignore[return-value]
     status = error.code or 500
     detail = error.description or error.name
+    members: dict[str, Any] = {}
     if isinstance(error, RequestEntityTooLarge):
         detail = f"the request body is larger than {request.max_content_length} bytes"
+        members = {"rule": f"at most {request.max_content_length} bytes", "remedy": "send less at once"}
+    elif isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(set(error.valid_methods or ()) - {"OPTIONS"}))
+        detail = f"{request.method} is not for {request.path}"
+        members = {"rule": f"one of {allowed}", "remedy": f"use {allowed}"}
+    elif isinstance(error, RoutingNotFound):
+        detail = f"there is nothing at {request.path}"
+        members = {"remedy": "look for the address in /api/v1/openapi.json"}
     data = getattr(error, "data", None) or {}
     wrong = data.get("messages")
     field = None
     if isinstance(wrong, dict):
         field, detail = _first_wrong(wrong)
-    response = problem(status, error.name, str(detail), field=field, errors=wrong)
+        members = {"rule": detail, "remedy": "correct it as the operation is described in /api/v1/openapi.json"}
+    title = Invalid.title if status == Invalid.status else error.name
+    response = problem(status, title, str(detail), field=field, errors=wrong, **members)
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
-from app.api.schemas.network import FabricPage, FabricSchema
+from app.api.frame import NO_CONTENT, Resource, allow, page
+from app.api.schemas.network import FabricPage, FabricQuery, FabricSchema, NewFabricSchema
 from app.identity import current_context
 from app.services import fabrics
 
@@ -14,7 +14,7 @@ blueprint = Resource("fabrics", "Fabrics: VLANs that can reach each other at lay
 
 @blueprint.get("/fabrics")
 @allow("viewer", "list fabrics")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(FabricQuery, location="query")
 @blueprint.response(200, FabricPage)
 def index(query: dict[str, Any]) -> Any:
     """List fabrics."""
@@ -23,7 +23,7 @@ def index(query: dict[str, Any]) -> Any:
 
 @blueprint.post("/fabrics")
 @allow("admin", "create fabrics")
-@blueprint.arguments(FabricSchema)
+@blueprint.arguments(NewFabricSchema)
 @blueprint.response(201, FabricSchema)
 def create(body: dict[str, Any]) -> Any:
     """Create a fabric."""
@@ -32,7 +32,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/fabrics/<int:fabric_id>")
 @allow("viewer", "see fabrics")
-@blueprint.response(200, FabricSchema)
+@blueprint.shows(FabricSchema)
 def show(fabric_id: int) -> Any:
     """See a fabric."""
     return fabrics.get(current_context(), fabric_id)
@@ -40,7 +40,7 @@ def show(fabric_id: int) -> Any:
 
 @blueprint.patch("/fabrics/<int:fabric_id>")
 @allow("admin", "change fabrics")
-@blueprint.arguments(FabricSchema)
+@blueprint.arguments(NewFabricSchema)
 @blueprint.response(200, FabricSchema)
 def change(body: dict[str, Any], fabric_id: int) -> Any:
     """Change a fabric."""

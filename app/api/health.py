@@ -30,6 +30,7 @@ def live() -> Any:
 @blueprint.get("/health/ready")
 @public
 @blueprint.response(200, HealthSchema)
+@blueprint.doc(responses={"503": "problem-503"})
 def ready() -> Any:
     """The database answers too; 503 when it does not."""
     if not health.database_answers(base_context()):

@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from app.api.frame import Resource, allow
+from app.api.frame import PageQuery, Resource, allow, page
+from app.api.schemas.strict import Switch
 from app.identity import current_context
 from app.services import images
 
@@ -43,6 +44,14 @@ class ImagePage(Schema):
     next = fields.Integer(allow_none=True)
 
 
+class ImageQuery(PageQuery):
+    """Which images."""
+
+    name = fields.String()
+    architecture = fields.String()
+    current = Switch()
+
+
 class ImportSchema(Schema):
     """Where a built image is, on the host of the control plane."""
 
@@ -51,16 +60,28 @@ class ImportSchema(Schema):
 
 @blueprint.get("/images")
 @allow("viewer", "list images")
+@blueprint.arguments(ImageQuery, location="query")
 @blueprint.response(200, ImagePage)
-def index() -> Any:
+def index(query: dict[str, Any]) -> Any:
     """List images, newest first."""
-    return {"items": images.list_all(current_context()), "next": None}
+    return page(images.find(current_context(), **query), query["limit"])
+
+
+@blueprint.get("/images/<int:image_id>")
+@allow("viewer", "see images")
+@blueprint.shows(ImageSchema)
+def show(image_id: int) -> Any:
+    """See an image."""
+    return images.get(current_context(), image_id)
 
 
 @blueprint.post("/images/import")
-@allow("admin", "import images")
+@allow("admin", "import images", once=False)
 @blueprint.arguments(ImportSchema)
 @blueprint.response(201, ImageSchema)
 def import_folder(body: dict[str, Any]) -> Any:
-    """Take in an image from a folder on the control plane's host; it becomes the current one of its name."""
+    """Take in an image from a folder on the control plane's host; it becomes the current one of its name.
+
+    Doing it again changes nothing, so it needs no Idempotency-Key.
+    """
     return images.import_folder(current_context(), body["path"])

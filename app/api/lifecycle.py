@@ -8,12 +8,12 @@ from marshmallow import Schema, fields, validate
 
 from app.api.frame import Resource, allow, describe
 from app.api.schemas.operation import OperationSchema
+from app.api.schemas.strict import Boolean, Integer
 from app.identity import current_context
 from app.lifecycle.action import Action, ActionParameter
 from app.lifecycle.table import actions
 from app.services import lifecycle, machines
 
-LONGEST_TEXT = 512 * 1024
 blueprint = Resource("lifecycle", "Lifecycle verbs of machines")
 
 
@@ -21,14 +21,14 @@ def _field(parameter: ActionParameter) -> fields.Field[Any]:
     words = {"description": parameter.help}
     default = parameter.default
     if parameter.type == "int":
-        return fields.Integer(strict=True, load_default=default, metadata=words)
+        return Integer(load_default=default, metadata=words)
     if parameter.type == "bool":
-        return fields.Boolean(load_default=default, metadata=words)
+        return Boolean(load_default=default, metadata=words)
     if parameter.type == "list":
         return fields.List(fields.String(validate=validate.Length(max=1000)), load_default=default, metadata=words)
     if parameter.choices:
         return fields.String(load_default=default, validate=validate.OneOf(parameter.choices), metadata=words)
-    return fields.String(load_default=default, validate=validate.Length(max=LONGEST_TEXT), metadata=words)
+    return fields.String(load_default=default, validate=validate.Length(max=lifecycle.USER_DATA_LIMIT), metadata=words)
 
 
 def _add(blueprint: Resource, action: Action) -> None:

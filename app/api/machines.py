@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, request
-
-from app.api.frame import NO_CONTENT, Resource, allow, check_if_match, etag, fresh, page
+from app.api.frame import NO_CONTENT, Resource, allow, page, wanted_fields
 from app.api.schemas.machine import (
     MachineChangeSchema,
     MachinePage,
@@ -17,7 +15,7 @@ from app.api.schemas.machine import (
     WholeMachineSchema,
 )
 from app.identity import current_context
-from app.services import machines
+from app.services import machines, versions
 from app.services.machines import MachineFilters
 
 
@@ -26,6 +24,7 @@ class Whole:
 
     def __init__(self, machine: Any, disks: Sequence[Any], operation: Any) -> None:
         self.machine, self.disks, self.operation = machine, disks, operation
+        self.shown_version = versions.of(machine)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.machine, name)
@@ -43,7 +42,7 @@ def index(query: dict[str, Any]) -> Any:
     context = current_context()
     after, limit = query.pop("after"), query.pop("limit")
     filters = MachineFilters(states=tuple(query.pop("state")), tags=tuple(query.pop("tag")), **query)
-    return page(machines.find(context, filters, after, limit), limit)
+    return page(machines.find(context, filters, after, limit, only=wanted_fields()), limit)
 
 
 @blueprint.post("/machines")
@@ -58,16 +57,15 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/machines/<string:machine>")
 @allow("viewer", "see machines")
-@blueprint.response(200, WholeMachineSchema)
+@blueprint.shows(WholeMachineSchema)
 def show(machine: str) -> Any:
-    """See a machine by id or hostname. The ETag is its version; with If-None-Match the answer may be 304."""
+    """See a machine by id or hostname."""
     context = current_context()
     found = machines.get(context, machine)
-    headers = {"ETag": etag(found.version)}
-    if fresh(found.version):
-        return Response(status=304, headers=headers)
-    whole = Whole(found, machines.disks(context, found.id), machines.operation(context, found.id))
-    return whole, 200, headers
+    wanted = wanted_fields()
+    disks = machines.disks(context, found.id) if wanted is None or "disks" in wanted else []
+    operation = machines.operation(context, found.id) if wanted is None or "operation" in wanted else None
+    return Whole(found, disks, operation)
 
 
 @blueprint.patch("/machines/<string:machine>")
@@ -77,11 +75,7 @@ def show(machine: str) -> Any:
 def change(body: dict[str, Any], machine: str) -> Any:
     """Change a machine. With If-Match only if it is still at that version."""
     context = current_context()
-    found = machines.get(context, machine)
-    check_if_match(found.version, f"machine {found.hostname}")
-    # The version goes along, so that a change in between is seen too.
-    changed = machines.update(context, found.id, **body, version=found.version if request.if_match else None)
-    return changed, 200, {"ETag": etag(changed.version)}
+    return machines.update(context, machines.identify(context, machine), **body)
 
 
 @blueprint.delete("/machines/<string:machine>")
@@ -90,5 +84,5 @@ def change(body: dict[str, Any], machine: str) -> Any:
 def delete(machine: str) -> Any:
     """Forget a machine that nobody uses."""
     context = current_context()
-    machines.delete(context, machines.get(context, machine).id)
+    machines.delete(context, machines.identify(context, machine))
     return NO_CONTENT

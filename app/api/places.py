@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
-from app.api.schemas.place import NewPlaceSchema, PlaceChangeSchema, PlacePage, PlaceSchema
+from app.api.frame import NO_CONTENT, Resource, allow, page
+from app.api.schemas.place import NewPlaceSchema, PlaceChangeSchema, PlacePage, PlaceQuery, PlaceSchema
 from app.identity import current_context
 from app.services import placement
 
@@ -16,11 +16,11 @@ def _views(blueprint: Resource, word: str, role: str) -> None:
         return view
 
     @allow("viewer", f"list {word}s")
-    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.arguments(PlaceQuery, location="query")
     @blueprint.response(200, PlacePage)
     def index(query: dict[str, Any]) -> Any:
         """List them."""
-        return page(placement.list_all(current_context(), word, **query), query["limit"])
+        return page(placement.find(current_context(), word, **query), query["limit"])
 
     @allow(role, f"create {word}s")
     @blueprint.arguments(NewPlaceSchema)
@@ -30,7 +30,7 @@ def _views(blueprint: Resource, word: str, role: str) -> None:
         return placement.create(current_context(), word, **body)
 
     @allow("viewer", f"see {word}s")
-    @blueprint.response(200, PlaceSchema)
+    @blueprint.shows(PlaceSchema)
     def show(place_id: int) -> Any:
         """See one."""
         return placement.get(current_context(), word, place_id)

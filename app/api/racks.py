@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
+from app.api.frame import NO_CONTENT, Resource, allow, page
 from app.api.schemas.rack import (
     CodeSchema,
     NewCodeSchema,
     OverviewSchema,
     PlanPage,
+    PlanQuery,
     PlanSchema,
     RackPage,
+    RackQuery,
     ReconciledSchema,
     RetriedSchema,
 )
 from app.identity import current_context
-from app.services import plans, rack_overview, racks
+from app.services import plans, rack_overview, racks, versions
+
+
+@dataclass(frozen=True)
+class ShownRack(rack_overview.Overview):
+    """A rack with what is known of it, at a version of the rack."""
+
+    shown_version: str | None
+
 
 blueprint = Resource("racks", "Rack hosts and their plans")
 
 
 @blueprint.get("/racks")
 @allow("viewer", "list racks")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(RackQuery, location="query")
 @blueprint.response(200, RackPage)
 def index(query: dict[str, Any]) -> Any:
     """List racks."""
@@ -32,10 +43,11 @@ def index(query: dict[str, Any]) -> Any:
 
 @blueprint.get("/racks/<int:rack_id>")
 @allow("viewer", "see racks")
-@blueprint.response(200, OverviewSchema)
+@blueprint.shows(OverviewSchema)
 def show(rack_id: int) -> Any:
     """See a rack: services, the last applies, held plans, and why it is not in sync if it is not."""
-    return rack_overview.of_rack(current_context(), rack_id)
+    overview = rack_overview.of_rack(current_context(), rack_id)
+    return ShownRack(**vars(overview), shown_version=versions.of(overview.rack))
 
 
 @blueprint.delete("/racks/<int:rack_id>")
@@ -82,7 +94,7 @@ def reconcile_all() -> Any:
 
 @blueprint.get("/racks/<int:rack_id>/plans")
 @allow("viewer", "see plans")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(PlanQuery, location="query")
 @blueprint.response(200, PlanPage)
 def rack_plans(query: dict[str, Any], rack_id: int) -> Any:
     """A rack's plans."""
@@ -93,7 +105,7 @@ def rack_plans(query: dict[str, Any], rack_id: int) -> Any:
 
 @blueprint.get("/plans/<int:plan_id>")
 @allow("viewer", "see plans")
-@blueprint.response(200, PlanSchema)
+@blueprint.shows(PlanSchema)
 def show_plan(plan_id: int) -> Any:
     """See a plan."""
     return plans.get(current_context(), plan_id)

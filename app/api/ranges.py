@@ -32,7 +32,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/ranges/<int:range_id>")
 @allow("viewer", "see ranges")
-@blueprint.response(200, RangeSchema)
+@blueprint.shows(RangeSchema)
 def show(range_id: int) -> Any:
     """See a range."""
     return ranges.get(current_context(), range_id)

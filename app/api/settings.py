@@ -20,23 +20,38 @@ class SettingsSchema(Schema):
 
 
 class SettingSchema(Schema):
-    """One setting's value."""
+    """One setting."""
+
+    name = fields.String()
+    value = fields.Dict()
+
+
+class NewSettingSchema(Schema):
+    """A setting's new value."""
 
     value = fields.Dict(required=True)
 
 
 @blueprint.get("/settings")
 @allow("viewer", "see settings")
-@blueprint.response(200, SettingsSchema)
+@blueprint.shows(SettingsSchema)
 def index() -> Any:
     """All settings: enrolment_policy, dns_forwarders, ntp_upstreams."""
     return {"settings": settings.show(current_context())}
 
 
+@blueprint.get("/settings/<string:name>")
+@allow("viewer", "see settings")
+@blueprint.shows(SettingSchema)
+def show(name: str) -> Any:
+    """See one setting."""
+    return settings.one(current_context(), name)
+
+
 @blueprint.put("/settings/<string:name>")
 @allow("admin", "change settings")
-@blueprint.arguments(SettingSchema)
+@blueprint.arguments(NewSettingSchema)
 @blueprint.response(200, SettingSchema)
 def change(body: dict[str, Any], name: str) -> Any:
     """Set one."""
-    return {"value": settings.change(current_context(), name, body["value"])}
+    return settings.change(current_context(), name, body["value"])

@@ -46,7 +46,10 @@ DESCRIBED: dict[str, Any] = {
             "description": "id of the event after which to begin; without it, and without Last-Event-ID, what is new",
         },
     ],
-    "responses": {"200": {"description": "events as text/event-stream", "content": {"text/event-stream": {}}}},
+    "responses": {
+        "200": {"description": "events as text/event-stream", "content": {"text/event-stream": {}}},
+        "503": "problem-503",
+    },
 }
 log = structlog.get_logger(__name__)
 
@@ -112,7 +115,7 @@ def attach(application: Flask) -> None:
 
 
 @blueprint.get("/events/stream")
-@allow("viewer", "follow events")
+@allow("viewer", "follow events", produces="text/event-stream")
 @blueprint.doc(**DESCRIBED)
 def follow_all() -> Response:
     """Follow the events of all machines and racks live. `Last-Event-ID` or `after` says where to go on."""
@@ -120,7 +123,7 @@ def follow_all() -> Response:
 
 
 @blueprint.get("/machines/<string:machine>/events/stream")
-@allow("viewer", "follow events")
+@allow("viewer", "follow events", produces="text/event-stream")
 @blueprint.doc(**DESCRIBED)
 def follow_machine(machine: str) -> Response:
     """Follow a machine's events live. `Last-Event-ID` or `after` says where to go on."""

@@ -33,7 +33,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/subnets/<int:subnet_id>")
 @allow("viewer", "see subnets")
-@blueprint.response(200, SubnetSchema)
+@blueprint.shows(SubnetSchema)
 def show(subnet_id: int) -> Any:
     """See a subnet."""
     return subnets.get(current_context(), subnet_id)

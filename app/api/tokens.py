@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, Resource, allow
-from app.api.schemas.account import NewTokenSchema, ShownTokenSchema, TokenPage
+from app.api.frame import NO_CONTENT, Resource, allow, page
+from app.api.schemas.account import NewTokenSchema, ShownTokenSchema, TokenPage, TokenQuery, TokenSchema
 from app.identity import current_context
 from app.services import tokens
 
@@ -14,10 +14,11 @@ blueprint = Resource("tokens", "API tokens of the caller")
 
 @blueprint.get("/tokens")
 @allow("viewer", "list their tokens")
+@blueprint.arguments(TokenQuery, location="query")
 @blueprint.response(200, TokenPage)
-def index() -> Any:
-    """List one's tokens, without their text."""
-    return {"items": tokens.list_own(current_context()), "next": None}
+def index(query: dict[str, Any]) -> Any:
+    """List one's tokens (an administrator: also another user's), without their text."""
+    return page(tokens.find(current_context(), **query), query["limit"])
 
 
 @blueprint.post("/tokens")
@@ -27,6 +28,14 @@ def index() -> Any:
 def create(body: dict[str, Any]) -> Any:
     """Create a token. It is shown only now."""
     return tokens.create(current_context(), **body).shown()
+
+
+@blueprint.get("/tokens/<int:token_id>")
+@allow("viewer", "see their tokens")
+@blueprint.shows(TokenSchema)
+def show(token_id: int) -> Any:
+    """See a token, without its text."""
+    return tokens.get(current_context(), token_id)
 
 
 @blueprint.delete("/tokens/<int:token_id>")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
-from app.api.schemas.account import NewUserSchema, PasswordSchema, UserChangeSchema, UserPage, UserSchema
+from flask import request
+
+from app.api.description import GUESSING
+from app.api.frame import NO_CONTENT, Resource, allow, page
+from app.api.schemas.account import NewUserSchema, PasswordSchema, UserChangeSchema, UserPage, UserQuery, UserSchema
 from app.identity import current_context
 from app.services import users
 
@@ -14,11 +17,11 @@ blueprint = Resource("users", "People and programs that sign in")
 
 @blueprint.get("/users")
 @allow("admin", "list users")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(UserQuery, location="query")
 @blueprint.response(200, UserPage)
 def index(query: dict[str, Any]) -> Any:
     """List users."""
-    return page(users.list_all(current_context(), **query), query["limit"])
+    return page(users.find(current_context(), **query), query["limit"])
 
 
 @blueprint.post("/users")
@@ -32,7 +35,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/users/<int:user_id>")
 @allow("viewer", "see users")
-@blueprint.response(200, UserSchema)
+@blueprint.shows(UserSchema)
 def show(user_id: int) -> Any:
     """See a user: oneself, or anybody for an administrator."""
     return users.get(current_context(), user_id)
@@ -51,9 +54,10 @@ def change(body: dict[str, Any], user_id: int) -> Any:
 @allow("viewer", "change passwords")
 @blueprint.arguments(PasswordSchema)
 @blueprint.response(204)
+@blueprint.doc(**GUESSING)
 def change_password(body: dict[str, Any], user_id: int) -> Any:
     """Set a password: one's own with the current one, or anybody's as an administrator."""
-    users.set_password(current_context(), user_id, **body)
+    users.set_password(current_context(), user_id, **body, address=request.remote_addr or "")
     return NO_CONTENT
 
 

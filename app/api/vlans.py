@@ -33,7 +33,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blueprint.get("/vlans/<int:vlan_id>")
 @allow("viewer", "see vlans")
-@blueprint.response(200, VlanSchema)
+@blueprint.shows(VlanSchema)
 def show(vlan_id: int) -> Any:
     """See a vlan."""
     return vlans.get(current_context(), vlan_id)

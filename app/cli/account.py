@@ -46,7 +46,7 @@ def key_add(session: Session, file: Path) -> None:
 def key_list(session: Session) -> None:
     """List your keys."""
     columns = {"id": "id", "fingerprint": "fingerprint", "comment": "comment"}
-    output.show_list(session.call("GET", "/keys")["items"], columns, session.as_json)
+    output.show_list(session.pages("/keys"), columns, session.as_json)
 
 
 @key.command("delete")
@@ -65,10 +65,11 @@ def token() -> None:
 @token.command("create")
 @click.argument("name")
 @click.option("--days", type=int, help="How long it lives; without it until it is deleted.")
+@click.option("--scope", type=click.Choice(["read", "operate", "admin"]), help="What it may at most.")
 @click.pass_obj
-def token_create(session: Session, name: str, days: int | None) -> None:
+def token_create(session: Session, name: str, days: int | None, scope: str | None) -> None:
     """Create a token called NAME. It is shown only now."""
-    answer = session.call("POST", "/tokens", {"name": name, "days": days})
+    answer = session.call("POST", "/tokens", {"name": name, "days": days, "scope": scope})
     if session.as_json:
         output.show_json(answer)
     else:
@@ -79,8 +80,15 @@ def token_create(session: Session, name: str, days: int | None) -> None:
 @click.pass_obj
 def token_list(session: Session) -> None:
     """List your tokens."""
-    columns = {"id": "id", "name": "name", "begins": "prefix", "expires": "expires_at", "last used": "last_used_at"}
-    output.show_list(session.call("GET", "/tokens")["items"], columns, session.as_json)
+    columns = {
+        "id": "id",
+        "name": "name",
+        "begins": "prefix",
+        "scope": "scope",
+        "expires": "expires_at",
+        "last used": "last_used_at",
+    }
+    output.show_list(session.pages("/tokens"), columns, session.as_json)
 
 
 @token.command("delete")

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload, selectinload
 
+from app.services import versions
 from app.services.addressing import (
     Interval,
     address_key,
@@ -35,7 +36,7 @@ from app.store.locks import hold
 from app.store.models import Domain, Interface, IpAddress, IpRange, Machine, Subnet
 from app.store.queries.page import page
 
-__all__ = ["claim", "delete", "find", "free", "renamed", "reserve", "subnet_of"]
+__all__ = ["claim", "delete", "find", "free", "get", "renamed", "reserve", "subnet_of"]
 PAGE = 1000
 ATTEMPTS = 20
 NAMED = ("auto", "sticky")
@@ -65,7 +66,11 @@ _USED = (
     .order_by(IpAddress.address_key)
     .limit(PAGE)
 )
-_RANGES = select(IpRange.start_key, IpRange.end_key).where(IpRange.subnet_id == bindparam("subnet_id"))
+_RANGES = (
+    select(Subnet.gateway, IpRange.start_key, IpRange.end_key)
+    .outerjoin(IpRange, IpRange.subnet_id == Subnet.id)
+    .where(Subnet.id == bindparam("subnet_id"))
+)
 _BOOT_INTERFACE = select(Interface).where(_OF_MACHINE).order_by(Interface.boot.desc(), Interface.id).limit(1)
 _INSERT = {
     name: insert(IpAddress)
@@ -84,12 +89,25 @@ _SUBNET_OF_VLAN = (
 
 
 def find(
-    context: Context, subnet_id: int | None = None, after: int | None = None, limit: int | None = None
+    context: Context,
+    subnet_id: int | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    machine_id: int | None = None,
+    rack_id: int | None = None,
+    kind: str | None = None,
+    address: str | None = None,
+    hostname: str | None = None,
 ) -> list[IpAddress]:
-    """A page of addresses in use by id; of one subnet when it is named."""
-    statement = select(IpAddress)
-    if subnet_id is not None:
-        statement = statement.where(IpAddress.subnet_id == subnet_id)
+    """A page of addresses in use by id; only those that are as asked."""
+    wanted = {"subnet_id": subnet_id, "rack_id": rack_id, "kind": kind, "hostname": hostname}
+    statement = select(IpAddress).filter_by(**{name: value for name, value in wanted.items() if value is not None})
+    if machine_id is not None:
+        of_machine = select(Interface.id).where(Interface.machine_id == machine_id)
+        statement = statement.where(IpAddress.interface_id.in_(of_machine))
+    if address is not None:
+        statement = statement.where(IpAddress.address_key == address_key(parse_address(address, "address")))
     with context.store.read() as session:
         return list(session.scalars(page(statement, IpAddress.id, after, limit)))
 
@@ -177,6 +195,12 @@ def reserve(context: Context, subnet_id: int, address: str, hostname: str | None
                 field="address",
                 rule="a dynamic range holds no address in use",
             )
+        if subnet.gateway == str(parsed):
+            raise Conflict(
+                f"address {parsed} is the gateway of subnet {network}; choose another, or give the subnet another gateway",
+                field="address",
+                rule="the gateway is nobody's address",
+            )
         other = session.scalar(select(IpAddress).where(IpAddress.subnet_id == subnet_id, IpAddress.address_key == key))
         if other is not None:
             raise Conflict(
@@ -198,13 +222,23 @@ def reserve(context: Context, subnet_id: int, address: str, hostname: str | None
         return row
 
 
+def get(context: Context, address_id: int) -> IpAddress:
+    """One address in use. NotFound when there is none."""
+    with context.store.read() as session:
+        row = session.get(IpAddress, address_id)
+    if row is None:
+        raise NotFound(f"there is no address {address_id}; list the addresses", field="address_id")
+    return row
+
+
 def delete(context: Context, address_id: int) -> None:
     """Give a reserved address back. Conflict for addresses that machines or racks hold."""
     context.require("operator", "free reserved addresses")
     with changing(context) as session:
-        row = session.get(IpAddress, address_id)
+        row = session.get(IpAddress, address_id, with_for_update=True)
         if row is None:
             raise NotFound(f"there is no address {address_id}", field="address_id")
+        versions.check(context, row, f"address {row.address}")
         if row.kind != "user_reserved":
             raise Conflict(
                 f"address {row.address} is held by {row.hostname or row.kind} ({row.kind}); release the machine or change"
@@ -218,10 +252,11 @@ def delete(context: Context, address_id: int) -> None:
 def lowest_free(session: Session, subnet: Subnet) -> str | None:
     """The lowest address of a subnet that nobody has: outside its ranges, not the gateway, not in use."""
     network = parse_network(subnet.cidr)
-    found = session.connection().execute(_RANGES, {"subnet_id": subnet.id})
-    ranges = [(int(start, 16), int(end, 16)) for start, end in found]
-    if subnet.gateway:
-        gateway = int(parse_address(subnet.gateway))
+    # The gateway is read anew: it may have changed between the subnet's loading and the lock.
+    rows = session.connection().execute(_RANGES, {"subnet_id": subnet.id}).all()
+    ranges = [(int(start, 16), int(end, 16)) for _, start, end in rows if start is not None]
+    if rows and rows[0].gateway:
+        gateway = int(parse_address(rows[0].gateway))
         ranges.append((gateway, gateway))
     number = first_free(usable(network), heapq.merge(sorted(ranges), _used(session, subnet.id)))
     return None if number is None else address_of(number, network)

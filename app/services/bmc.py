@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.power.base import PowerDriver
 from app.power.registry import drivers
+from app.services import versions
 from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -37,6 +38,7 @@ def set_power(context: Context, machine_id: int, driver: str, parameters: Mappin
     with changing(context) as session:
         machine = locked(session, machine_id)
         require_ownership(context, machine, "change")
+        versions.check(context, machine, f"machine {machine.hostname}")
         row = put(session, context, machine, driver, parameters)
         machine.version += 1
         audit(session, context, "set power", "machine", machine.id, driver=driver)

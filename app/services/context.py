@@ -38,11 +38,17 @@ class SecretBox(Protocol):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is calling. role: viewer, operator, admin; `system` for Muster itself; `rack` and `machine` for those edges."""
+    """Who is calling. role: viewer, operator, admin; `system` for Muster itself; `rack` and `machine` for those edges.
+
+    scope and expires_at are those of the API token that is calling: `admin` and None for everybody else.  The role is
+    already no more than the scope allows.
+    """
 
     name: str
     role: str
     user_id: int | None = None
+    scope: str = "admin"
+    expires_at: dt.datetime | None = None
 
 
 SYSTEM = Actor("muster", "system")
@@ -50,13 +56,18 @@ SYSTEM = Actor("muster", "system")
 
 @dataclass(frozen=True)
 class Context:
-    """The store, the clock, the secret box, the bell and the caller."""
+    """The store, the clock, the secret box, the bell and the caller.
+
+    expected: the versions of a thing, as `app.services.versions` writes them, at one of which the caller wants it
+    changed; None when any will do.
+    """
 
     store: Store
     clock: Callable[[], dt.datetime]
     secrets: SecretBox
     ring: Ring
     actor: Actor = SYSTEM
+    expected: frozenset[str] | None = None
 
     def acting_as(self, actor: Actor) -> Context:
         """The same context for another caller."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.services import versions
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
@@ -18,10 +19,15 @@ from app.store.queries.page import page
 TTL_SECONDS = (1, 86_400)
 
 
-def find(context: Context, after: int | None = None, limit: int | None = None) -> list[Domain]:
-    """A page of domains by id."""
+def find(
+    context: Context, after: int | None = None, limit: int | None = None, *, name: str | None = None
+) -> list[Domain]:
+    """A page of domains by id; the one of a name when it is given."""
+    statement = select(Domain)
+    if name is not None:
+        statement = statement.where(Domain.name == check_domain(name))
     with context.store.read() as session:
-        return list(session.scalars(page(select(Domain), Domain.id, after, limit)))
+        return list(session.scalars(page(statement, Domain.id, after, limit)))
 
 
 def get(context: Context, domain_id: int) -> Domain:
@@ -55,6 +61,7 @@ def update(context: Context, domain_id: int, ttl_seconds: int) -> Domain:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         domain = domain_row(session, domain_id)
+        versions.check(context, domain, f"domain {domain.name}")
         if domain.ttl_seconds != ttl_seconds:
             audit(session, context, "update", "domain", domain.id, ttl_seconds=[domain.ttl_seconds, ttl_seconds])
             domain.ttl_seconds = ttl_seconds
@@ -68,6 +75,7 @@ def delete(context: Context, domain_id: int) -> None:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         domain = domain_row(session, domain_id)
+        versions.check(context, domain, f"domain {domain.name}")
         cidr = session.scalar(select(Subnet.cidr).where(Subnet.domain_id == domain_id).order_by(Subnet.id).limit(1))
         if cidr is not None:
             raise Conflict(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from app.store.unit_of_work import Unstorable
 
-__all__ = ["Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "Unauthorized", "Unstorable"]
+__all__ = [
+    "Changed", "Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "TooMany", "Unauthorized", "Unstorable",
+]  # fmt: skip
 
 
 class ServiceError(Exception):
@@ -59,3 +61,21 @@ class Forbidden(ServiceError):
 
     status = 403
     title = "Not allowed"
+
+
+class Changed(ServiceError):
+    """The thing is not any more what the caller has seen."""
+
+    status = 412
+    title = "Changed meanwhile"
+
+
+class TooMany(ServiceError):
+    """More requests of a kind than is good for anybody. retry_seconds: after how long it is worth to try again."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_seconds: int, rule: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(detail, rule=rule, remedy=remedy)
+        self.retry_seconds = retry_seconds

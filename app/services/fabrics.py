@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.services import versions
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, NotFound
@@ -17,10 +18,15 @@ from app.store.queries.page import page
 NETWORK_LOCK = "network"
 
 
-def find(context: Context, after: int | None = None, limit: int | None = None) -> list[Fabric]:
-    """A page of fabrics by id."""
+def find(
+    context: Context, after: int | None = None, limit: int | None = None, *, name: str | None = None
+) -> list[Fabric]:
+    """A page of fabrics by id; the one of a name when it is given."""
+    statement = select(Fabric)
+    if name is not None:
+        statement = statement.where(Fabric.name == name)
     with context.store.read() as session:
-        return list(session.scalars(page(select(Fabric), Fabric.id, after, limit)))
+        return list(session.scalars(page(statement, Fabric.id, after, limit)))
 
 
 def get(context: Context, fabric_id: int) -> Fabric:
@@ -51,6 +57,7 @@ def update(context: Context, fabric_id: int, name: str) -> Fabric:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         fabric = fabric_row(session, fabric_id)
+        versions.check(context, fabric, f"fabric {fabric.name}")
         if fabric.name != name:
             _name_is_free(session, name)
             audit(session, context, "update", "fabric", fabric.id, name=[fabric.name, name])
@@ -64,6 +71,7 @@ def delete(context: Context, fabric_id: int) -> None:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         fabric = fabric_row(session, fabric_id)
+        versions.check(context, fabric, f"fabric {fabric.name}")
         vlan_ids = select(Vlan.id).where(Vlan.fabric_id == fabric_id)
         cidr = session.scalar(select(Subnet.cidr).where(Subnet.vlan_id.in_(vlan_ids)).order_by(Subnet.id).limit(1))
         if cidr is not None:

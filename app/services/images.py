@@ -18,6 +18,7 @@ from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.store.models import Image, ImageFile
+from app.store.queries.page import newest
 
 DEFAULT_NAME = "debian-12-amd64"
 KINDS = ("kernel", "initrd", "squashfs", "rootfs")
@@ -67,6 +68,32 @@ def current_name(session: Session, name: str) -> str:
     if session.connection().execute(_CURRENT_NAME, {"name": name}).first() is None:
         raise _no_current(name)
     return name
+
+
+def find(
+    context: Context,
+    after: int = 0,
+    limit: int = 100,
+    *,
+    name: str | None = None,
+    architecture: str | None = None,
+    current: bool | None = None,
+) -> list[Image]:
+    """A page of images with their files, newest first; only those that are as asked."""
+    wanted = {"name": name, "architecture": architecture, "current": current}
+    statement = select(Image).options(selectinload(Image.files))
+    statement = statement.filter_by(**{column: value for column, value in wanted.items() if value is not None})
+    with context.store.read() as session:
+        return list(session.scalars(newest(statement, Image.id, after, limit)))
+
+
+def get(context: Context, image_id: int) -> Image:
+    """One image with its files."""
+    with context.store.read() as session:
+        image = session.get(Image, image_id, options=[selectinload(Image.files)])
+    if image is None:
+        raise NotFound(f"image {image_id} does not exist; list the images", field="image_id")
+    return image
 
 
 def current(session: Session, name: str) -> Image:

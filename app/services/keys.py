@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from app.services import versions
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Forbidden, Invalid, NotFound
 from app.store.models import SshKey
+from app.store.queries.page import page
 
 SMALLEST_RSA_BITS = 2048
 LONGEST = 16_384
@@ -70,19 +72,46 @@ def add(context: Context, text: str) -> SshKey:
     return row
 
 
-def list_own(context: Context) -> list[SshKey]:
-    """The caller's keys."""
+def find(
+    context: Context,
+    user_id: int | None = None,
+    *,
+    fingerprint: str | None = None,
+    text: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[SshKey]:
+    """A page of the caller's keys, or (for an administrator) of another user's. text: part of the comment."""
+    user_id = context.actor.user_id if user_id is None else user_id
+    if user_id != context.actor.user_id:
+        context.require("admin", "see other people's SSH keys")
+    statement = select(SshKey).where(SshKey.user_id == user_id)
+    if fingerprint is not None:
+        statement = statement.where(SshKey.fingerprint == fingerprint)
+    if text:
+        statement = statement.where(SshKey.comment.contains(text, autoescape=True))
     with context.store.read() as session:
-        statement = select(SshKey).where(SshKey.user_id == context.actor.user_id).order_by(SshKey.id)
-        return list(session.scalars(statement))
+        return list(session.scalars(page(statement, SshKey.id, after, limit)))
+
+
+def get(context: Context, key_id: int) -> SshKey:
+    """A key of the caller, or anybody's for an administrator."""
+    with context.store.read() as session:
+        return _visible(context, session.get(SshKey, key_id), key_id)
 
 
 def delete(context: Context, key_id: int) -> None:
     """Forget a key of the caller (anybody's, for an administrator). Deployed machines keep what they have."""
     with changing(context) as session:
-        row = session.get(SshKey, key_id)
-        mine = row is not None and row.user_id == context.actor.user_id
-        if row is None or (not mine and context.actor.role not in ("admin", "system")):
-            raise NotFound(f"SSH key {key_id} does not exist among yours")
+        row = _visible(context, session.get(SshKey, key_id, with_for_update=True), key_id)
+        versions.check(context, row, f"SSH key {row.fingerprint}")
         audit(session, context, "delete", "ssh-key", row.id, fingerprint=row.fingerprint)
         session.delete(row)
+
+
+def _visible(context: Context, row: SshKey | None, key_id: int) -> SshKey:
+    """The row, if it is the caller's or the caller an administrator. NotFound otherwise."""
+    mine = row is not None and row.user_id == context.actor.user_id
+    if row is None or (not mine and context.actor.role not in ("admin", "system")):
+        raise NotFound(f"SSH key {key_id} does not exist among yours; list them", field="key_id")
+    return row

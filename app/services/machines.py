@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from app.lifecycle.states import State
-from app.services import addresses, bmc
+from app.services import addresses, bmc, versions
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.changes import audit, changing, event
 from app.services.context import Context
@@ -43,15 +43,50 @@ class MachineFilters:
     mac: str | None = None
     hostname: str | None = None
     text: str | None = None
+    rack_id: int | None = None
+    subnet_id: int | None = None
 
 
-def find(context: Context, filters: MachineFilters | None = None, after: int = 0, limit: int = 100) -> list[Machine]:
-    """A page of machines in the order of their ids, with interfaces, addresses, BMC, owner, zone, pool and tags."""
+def find(
+    context: Context,
+    filters: MachineFilters | None = None,
+    after: int = 0,
+    limit: int = 100,
+    *,
+    only: frozenset[str] | None = None,
+) -> list[Machine]:
+    """A page of machines in the order of their ids, with interfaces, addresses, BMC, owner, zone, pool and tags.
+
+    only: names of what will be shown of them, as the API calls it; what those do not need is not loaded.
+    """
     context.require("viewer", "see machines")
     statement = _filtered(select(Machine), filters or MachineFilters()).where(Machine.id > after)
     with context.store.read() as session:
-        statement = statement.options(*LOADED).order_by(Machine.id).limit(max(1, min(limit, 500)))
+        statement = (
+            statement.options(*(LOADED if only is None else _needed(only)))
+            .order_by(Machine.id)
+            .limit(max(1, min(limit, 500)))
+        )
         return list(session.scalars(statement))
+
+
+_NEEDED: dict[str, Any] = {
+    "interfaces": selectinload(Machine.interfaces).selectinload(Interface.addresses),
+    "addresses": selectinload(Machine.interfaces).selectinload(Interface.addresses),
+    "power_driver": joinedload(Machine.bmc),
+    "owner": joinedload(Machine.owner),
+    "domain": joinedload(Machine.domain, innerjoin=True),
+    "fqdn": joinedload(Machine.domain, innerjoin=True),
+    "zone": joinedload(Machine.zone, innerjoin=True),
+    "pool": joinedload(Machine.pool, innerjoin=True),
+    "tags": selectinload(Machine.tags),
+}
+
+
+def _needed(only: frozenset[str]) -> list[Any]:
+    """What has to be loaded beside the machines' own columns."""
+    wanted = [option for name, option in _NEEDED.items() if name in only]
+    return wanted if only & {"domain", "fqdn"} else [*wanted, lazyload(Machine.domain)]
 
 
 def get(context: Context, id_or_hostname: int | str) -> Machine:
@@ -205,6 +240,7 @@ def update(
             hold(session, NAMING)  # Before the machine's row, as everybody takes them.
         machine = locked(session, machine_id)
         require_ownership(context, machine, "change")
+        versions.check(context, machine, f"machine {machine.hostname}")
         if version is not None and version != machine.version:
             raise Conflict(f"{machine.hostname}: it has changed since you read it; read it again", field="version")
         changed: dict[str, Any] = {}
@@ -236,6 +272,7 @@ def delete(context: Context, machine_id: int) -> None:
     context.require("admin", "delete machines")
     with changing(context) as session:
         machine = locked(session, machine_id)
+        versions.check(context, machine, f"machine {machine.hostname}")
         if State(machine.state).is_transient:
             raise Conflict(f"{machine.hostname} is {State(machine.state).label}: abort that first", field="state")
         if machine.state in (State.DEPLOYED, State.ALLOCATED):
@@ -279,6 +316,10 @@ def _filtered(statement: Select[tuple[Machine]], filters: MachineFilters) -> Sel
         statement = statement.where(Machine.interfaces.any(Interface.mac == canonical_mac(filters.mac)))
     if filters.hostname is not None:
         statement = statement.where(Machine.hostname == filters.hostname.lower())
+    if filters.rack_id is not None:
+        statement = statement.where(Machine.rack_id == filters.rack_id)
+    if filters.subnet_id is not None:
+        statement = statement.where(Machine.interfaces.any(Interface.subnet_id == filters.subnet_id))
     if filters.text:
         part = filters.text.strip().lower()
         statement = statement.where(

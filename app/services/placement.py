@@ -15,10 +15,12 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.services import versions
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.store.models import Machine, Pool, Tag, Zone, machine_tag
+from app.store.queries.page import page
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 LONGEST_NOTE = 1000
@@ -49,15 +51,29 @@ class Place:
     name: str
     note: str
     machines: int
+    shown_version: str
 
 
-def list_all(context: Context, word: str, after: int = 0, limit: int = 100) -> list[Place]:
-    """All of a kind in id order, after an id."""
+def find(
+    context: Context,
+    word: str,
+    after: int = 0,
+    limit: int = 100,
+    *,
+    name: str | None = None,
+    text: str | None = None,
+) -> list[Place]:
+    """A page of a kind in id order; the one of a name, or those with `text` in it, when they are given."""
     kind = KINDS[word]
     context.require("viewer", f"list {word}s")
     with context.store.read() as session:
         model = kind.model
-        statement = select(model, _count(kind)).where(model.id > after).order_by(model.id).limit(limit)
+        statement = select(model, _count(kind))
+        if name is not None:
+            statement = statement.where(model.name == name)
+        if text:
+            statement = statement.where(model.name.icontains(text, autoescape=True))
+        statement = page(statement, model.id, after, limit)
         return [_place(kind, row, count) for row, count in session.execute(statement)]
 
 
@@ -93,7 +109,8 @@ def update(context: Context, word: str, place_id: int, name: str | None = None, 
     _check(kind, name, note)
     try:
         with changing(context) as session:
-            row = _one(session, kind, place_id)
+            row = _one(session, kind, place_id, held=True)
+            versions.check(context, row, f"{word} {row.name}")
             row.name = row.name if name is None else name
             if note is not None:
                 setattr(row, kind.note, note)
@@ -109,7 +126,8 @@ def delete(context: Context, word: str, place_id: int) -> None:
     kind = KINDS[word]
     context.require(kind.role, f"delete {word}s")
     with changing(context) as session:
-        row = _one(session, kind, place_id)
+        row = _one(session, kind, place_id, held=True)
+        versions.check(context, row, f"{word} {row.name}")
         if word == "tag":
             session.execute(delete_rows(machine_tag).where(machine_tag.c.tag_id == place_id))
         else:
@@ -135,13 +153,14 @@ def _count(kind: Kind) -> Any:
 
 
 def _place(kind: Kind, row: Any, machines: int) -> Place:
-    return Place(row.id, row.name, getattr(row, kind.note), machines)
+    return Place(row.id, row.name, getattr(row, kind.note), machines, versions.of(row) or "")
 
 
-def _one(session: Session, kind: Kind, place_id: int) -> Any:
-    row = session.get(kind.model, place_id)
+def _one(session: Session, kind: Kind, place_id: int, held: bool = False) -> Any:
+    """The row; held: nobody else changes it until the transaction ends."""
+    row = session.get(kind.model, place_id, with_for_update=True if held else None)
     if row is None:
-        raise NotFound(f"{kind.word} {place_id} does not exist")
+        raise NotFound(f"{kind.word} {place_id} does not exist; list the {kind.word}s", field=f"{kind.word}_id")
     return row
 
 

@@ -27,10 +27,20 @@ def held(
         return list(session.scalars(page(statement, Plan.id, after, limit)))
 
 
-def find(context: Context, rack_id: int, after: int | None = None, limit: int | None = None) -> list[Plan]:
-    """A page of a rack's plans, whatever became of them."""
+def find(
+    context: Context,
+    rack_id: int,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    status: str | None = None,
+) -> list[Plan]:
+    """A page of a rack's plans, whatever became of them, or of those in one status."""
+    statement = select(Plan).where(Plan.rack_id == rack_id)
+    if status is not None:
+        statement = statement.where(Plan.status == status)
     with context.store.read() as session:
-        return list(session.scalars(page(select(Plan).where(Plan.rack_id == rack_id), Plan.id, after, limit)))
+        return list(session.scalars(page(statement, Plan.id, after, limit)))
 
 
 def get(context: Context, plan_id: int) -> Plan:

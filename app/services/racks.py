@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.services import offers, records
+from app.services import offers, records, versions
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
@@ -47,10 +47,25 @@ class Enrolment:
         return f"rack.{self.rack.name}"
 
 
-def find(context: Context, after: int | None = None, limit: int | None = None) -> list[Rack]:
-    """A page of racks by id."""
+def find(
+    context: Context,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    name: str | None = None,
+    text: str | None = None,
+    seen_since: dt.datetime | None = None,
+) -> list[Rack]:
+    """A page of racks by id; only those that are as asked. text: part of the name."""
+    statement = select(Rack)
+    if name is not None:
+        statement = statement.where(Rack.name == name)
+    if text:
+        statement = statement.where(Rack.name.contains(text.lower(), autoescape=True))
+    if seen_since is not None:
+        statement = statement.where(Rack.seen_at >= seen_since)
     with context.store.read() as session:
-        return list(session.scalars(page(select(Rack), Rack.id, after, limit)))
+        return list(session.scalars(page(statement, Rack.id, after, limit)))
 
 
 def get(context: Context, rack_id: int) -> Rack:
@@ -65,6 +80,7 @@ def delete(context: Context, rack_id: int) -> None:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         rack = rack_row(session, rack_id)
+        versions.check(context, rack, f"rack {rack.name}")
         dhcp = session.scalar(select(Vlan).where(Vlan.rack_id == rack_id, Vlan.dhcp_on).order_by(Vlan.id).limit(1))
         if dhcp is not None:
             raise Conflict(

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.services import versions
 from app.services.addressing import address_key, parse_address, parse_network, usable
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
@@ -23,12 +24,19 @@ CHANGEABLE = ("kind", "start", "end", "comment")
 
 
 def find(
-    context: Context, subnet_id: int | None = None, after: int | None = None, limit: int | None = None
+    context: Context,
+    subnet_id: int | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    kind: str | None = None,
 ) -> list[IpRange]:
-    """A page of ranges by id; of one subnet when it is named."""
+    """A page of ranges by id; of one subnet or kind when it is named."""
     statement = select(IpRange)
     if subnet_id is not None:
         statement = statement.where(IpRange.subnet_id == subnet_id)
+    if kind is not None:
+        statement = statement.where(IpRange.kind == kind)
     with context.store.read() as session:
         return list(session.scalars(page(statement, IpRange.id, after, limit)))
 
@@ -65,6 +73,7 @@ def update(context: Context, range_id: int, **changes: Any) -> IpRange:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         row = _row(session, range_id)
+        versions.check(context, row, f"range {row.start}-{row.end}")
         hold(session, address_lock(row.subnet_id))
         subnet = subnet_row(session, row.subnet_id)
         before = {name: getattr(row, name) for name in changes}
@@ -85,6 +94,7 @@ def delete(context: Context, range_id: int) -> None:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         row = _row(session, range_id)
+        versions.check(context, row, f"range {row.start}-{row.end}")
         subnet = subnet_row(session, row.subnet_id)
         touch_racks(session, [subnet.vlan.rack_id])
         audit(session, context, "delete", "range", row.id, subnet=subnet.cidr, start=row.start, end=row.end)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.services import versions
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid, NotFound
+from app.store.locks import hold
 from app.store.models import Rack, Setting
 
 HOST = re.compile(
@@ -82,6 +85,19 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
 }
 
 
+@dataclass(frozen=True)
+class SettingValue:
+    """A setting with its value."""
+
+    name: str
+    value: dict[str, Any]
+
+    @property
+    def shown_version(self) -> str:
+        """What the entity tag is made from."""
+        return versions.of_value([self.name, self.value])
+
+
 def show(context: Context) -> dict[str, dict[str, Any]]:
     """All settings that people may change, with defaults where nothing is set."""
     context.require("viewer", "see settings")
@@ -90,17 +106,28 @@ def show(context: Context) -> dict[str, dict[str, Any]]:
         return {name: default for name, (default, _) in EDITABLE.items()} | {row.name: row.value for row in rows}
 
 
-def change(context: Context, name: str, value: dict[str, Any]) -> dict[str, Any]:
+def one(context: Context, name: str) -> SettingValue:
+    """One setting that people may change. NotFound when there is none of the name."""
+    known = show(context)
+    if name not in known:
+        raise NotFound(f"setting {name!r} does not exist; there are {', '.join(EDITABLE)}", field="name")
+    return SettingValue(name, known[name])
+
+
+def change(context: Context, name: str, value: dict[str, Any]) -> SettingValue:
     """Set one setting; every rack is looked at again, because resolvers and time servers are part of what it serves."""
     context.require("admin", "change settings")
     if name not in EDITABLE:
-        raise NotFound(f"setting {name!r} does not exist; there are {', '.join(EDITABLE)}")
+        raise NotFound(f"setting {name!r} does not exist; there are {', '.join(EDITABLE)}", field="name")
     try:
         checked = EDITABLE[name][1](value)
     except ValueError as error:
         raise Invalid(f"setting {name}: {error}", field="value") from error
     with changing(context) as session:
+        hold(session, f"setting:{name}")
+        before = SettingValue(name, get(session, name, EDITABLE[name][0]))
+        versions.check(context, before, f"setting {name}")
         put(session, name, checked)
         audit(session, context, "change", "setting", None, name=name, value=checked)
         touch_racks(session, session.scalars(select(Rack.id)))
-    return checked
+    return SettingValue(name, checked)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
+from app.services import versions
 from app.services.addressing import Network, address_key, parse_address, parse_network, supernets, usable
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
@@ -26,12 +27,28 @@ LEASE_SECONDS = (60, 604_800)
 
 
 def find(
-    context: Context, vlan_id: int | None = None, after: int | None = None, limit: int | None = None
+    context: Context,
+    vlan_id: int | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    fabric_id: int | None = None,
+    domain_id: int | None = None,
+    managed: bool | None = None,
+    cidr: str | None = None,
+    name: str | None = None,
+    address: str | None = None,
 ) -> list[Subnet]:
-    """A page of subnets by id, with VLAN and domain; of one VLAN when it is named."""
+    """A page of subnets by id, with VLAN and domain; only those that are as asked. address: one that lies in it."""
     statement = select(Subnet).options(*_whole())
-    if vlan_id is not None:
-        statement = statement.where(Subnet.vlan_id == vlan_id)
+    wanted = {"vlan_id": vlan_id, "domain_id": domain_id, "managed": managed, "name": name}
+    statement = statement.filter_by(**{column: value for column, value in wanted.items() if value is not None})
+    if cidr is not None:
+        statement = statement.where(Subnet.cidr == str(parse_network(cidr, "cidr")))
+    if fabric_id is not None:
+        statement = statement.where(Subnet.vlan_id.in_(select(Vlan.id).where(Vlan.fabric_id == fabric_id)))
+    if address is not None:
+        statement = statement.where(Subnet.cidr.in_(list(supernets(str(parse_address(address, "address"))))))
     with context.store.read() as session:
         return list(session.scalars(page(statement, Subnet.id, after, limit)))
 
@@ -65,6 +82,7 @@ def create(
         hold(session, NETWORK_LOCK)
         vlan = vlan_row(session, vlan_id)
         _refuse_overlap(session, network)
+        _refuse_gateway_in_use(session, network, values["gateway"])
         subnet = Subnet(cidr=str(network), name=name or str(network), vlan_id=vlan_id, managed=managed, **values)
         subnet.domain_id = domain_row(session, domain_id).id
         session.add(subnet)
@@ -83,11 +101,14 @@ def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
     refuse_unknown("a subnet", changes, CHANGEABLE)
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
+        hold(session, address_lock(subnet_id))
         subnet = subnet_row(session, subnet_id)
+        versions.check(context, subnet, f"subnet {subnet.cidr}")
         network = parse_network(subnet.cidr)
         values = _checked(changes, network)
         if values.get("gateway"):
             _refuse_gateway_in_range(session, subnet, values["gateway"])
+            _refuse_gateway_in_use(session, network, values["gateway"])
         if "domain_id" in values:
             domain_row(session, values["domain_id"])
         left = subnet.vlan
@@ -116,6 +137,7 @@ def delete(context: Context, subnet_id: int) -> None:
         hold(session, NETWORK_LOCK)
         hold(session, address_lock(subnet_id))
         subnet = subnet_row(session, subnet_id)
+        versions.check(context, subnet, f"subnet {subnet.cidr}")
         _refuse_addresses(session, subnet, "deleted")
         touch_racks(session, session.scalars(select(Rack.id)))
         vlan = subnet.vlan
@@ -203,6 +225,22 @@ def _refuse_gateway_in_range(session: Session, subnet: Subnet, gateway: str) -> 
             " range or choose another gateway",
             field="gateway",
             rule="DHCP does not lease the gateway",
+        )
+
+
+def _refuse_gateway_in_use(session: Session, network: Network, gateway: str | None) -> None:
+    """Conflict when somebody has the address. A rack may: it can be its clients' router."""
+    if not gateway:
+        return
+    statement = select(IpAddress).where(IpAddress.address_key == address_key(gateway), IpAddress.kind != "rack")
+    holder = session.scalar(statement.order_by(IpAddress.id).limit(1))
+    if holder is not None:
+        raise Conflict(
+            f"subnet {network}: gateway {gateway} is given to {holder.hostname or holder.kind} ({holder.kind}, address"
+            f" {holder.id}); release it or choose another gateway",
+            field="gateway",
+            rule="the gateway is nobody's address",
+            remedy=f"release {holder.hostname or f'address {holder.id}'}, or choose another gateway",
         )
 
 

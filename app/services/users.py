@@ -18,10 +18,12 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.services import logins, versions
 from app.services.changes import audit, changing
 from app.services.context import ROLES, Actor, Context
 from app.services.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from app.store.models import ApiToken, Machine, User
+from app.store.queries.page import page
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}")
 SHORTEST, LONGEST = 10, 200
@@ -78,20 +80,29 @@ def actor(user: User) -> Actor:
     return Actor(user.name, user.role, user.id)
 
 
-def of_session(context: Context, user_id: int, session_stamp: str) -> Actor:
-    """The caller of a web session. Unauthorized when the account has changed since it began."""
-    with context.store.read() as session:
-        user = session.get(User, user_id)
-    if user is None or not user.active or not secrets.compare_digest(stamp(user), session_stamp):
-        raise Unauthorized("this session has ended; sign in again")
-    return actor(user)
-
-
-def list_all(context: Context, after: int = 0, limit: int = 100) -> list[User]:
-    """Users in id order, after an id."""
+def find(
+    context: Context,
+    *,
+    role: str | None = None,
+    active: bool | None = None,
+    name: str | None = None,
+    text: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[User]:
+    """A page of users in id order. text: part of the name."""
     context.require("admin", "list users")
+    statement = select(User)
+    if role is not None:
+        statement = statement.where(User.role == role)
+    if active is not None:
+        statement = statement.where(User.active.is_(active))
+    if name is not None:
+        statement = statement.where(User.name == name)
+    if text:
+        statement = statement.where(User.name.contains(text.lower(), autoescape=True))
     with context.store.read() as session:
-        return list(session.scalars(select(User).where(User.id > after).order_by(User.id).limit(limit)))
+        return list(session.scalars(page(statement, User.id, after, limit)))
 
 
 def get(context: Context, user_id: int) -> User:
@@ -137,7 +148,8 @@ def update(context: Context, user_id: int, *, role: str | None = None, active: b
     if role is not None:
         _check_role(role)
     with changing(context) as session:
-        user = _one(session, user_id)
+        user = _held(session, user_id)
+        versions.check(context, user, f"user {user.name}")
         keeps = (role or user.role) == "admin" and (user.active if active is None else active)
         if not keeps:
             _refuse_last_admin(session, user)
@@ -147,8 +159,13 @@ def update(context: Context, user_id: int, *, role: str | None = None, active: b
     return user
 
 
-def set_password(context: Context, user_id: int, password: str, current: str | None = None) -> User:
-    """A new password. For oneself the current one is asked for; an administrator may set anybody's."""
+def set_password(
+    context: Context, user_id: int, password: str, current: str | None = None, address: str = "local"
+) -> User:
+    """A new password. For oneself the current one is asked for; an administrator may set anybody's.
+
+    address: where the request came from; guessing the current password is slowed down as signing in is.
+    """
     own = context.actor.user_id == user_id
     if not own:
         context.require("admin", "set other people's passwords")
@@ -156,14 +173,16 @@ def set_password(context: Context, user_id: int, password: str, current: str | N
         user = _one(session, user_id)
     if own and user.password_hash:
         try:
-            authenticate(context, user.name, current or "")
+            with logins.attempt(context, user.name, address):
+                authenticate(context, user.name, current or "")
         except Unauthorized:
             raise Forbidden(
                 "the current password is wrong", field="current", remedy="give the password in use"
             ) from None
     hashed = hash_password(password)
     with changing(context) as session:
-        user = _one(session, user_id)
+        user = _held(session, user_id)
+        versions.check(context, user, f"user {user.name}")
         user.password_hash = hashed
         audit(session, context, "change-password", "user", user.id, name=user.name)
     return user
@@ -173,7 +192,8 @@ def delete(context: Context, user_id: int) -> None:
     """Remove a user who owns no machine; the audit keeps the name."""
     context.require("admin", "delete users")
     with changing(context) as session:
-        user = _one(session, user_id)
+        user = _held(session, user_id)
+        versions.check(context, user, f"user {user.name}")
         _refuse_last_admin(session, user)
         owned = session.scalars(select(Machine.hostname).where(Machine.owner_id == user_id).limit(5)).all()
         if owned:
@@ -200,7 +220,15 @@ def by_name(context: Context, name: str) -> User:
 def _one(session: Session, user_id: int) -> User:
     user = session.get(User, user_id)
     if user is None:
-        raise NotFound(f"user {user_id} does not exist")
+        raise NotFound(f"user {user_id} does not exist; list the users", field="user_id")
+    return user
+
+
+def _held(session: Session, user_id: int) -> User:
+    """The user, whom nobody else changes until the transaction ends."""
+    user = session.get(User, user_id, with_for_update=True)
+    if user is None:
+        raise NotFound(f"user {user_id} does not exist; list the users", field="user_id")
     return user
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
+from app.services import versions
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
@@ -22,12 +23,20 @@ LIMITS = {"vid": (0, 4094), "mtu": (552, 65535)}
 
 
 def find(
-    context: Context, fabric_id: int | None = None, after: int | None = None, limit: int | None = None
+    context: Context,
+    fabric_id: int | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    vid: int | None = None,
+    rack_id: int | None = None,
+    dhcp_on: bool | None = None,
+    name: str | None = None,
 ) -> list[Vlan]:
-    """A page of VLANs by id, with their fabrics; of one fabric when it is named."""
+    """A page of VLANs by id, with their fabrics; only those that are as asked."""
     statement = select(Vlan).options(selectinload(Vlan.fabric))
-    if fabric_id is not None:
-        statement = statement.where(Vlan.fabric_id == fabric_id)
+    wanted = {"fabric_id": fabric_id, "vid": vid, "rack_id": rack_id, "dhcp_on": dhcp_on, "name": name}
+    statement = statement.filter_by(**{column: value for column, value in wanted.items() if value is not None})
     with context.store.read() as session:
         return list(session.scalars(page(statement, Vlan.id, after, limit)))
 
@@ -65,6 +74,7 @@ def update(context: Context, vlan_id: int, **changes: Any) -> Vlan:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         vlan = vlan_row(session, vlan_id)
+        versions.check(context, vlan, f"VLAN {vlan.name} ({vlan.vid})")
         if changes.get("vid", vlan.vid) != vlan.vid:
             _tag_is_free(session, vlan.fabric_id, changes["vid"])
         if changes.get("rack_id") is not None:
@@ -92,6 +102,7 @@ def delete(context: Context, vlan_id: int) -> None:
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         vlan = vlan_row(session, vlan_id)
+        versions.check(context, vlan, f"VLAN {vlan.name} ({vlan.vid})")
         if vlan.vid == 0:
             raise Conflict(
                 f"VLAN {vlan.name} is the untagged one of {vlan.fabric.name}; delete the fabric instead",

@@ -15,5 +15,15 @@ def hold(session: Session, name: str) -> None:
     holds the only write lock from its start.
     """
     if session.get_bind().dialect.name == "postgresql":
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
-        session.execute(select(func.pg_advisory_xact_lock(number)))
+        session.execute(select(func.pg_advisory_xact_lock(_number(name))))
+
+
+def try_hold(session: Session, name: str) -> bool:
+    """Take the lock `name` until the transaction ends, if nobody has it; whether it was taken."""
+    if session.get_bind().dialect.name == "postgresql":
+        return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number(name)))))
+    return True
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1

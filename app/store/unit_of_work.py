@@ -107,6 +107,30 @@ class Store:
             return single.execute(statement, parameters).one_or_none()
 
 
+class JoinedStore(Store):
+    """Units of work that are part of one that is open: nothing is committed or taken back by itself."""
+
+    def __init__(self, store: Store, session: Session) -> None:
+        super().__init__(store.engine)
+        self._session = session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """The open transaction; what is written is there for whoever asks next, and committed with the whole."""
+        yield self._session
+        self._session.flush()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """The open transaction, with what was written in it so far."""
+        self._session.flush()
+        yield self._session
+
+    def row(self, statement: Executable, **parameters: Any) -> Row[Any] | None:
+        """The one row of one reading statement."""
+        return self._session.execute(statement, parameters).one_or_none()
+
+
 def after_commit(session: Session, call: Callable[[], None]) -> None:
     """Have `call` run once the surrounding `Store.write()` has committed."""
     session.info.setdefault(AFTER_COMMIT, []).append(call)

@@ -4,10 +4,45 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from app.api.frame import PageQuery
+from app.api.schemas.strict import Boolean, Id, Integer, Switch
 from app.services.context import ROLES
+from app.services.tokens import LONGEST_DAYS, SCOPES
 
+Days = validate.Range(min=1, max=LONGEST_DAYS)
+Scope = validate.OneOf(list(SCOPES))
+ABOUT_SCOPE = "read changes nothing, operate is at most an operator, admin all that the user may"
 Role = validate.OneOf(ROLES)
 Short = validate.Length(min=1, max=200)
+
+
+class OwnQuery(PageQuery):
+    """One's own, or another user's for an administrator."""
+
+    user_id = Id(metadata={"description": "another user's, for administrators"})
+
+
+class TokenQuery(OwnQuery):
+    """Which tokens."""
+
+    scope = fields.String(validate=Scope)
+    name = fields.String()
+
+
+class KeyQuery(OwnQuery):
+    """Which keys."""
+
+    fingerprint = fields.String()
+    text = fields.String(metadata={"description": "part of the comment"})
+
+
+class UserQuery(PageQuery):
+    """Which users."""
+
+    role = fields.String(validate=Role)
+    active = Switch()
+    name = fields.String()
+    text = fields.String(metadata={"description": "part of the name"})
 
 
 class UserSchema(Schema):
@@ -32,7 +67,7 @@ class UserChangeSchema(Schema):
     """What may change of a user."""
 
     role = fields.String(validate=Role)
-    active = fields.Boolean()
+    active = Boolean()
 
 
 class PasswordSchema(Schema):
@@ -53,7 +88,8 @@ class LoginSchema(CredentialsSchema):
     """Credentials, and where the token will be used."""
 
     token_name = fields.String(load_default="login", validate=validate.Length(min=1, max=100))
-    days = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(min=1, max=3650))
+    days = Integer(load_default=None, allow_none=True, validate=Days)
+    scope = fields.String(load_default=None, allow_none=True, validate=Scope, metadata={"description": ABOUT_SCOPE})
 
 
 class TokenSchema(Schema):
@@ -61,7 +97,9 @@ class TokenSchema(Schema):
 
     id = fields.Integer(dump_only=True)
     name = fields.String()
+    user_id = fields.Integer()
     prefix = fields.String()
+    scope = fields.String(metadata={"description": ABOUT_SCOPE})
     expires_at = fields.DateTime(allow_none=True)
     last_used_at = fields.DateTime(allow_none=True)
     created_at = fields.DateTime()
@@ -71,7 +109,8 @@ class NewTokenSchema(Schema):
     """A token to be."""
 
     name = fields.String(required=True, validate=validate.Length(min=1, max=100))
-    days = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(min=1, max=3650))
+    days = Integer(load_default=None, allow_none=True, validate=Days)
+    scope = fields.String(load_default=None, allow_none=True, validate=Scope, metadata={"description": ABOUT_SCOPE})
 
 
 class ShownTokenSchema(TokenSchema):
@@ -87,10 +126,30 @@ class SessionSchema(Schema):
     csrf_token = fields.String(allow_none=True)
 
 
+class WebSessionSchema(Schema):
+    """A browser in which somebody is signed in."""
+
+    id = fields.Integer()
+    user_id = fields.Integer()
+    address = fields.String()
+    agent = fields.String(metadata={"description": "what the browser calls itself"})
+    created_at = fields.DateTime()
+    seen_at = fields.DateTime()
+    expires_at = fields.DateTime()
+
+
+class WebSessionPage(Schema):
+    """Web sessions."""
+
+    items = fields.List(fields.Nested(WebSessionSchema))
+    next = fields.Integer(allow_none=True)
+
+
 class KeySchema(Schema):
     """A public SSH key."""
 
     id = fields.Integer(dump_only=True)
+    user_id = fields.Integer()
     public_key = fields.String()
     fingerprint = fields.String()
     comment = fields.String()

@@ -5,14 +5,36 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery
+from app.api.schemas.strict import Id
 from app.services.events import LEVELS
 
 
-class EventQuery(PageQuery):
-    """Which events."""
+class MachineEventQuery(PageQuery):
+    """Which events of a machine."""
 
-    level = fields.String(load_default=None, validate=validate.OneOf(LEVELS))
-    rack_id = fields.Integer(load_default=None)
+    level = fields.String(validate=validate.OneOf(LEVELS), metadata={"description": "this one or a graver one"})
+    kind = fields.String(metadata={"description": "as in machine.state"})
+    text = fields.String(metadata={"description": "part of the message"})
+    since = fields.AwareDateTime(metadata={"description": "at this moment or later"})
+    until = fields.AwareDateTime(metadata={"description": "at this moment or earlier"})
+
+
+class EventQuery(MachineEventQuery):
+    """Which events of all."""
+
+    machine = fields.String(metadata={"description": "id or hostname"})
+    rack_id = Id()
+
+
+class ChangeQuery(PageQuery):
+    """Which changes of the audit."""
+
+    actor = fields.String(metadata={"description": "name of who did it"})
+    verb = fields.String()
+    thing = fields.String(metadata={"description": "kind of thing, as in machine"})
+    thing_id = Id()
+    since = fields.AwareDateTime(metadata={"description": "at this moment or later"})
+    until = fields.AwareDateTime(metadata={"description": "at this moment or earlier"})
 
 
 class EventSchema(Schema):

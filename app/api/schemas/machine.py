@@ -6,11 +6,16 @@ from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery
 from app.api.schemas.operation import OperationSchema
+from app.api.schemas.strict import LARGEST, Id, Integer
 from app.lifecycle.states import State
 from app.lifecycle.table import allowed
 
 Word = validate.Length(min=1, max=253)
+Count = validate.Range(min=0, max=LARGEST)
 Words = fields.List(fields.String(validate=Word), validate=validate.Length(max=100))
+
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
 class MachineQuery(PageQuery):
@@ -26,6 +31,8 @@ class MachineQuery(PageQuery):
     architecture = fields.String(load_default=None)
     power_state = fields.String(load_default=None)
     text = fields.String(load_default=None, metadata={"description": "part of a hostname or of a MAC address"})
+    rack_id = Id()
+    subnet_id = Id()
 
 
 class InterfaceSchema(Schema):
@@ -40,7 +47,7 @@ class InterfaceSchema(Schema):
     driver = fields.String(allow_none=True)
     vlan_id = fields.Integer(allow_none=True)
     subnet_id = fields.Integer(allow_none=True)
-    addresses = fields.Function(lambda interface: [row.address for row in interface.addresses])
+    addresses = fields.Function(lambda interface: [row.address for row in interface.addresses], metadata=TEXTS)
 
 
 class DiskSchema(Schema):
@@ -70,19 +77,20 @@ class MachineSchema(Schema):
     architecture = fields.String()
     firmware = fields.String(allow_none=True)
     system_uuid = fields.String(allow_none=True)
-    owner = fields.String(attribute="owner.name", dump_default=None)
+    owner = fields.String(attribute="owner.name", dump_default=None, allow_none=True)
     zone = fields.String(attribute="zone.name")
     pool = fields.String(attribute="pool.name")
-    tags = fields.Function(lambda machine: sorted(tag.name for tag in machine.tags))
+    tags = fields.Function(lambda machine: sorted(tag.name for tag in machine.tags), metadata=TEXTS)
     cpu_count = fields.Integer()
     memory_mib = fields.Integer()
     storage_bytes = fields.Integer()
     addresses = fields.Function(
-        lambda machine: [row.address for interface in machine.interfaces for row in interface.addresses]
+        lambda machine: [row.address for interface in machine.interfaces for row in interface.addresses],
+        metadata=TEXTS,
     )
     interfaces = fields.List(fields.Nested(InterfaceSchema))
-    power_driver = fields.String(attribute="bmc.driver", dump_default=None)
-    actions = fields.Function(lambda machine: [action.name for action in allowed(State(machine.state))])
+    power_driver = fields.String(attribute="bmc.driver", dump_default=None, allow_none=True)
+    actions = fields.Function(lambda machine: [action.name for action in allowed(State(machine.state))], metadata=TEXTS)
     version = fields.Integer()
     created_at = fields.DateTime()
 
@@ -132,9 +140,9 @@ class ConstraintsSchema(Schema):
     subnet = fields.String(load_default=None, allow_none=True, metadata={"description": "CIDR or name"})
     tags = fields.List(fields.String(validate=Word), load_default=list, validate=validate.Length(max=100))
     not_tags = fields.List(fields.String(validate=Word), load_default=list, validate=validate.Length(max=100))
-    cpu_count = fields.Integer(load_default=None, allow_none=True)
-    memory_mib = fields.Integer(load_default=None, allow_none=True)
-    storage_gb = fields.Integer(load_default=None, allow_none=True, metadata={"description": "10^9 bytes"})
+    cpu_count = Integer(load_default=None, allow_none=True, validate=Count)
+    memory_mib = Integer(load_default=None, allow_none=True, validate=Count)
+    storage_gb = Integer(load_default=None, allow_none=True, validate=Count, metadata={"description": "10^9 bytes"})
 
 
 class MachinePage(Schema):

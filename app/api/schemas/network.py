@@ -5,22 +5,53 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery
+from app.api.schemas.strict import Boolean, Id, Integer, Number, Reference, Switch
+from app.services import domains, subnets, vlans
+from app.services.ranges import KINDS
 
 Word = validate.Length(min=1, max=253)
 Address = validate.Length(min=2, max=64)
+Vid = validate.Range(min=vlans.LIMITS["vid"][0], max=vlans.LIMITS["vid"][1])
+Mtu = validate.Range(min=vlans.LIMITS["mtu"][0], max=vlans.LIMITS["mtu"][1])
+Lease = validate.Range(*subnets.LEASE_SECONDS)
+Ttl = validate.Range(*domains.TTL_SECONDS)
+ADDRESS_KINDS = ("auto", "sticky", "user_reserved", "rack", "bmc")
+
+
+class NamedQuery(PageQuery):
+    """The one of a name."""
+
+    name = fields.String()
+
+
+class FabricQuery(NamedQuery):
+    """Which fabrics."""
+
+
+class DomainQuery(NamedQuery):
+    """Which domains."""
 
 
 class FabricSchema(Schema):
     """VLANs that can reach each other."""
 
-    id = fields.Integer(dump_only=True)
+    id = fields.Integer()
+    name = fields.String()
+
+
+class NewFabricSchema(Schema):
+    """A fabric to be, or its new name."""
+
     name = fields.String(required=True, validate=Word)
 
 
-class VlanQuery(PageQuery):
-    """VLANs of one fabric."""
+class VlanQuery(NamedQuery):
+    """Which VLANs."""
 
-    fabric_id = fields.Integer(load_default=None)
+    fabric_id = Id()
+    rack_id = Id()
+    vid = Number(validate=validate.Range(min=0, max=4094))
+    dhcp_on = Switch()
 
 
 class VlanSchema(Schema):
@@ -40,27 +71,32 @@ class VlanSchema(Schema):
 class NewVlanSchema(Schema):
     """A VLAN to be."""
 
-    fabric_id = fields.Integer(required=True)
-    vid = fields.Integer(required=True)
+    fabric_id = Reference(required=True)
+    vid = Integer(required=True, validate=Vid)
     name = fields.String(load_default=None, allow_none=True, validate=Word)
-    mtu = fields.Integer(load_default=1500)
+    mtu = Integer(load_default=1500, validate=Mtu)
 
 
 class VlanChangeSchema(Schema):
     """What may change of a VLAN."""
 
-    vid = fields.Integer()
+    vid = Integer(validate=Vid)
     name = fields.String(validate=Word)
-    mtu = fields.Integer()
-    dhcp_on = fields.Boolean()
-    router_advertisements = fields.Boolean()
-    rack_id = fields.Integer(allow_none=True)
+    mtu = Integer(validate=Mtu)
+    dhcp_on = Boolean()
+    router_advertisements = Boolean()
+    rack_id = Reference(allow_none=True)
 
 
-class SubnetQuery(PageQuery):
-    """Subnets of one VLAN."""
+class SubnetQuery(NamedQuery):
+    """Which subnets."""
 
-    vlan_id = fields.Integer(load_default=None)
+    vlan_id = Id()
+    fabric_id = Id()
+    domain_id = Id()
+    managed = Switch()
+    cidr = fields.String()
+    address = fields.String(metadata={"description": "one that lies in the subnet"})
 
 
 class SubnetSchema(Schema):
@@ -82,31 +118,32 @@ class SubnetChangeSchema(Schema):
     """What may change of a subnet."""
 
     name = fields.String(validate=Word)
-    vlan_id = fields.Integer()
-    domain_id = fields.Integer()
+    vlan_id = Reference()
+    domain_id = Reference()
     gateway = fields.String(allow_none=True, validate=Address)
     dns_servers = fields.List(fields.String(validate=Address), validate=validate.Length(max=8))
-    managed = fields.Boolean()
-    lease_seconds = fields.Integer()
+    managed = Boolean()
+    lease_seconds = Integer(validate=Lease)
 
 
 class NewSubnetSchema(SubnetChangeSchema):
     """A subnet to be."""
 
     cidr = fields.String(required=True, validate=Address)
-    vlan_id = fields.Integer(required=True)
+    vlan_id = Reference(required=True)
 
 
 class RangeQuery(PageQuery):
-    """Ranges of one subnet."""
+    """Which ranges."""
 
-    subnet_id = fields.Integer(load_default=None)
+    subnet_id = Id()
+    kind = fields.String(validate=validate.OneOf(KINDS))
 
 
 class RangeChangeSchema(Schema):
     """What may change of a range."""
 
-    kind = fields.String(metadata={"description": "dynamic or reserved"})
+    kind = fields.String(validate=validate.OneOf(KINDS))
     start = fields.String(validate=Address)
     end = fields.String(validate=Address)
     comment = fields.String(validate=validate.Length(max=1000))
@@ -122,8 +159,8 @@ class RangeSchema(RangeChangeSchema):
 class NewRangeSchema(Schema):
     """A range to be."""
 
-    subnet_id = fields.Integer(required=True)
-    kind = fields.String(load_default="dynamic", metadata={"description": "dynamic or reserved"})
+    subnet_id = Reference(required=True)
+    kind = fields.String(load_default="dynamic", validate=validate.OneOf(KINDS))
     start = fields.String(required=True, validate=Address)
     end = fields.String(required=True, validate=Address)
     comment = fields.String(load_default="", validate=validate.Length(max=1000))
@@ -132,15 +169,61 @@ class NewRangeSchema(Schema):
 class DomainSchema(Schema):
     """A DNS domain that Muster is authoritative for."""
 
-    id = fields.Integer(dump_only=True)
+    id = fields.Integer()
+    name = fields.String()
+    ttl_seconds = fields.Integer()
+
+
+class NewDomainSchema(Schema):
+    """A domain to be."""
+
     name = fields.String(required=True, validate=Word)
-    ttl_seconds = fields.Integer(load_default=30)
+    ttl_seconds = Integer(load_default=30, validate=Ttl)
 
 
 class DomainChangeSchema(Schema):
     """What may change of a domain."""
 
-    ttl_seconds = fields.Integer(required=True)
+    ttl_seconds = Integer(required=True, validate=Ttl)
+
+
+class AddressQuery(PageQuery):
+    """Which addresses."""
+
+    subnet_id = Id()
+    machine = fields.String(metadata={"description": "id or hostname"})
+    rack_id = Id()
+    kind = fields.String(validate=validate.OneOf(ADDRESS_KINDS))
+    address = fields.String()
+    hostname = fields.String()
+
+
+class AddressSchema(Schema):
+    """An address in use."""
+
+    id = fields.Integer()
+    subnet_id = fields.Integer()
+    address = fields.String()
+    kind = fields.String(validate=validate.OneOf(ADDRESS_KINDS))
+    hostname = fields.String(allow_none=True)
+    interface_id = fields.Integer(allow_none=True)
+    rack_id = fields.Integer(allow_none=True)
+    created_at = fields.DateTime()
+
+
+class NewAddressSchema(Schema):
+    """An address to be reserved."""
+
+    subnet_id = Reference(required=True)
+    address = fields.String(required=True, validate=Address)
+    hostname = fields.String(load_default=None, allow_none=True, validate=Word)
+
+
+class AddressPage(Schema):
+    """Addresses."""
+
+    items = fields.List(fields.Nested(AddressSchema))
+    next = fields.Integer(allow_none=True)
 
 
 class FabricPage(Schema):

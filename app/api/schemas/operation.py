@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
+
+from app.api.frame import PageQuery
+from app.api.schemas.strict import Id, Switch
+from app.lifecycle.table import actions
+from app.power.base import VERBS
+
+RUNS = ("running", "succeeded", "failed", "aborted")
+ORDERS = ("waiting", "claimed", "done", "failed", "lost")
 
 
 class OperationSchema(Schema):
@@ -15,11 +23,37 @@ class OperationSchema(Schema):
     step = fields.String()
     step_started_at = fields.DateTime()
     progress = fields.Dict()
-    warnings = fields.Function(lambda operation: list((operation.progress or {}).get("warnings", [])))
+    warnings = fields.Function(
+        lambda operation: list((operation.progress or {}).get("warnings", [])),
+        metadata={"type": "array", "items": {"type": "string"}},
+    )
     reason = fields.String(allow_none=True)
     deadline_at = fields.DateTime(allow_none=True)
     started_at = fields.DateTime()
     finished_at = fields.DateTime(allow_none=True)
+
+
+class MachineOperationQuery(PageQuery):
+    """Which operations of a machine."""
+
+    status = fields.String(validate=validate.OneOf(RUNS))
+    action = fields.String(validate=validate.OneOf(sorted(actions())))
+    since = fields.AwareDateTime(metadata={"description": "begun at this moment or later"})
+
+
+class OperationQuery(MachineOperationQuery):
+    """Which operations of all."""
+
+    machine = fields.String(metadata={"description": "id or hostname"})
+
+
+class PowerOrderQuery(PageQuery):
+    """Which power orders."""
+
+    machine = fields.String(metadata={"description": "id or hostname"})
+    rack_id = Id()
+    verb = fields.String(validate=validate.OneOf(VERBS))
+    status = fields.String(validate=validate.OneOf(ORDERS))
 
 
 class OperationPage(Schema):
@@ -40,6 +74,13 @@ class PowerOperationSchema(Schema):
     reason = fields.String(allow_none=True)
     created_at = fields.DateTime()
     finished_at = fields.DateTime(allow_none=True)
+
+
+class PowerOperationPage(Schema):
+    """Power orders, newest first."""
+
+    items = fields.List(fields.Nested(PowerOperationSchema))
+    next = fields.Integer(allow_none=True)
 
 
 class PowerSchema(Schema):
@@ -99,8 +140,17 @@ class ResultSchema(Schema):
     at = fields.DateTime()
 
 
+class ResultQuery(PageQuery):
+    """Which results of a machine."""
+
+    operation_id = Id()
+    script = fields.String()
+    status = fields.String()
+    all_runs = Switch(load_default=False, metadata={"description": "not only those of the newest run"})
+
+
 class ResultPage(Schema):
-    """The results of the newest run."""
+    """Results in the order in which they came."""
 
     items = fields.List(fields.Nested(ResultSchema))
     next = fields.Integer(allow_none=True)

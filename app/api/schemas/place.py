@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from app.api.frame import PageQuery
+
+
+class PlaceQuery(PageQuery):
+    """Which of them."""
+
+    name = fields.String()
+    text = fields.String(metadata={"description": "part of the name"})
+
 
 class PlaceSchema(Schema):
     """A zone, pool or tag."""

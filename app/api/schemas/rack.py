@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from app.api.frame import PageQuery
+
 
 class RackSchema(Schema):
     """A rack host."""
@@ -19,6 +21,20 @@ class RackSchema(Schema):
     version = fields.String(allow_none=True)
     seen_at = fields.DateTime(allow_none=True)
     enrolled_at = fields.DateTime()
+
+
+class RackQuery(PageQuery):
+    """Which racks."""
+
+    name = fields.String()
+    text = fields.String(metadata={"description": "part of the name"})
+    seen_since = fields.AwareDateTime(metadata={"description": "heard of at this moment or later"})
+
+
+class PlanQuery(PageQuery):
+    """Which plans of a rack."""
+
+    status = fields.String(validate=validate.OneOf(("empty", "offered", "held", "approved", "superseded")))
 
 
 class ServiceSchema(Schema):

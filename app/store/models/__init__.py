@@ -27,11 +27,12 @@ from app.store.models.rack import (
     RecordChange,
     RecordFailure,
 )
-from app.store.models.user import ApiToken, SshKey, User
+from app.store.models.user import ApiToken, IdempotencyKey, LoginAttempts, SshKey, User, WebSession
 
 __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Disk", "Domain", "EnrolmentCode", "Event",
-    "Fabric", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "Machine", "Observation", "Offer", "Operation",
+    "Fabric", "IdempotencyKey", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "LoginAttempts", "Machine", "Observation",
+    "Offer", "Operation",
     "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult", "Setting",
-    "SshKey", "Subnet", "Tag", "User", "Vlan", "Zone", "machine_tag", "utc_now",
+    "SshKey", "Subnet", "Tag", "User", "Vlan", "WebSession", "Zone", "machine_tag", "utc_now",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ class ChangeEvent(Base):
     thing: Mapped[str]
     thing_id: Mapped[int | None]
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    at: Mapped[CreatedAt]
+    at: Mapped[CreatedAt] = mapped_column(index=True)
 
 
 class Event(Base):
@@ -41,4 +41,4 @@ class Event(Base):
     kind: Mapped[str]
     message: Mapped[str] = mapped_column(Text)
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    at: Mapped[CreatedAt]
+    at: Mapped[CreatedAt] = mapped_column(index=True)

@@ -1,4 +1,4 @@
-"""People and the keys they hold."""
+"""People, the keys they hold, how they are signed in, and what they have asked for once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class User(Base):
 
 
 class ApiToken(Base):
-    """A bearer token of a user. Only its SHA-256 is kept; the prefix helps people to tell tokens apart."""
+    """A bearer token of a user. Only its SHA-256 is kept; the prefix helps people to tell tokens apart.
+
+    scope: read, operate or admin; the token may do what both its scope and its user's role allow.
+    """
 
     __tablename__ = "api_token"
 
@@ -34,6 +37,7 @@ class ApiToken(Base):
     name: Mapped[str]
     prefix: Mapped[str]
     token_hash: Mapped[str] = mapped_column(unique=True)
+    scope: Mapped[str] = mapped_column(default="admin", server_default="admin")
     expires_at: Mapped[dt.datetime | None]
     last_used_at: Mapped[dt.datetime | None]
     created_at: Mapped[CreatedAt]
@@ -53,3 +57,42 @@ class SshKey(Base):
     comment: Mapped[str] = mapped_column(default="")
     created_at: Mapped[CreatedAt]
     user: Mapped[User] = relationship(back_populates="ssh_keys")
+
+
+class WebSession(Base):
+    """Somebody signed in with a browser. Only the SHA-256 of what the cookie holds is kept."""
+
+    __tablename__ = "web_session"
+
+    id: Mapped[PrimaryKey]
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    secret_hash: Mapped[str] = mapped_column(unique=True)
+    address: Mapped[str]
+    agent: Mapped[str]
+    created_at: Mapped[CreatedAt]
+    seen_at: Mapped[CreatedAt]
+    expires_at: Mapped[dt.datetime] = mapped_column(index=True)
+
+
+class LoginAttempts(Base):
+    """How often signing in was tried lately: for a name (kept as a digest), an address, or both together."""
+
+    __tablename__ = "login_attempts"
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    until: Mapped[dt.datetime] = mapped_column(index=True)
+
+
+class IdempotencyKey(Base):
+    """A request that was carried out once, with its answer (sealed: it may show a new secret), for whoever repeats it."""
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (UniqueConstraint("user_id", "key"),)
+
+    id: Mapped[PrimaryKey]
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    key: Mapped[str]
+    fingerprint: Mapped[str]
+    answer: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[dt.datetime] = mapped_column(index=True)

@@ -1,4 +1,4 @@
-"""Keyset pages: a list is read in the order of ids, from after the last id that the reader has."""
+"""Keyset pages: a list is read in the order of ids (or against it), from after the last id that the reader has."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def page(
     if after is not None:
         statement = statement.where(identity > after)
     return statement.order_by(identity).limit(max(1, min(limit or LARGEST_PAGE, LARGEST_PAGE)))
+
+
+def newest(
+    statement: Select[Any], identity: InstrumentedAttribute[int], after: int | None, limit: int | None
+) -> Select[Any]:
+    """The statement, newest row first, going on below `after` (None and 0: from the newest), with 1 to 500 rows."""
+    if after:
+        statement = statement.where(identity < after)
+    return statement.order_by(identity.desc()).limit(max(1, min(limit or LARGEST_PAGE, LARGEST_PAGE)))
