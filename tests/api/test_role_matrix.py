@@ -13,25 +13,43 @@ from flask.testing import FlaskClient
 
 from app.config import load
 from app.factory import create_app
+from app.services import tokens as tokens_of
+from app.services import users
 from app.services.context import Context
 from tests.api.conftest import sign_up
-from tests.factories.control import RACK_TOKEN, Seeded, make_context, make_machine, seed
+from tests.factories.control import RACK_TOKEN, Seeded, clock_of, make_context, make_machine, seed
 
 PEOPLE = ("viewer", "operator", "admin")
-CALLERS = ("nobody", *PEOPLE, "rack", "machine")
+SCOPED = {
+    # A token of this user and scope may what this role may; a scope never adds anything to the user's role.
+    "admin, scope operate": ("admin", "operate", "operator"),
+    "operator, scope operate": ("operator", "operate", "operator"),
+    "viewer, scope admin": ("viewer", "admin", "viewer"),
+    "viewer, scope operate": ("viewer", "operate", "viewer"),
+}
+READERS = {"admin, scope read": "admin", "viewer, scope read": "viewer"}
+ENDED = ("expired", "closed", "revoked")
+CALLERS = ("nobody", *PEOPLE, "rack", "machine", *SCOPED, *READERS, *ENDED)
+SAFE = ("GET",)
 CRUD = {
     "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "subnets": "admin",
     "vlans": "admin", "tags": "operator",
 }  # fmt: skip
 ROUTES = {
+    "GET addresses": "viewer",
+    "POST addresses": "operator",
+    "GET addresses/*": "viewer",
+    "DELETE addresses/*": "operator",
     "GET audit": "admin",
     "GET events": "viewer",
     "GET events/stream": "viewer",
     "GET health/live": "public",
     "GET health/ready": "public",
     "GET images": "viewer",
+    "GET images/*": "viewer",
     "POST images/import": "admin",
     "GET keys": "viewer",
+    "GET keys/*": "viewer",
     "POST keys": "viewer",
     "DELETE keys/*": "viewer",
     "POST login": "public",
@@ -57,10 +75,13 @@ ROUTES = {
     "GET machines/*/results/*": "viewer",
     "POST machines/allocate": "operator",
     "GET openapi.json": "public",
+    "GET operations": "viewer",
     "GET operations/*": "viewer",
     "GET plans/*": "viewer",
     "POST plans/*/approve": "admin",
     "GET power-drivers": "viewer",
+    "GET power-orders": "viewer",
+    "GET power-orders/*": "viewer",
     "GET racks": "viewer",
     "GET racks/*": "viewer",
     "DELETE racks/*": "admin",
@@ -72,9 +93,13 @@ ROUTES = {
     "POST session": "public",
     "GET session": "viewer",
     "DELETE session": "viewer",
+    "GET sessions": "viewer",
+    "DELETE sessions/*": "viewer",
     "GET settings": "viewer",
+    "GET settings/*": "viewer",
     "PUT settings/*": "admin",
     "GET tokens": "viewer",
+    "GET tokens/*": "viewer",
     "POST tokens": "viewer",
     "DELETE tokens/*": "viewer",
     "GET users": "admin",
@@ -126,6 +151,15 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
 }
 
 
+# So that a stream answers at once that it is refused or begins, and a rack does not wait.
+QUERIES = {
+    "/api/v1/events/stream": "?after=999",
+    "/api/v1/machines/*/events/stream": "?after=999",
+    "/rack/v1/wait": "?seconds=0",
+    "/rack/v1/records": "?after=999",
+}
+
+
 @dataclass
 class Callers:
     """One client and the token of everybody."""
@@ -139,7 +173,7 @@ class Callers:
         token = self.tokens[caller]
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         path = pattern.replace("/power/*", "/power/query") if "/api/" in pattern else pattern
-        query = "?after=999&seconds=0" if method == "GET" else ""
+        query = QUERIES.get(pattern, "") if method == "GET" else ""
         body: dict[str, Any] = {"json": {}} if method != "GET" else {}
         answer = self.client.open(path.replace("*", "999") + query, method=method, headers=headers, **body)
         answer.close()
@@ -171,7 +205,27 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
     assert boot_token is not None
     tokens: dict[str, str | None] = {role: sign_up(context, application, f"the-{role}", role).token for role in PEOPLE}
     tokens |= {"nobody": None, "rack": RACK_TOKEN, "machine": boot_token.group(1)}
+    tokens |= {name: make_token(context, role, scope) for name, (role, scope, _) in SCOPED.items()}
+    tokens |= {name: make_token(context, role, "read") for name, role in READERS.items()}
+    tokens |= ended_tokens(context, application)
     return Callers(application.test_client(), tokens)
+
+
+def make_token(context: Context, role: str, scope: str, days: int | None = None) -> str:
+    """A token of that scope for the user of that role."""
+    actor = users.actor(users.by_name(context, f"the-{role}"))
+    return tokens_of.create(context.acting_as(actor), "scoped", days, scope).text
+
+
+def ended_tokens(context: Context, application: Flask) -> dict[str, str | None]:
+    """Tokens of administrators that are worth nothing any more."""
+    closed = sign_up(context, application, "the-closed", "admin").token
+    users.update(context, users.by_name(context, "the-closed").id, active=False)
+    revoked = tokens_of.create(context.acting_as(users.actor(users.by_name(context, "the-admin"))), "revoked")
+    tokens_of.delete(context, revoked.row.id)
+    expired = make_token(context, "admin", "admin", days=1)
+    clock_of(context).move(24 * 3600 + 1)
+    return {"closed": closed, "revoked": revoked.text, "expired": expired}
 
 
 def test_every_route_says_who_may_call(callers: Callers) -> None:
@@ -185,10 +239,21 @@ def test_the_matrix(callers: Callers, caller: str) -> None:
     wrong = {}
     for route, role in TABLE.items():
         status = callers.status(caller, route)
-        if not _right(caller, role, status):
+        if caller in READERS:
+            right = _right_to_read(READERS[caller], route, role, status)
+        else:
+            right = _right("nobody" if caller in ENDED else SCOPED.get(caller, (caller,))[-1], role, status)
+        if not right:
             wrong[route] = (role, status)
 
     assert {} == wrong
+
+
+def _right_to_read(user: str, route: str, role: str, status: int) -> bool:
+    """What changes something is refused to a token of scope read; what reads goes no further than a viewer."""
+    if role in (*PEOPLE, "page", "leave") and route.split()[0] not in SAFE:
+        return status == 403
+    return _right("viewer", role, status)
 
 
 def _right(caller: str, role: str, status: int) -> bool:

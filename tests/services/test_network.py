@@ -72,6 +72,18 @@ REFUSALS: list[tuple[str, Ask, type[ServiceError], tuple[str, ...]]] = [
         ("10.20.0.150", "10.20.0.100-10.20.0.199"),
     ),
     (
+        "a gateway that somebody has",
+        lambda c, s: subnets.update(c, s.subnet_id, gateway="10.20.0.210"),
+        Conflict,
+        ("10.20.0.0/24", "gateway 10.20.0.210", "printer", "choose another"),
+    ),
+    (
+        "the gateway as a reserved address",
+        lambda c, s: addresses.reserve(c, s.subnet_id, "10.20.0.1"),
+        Conflict,
+        ("10.20.0.0/24", "10.20.0.1", "gateway"),
+    ),
+    (
         "a range outside",
         lambda c, s: ranges.create(c, s.subnet_id, "reserved", "10.20.0.250", "10.20.1.5"),
         Invalid,

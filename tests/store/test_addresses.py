@@ -208,3 +208,23 @@ def test_reserved_addresses_are_passed_over(context: Context) -> None:
     assert given == "10.20.0.3"
     assert "web1" in refused.value.detail
     assert fabrics.find(context)[0].name == "fabric-0"
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_gateway_is_nobodys_address(context: Context, attempt: int) -> None:
+    """When a gateway is set while machines take addresses, one of both gives way: no machine has the gateway."""
+    seeded = seed(context)
+    machines = [make_machine(context, seeded) for _ in range(3)]
+
+    def set_gateway() -> str | None:
+        try:
+            return subnets.update(context, seeded.subnet_id, gateway="10.20.0.3").gateway
+        except Conflict:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        change = pool.submit(set_gateway)
+        given = list(pool.map(lambda machine_id: claim(context, machine_id), machines))
+
+    assert len(set(given)) == 3
+    assert (change.result() is None) is ("10.20.0.3" in given)
