@@ -20,6 +20,7 @@ from threading import Lock
 
 from flask import Flask, current_app, g, request, session
 
+from app import metrics
 from app.services import tokens, users
 from app.services.context import Context
 from app.services.errors import Forbidden, ServiceError, Unauthorized
@@ -50,12 +51,14 @@ class Identity:
         with self._lock:
             recent = [at for at in self._failures.get((name, address), []) if time.monotonic() - at < WITHIN_SECONDS]
             if len(recent) >= FAILURES:
+                metrics.LOGIN_FAILURES.labels("throttled").inc()
                 raise TooMany(
                     f"{FAILURES} wrong passwords for {name!r} in {WITHIN_SECONDS / 60:.0f} minutes; wait and try again"
                 )
 
     def note_failure(self, name: str, address: str) -> None:
         """Remember one failure."""
+        metrics.LOGIN_FAILURES.labels("wrong").inc()
         with self._lock:
             if len(self._failures) >= NAMES_KEPT:
                 self._failures.clear()
@@ -76,7 +79,7 @@ def attach(application: Flask, context: Context) -> None:
 
 def base_context() -> Context:
     """The application's context, acting as Muster itself; for edges that know their own callers."""
-    return _identity().context
+    return _identity().context.asked_by(g.get("request_id"))
 
 
 def current_context() -> Context:

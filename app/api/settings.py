@@ -29,7 +29,7 @@ class SettingSchema(Schema):
 @allow("viewer", "see settings")
 @blueprint.response(200, SettingsSchema)
 def index() -> Any:
-    """All settings: enrolment_policy, dns_forwarders, ntp_upstreams."""
+    """All settings: enrolment_policy, dns_forwarders, ntp_upstreams, retention."""
     return {"settings": settings.show(current_context())}
 
 

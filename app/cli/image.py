@@ -22,7 +22,7 @@ def image() -> None:
 @click.pass_obj
 def image_list(session: Session) -> None:
     """List images."""
-    output.show_list(session.call("GET", "/images")["items"], COLUMNS, session.as_json)
+    output.show_list(session.pages("/images"), COLUMNS, session.as_json)
 
 
 @image.command("import")

@@ -17,6 +17,7 @@ class OperationSchema(Schema):
     progress = fields.Dict()
     warnings = fields.Function(lambda operation: list((operation.progress or {}).get("warnings", [])))
     reason = fields.String(allow_none=True)
+    request_id = fields.String(allow_none=True)
     deadline_at = fields.DateTime(allow_none=True)
     started_at = fields.DateTime()
     finished_at = fields.DateTime(allow_none=True)

@@ -28,10 +28,11 @@ from app.store.models.rack import (
     RecordFailure,
 )
 from app.store.models.user import ApiToken, SshKey, User
+from app.store.models.worker import Worker
 
 __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Disk", "Domain", "EnrolmentCode", "Event",
     "Fabric", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "Machine", "Observation", "Offer", "Operation",
     "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult", "Setting",
-    "SshKey", "Subnet", "Tag", "User", "Vlan", "Zone", "machine_tag", "utc_now",
+    "SshKey", "Subnet", "Tag", "User", "Vlan", "Worker", "Zone", "machine_tag", "utc_now",
 ]  # fmt: skip
