@@ -47,6 +47,9 @@ class EventSchema(Schema):
     kind = fields.String()
     message = fields.String()
     detail = fields.Dict()
+    request_id = fields.String(
+        allow_none=True, metadata={"description": "the request that it came of; several are a space apart"}
+    )
     at = fields.DateTime()
 
 
@@ -59,6 +62,7 @@ class ChangeSchema(Schema):
     thing = fields.String()
     thing_id = fields.Integer(allow_none=True)
     detail = fields.Dict()
+    request_id = fields.String(allow_none=True, metadata={"description": "as in X-Request-Id and in the log"})
     at = fields.DateTime()
 
 
