@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.services.errors import ServiceError, Unstorable
 
+RETRY_AFTER_SECONDS = "2"
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,8 @@ def of_service(error: ServiceError) -> Response:
     response = problem(error.status, error.title, error.detail, **members)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="muster"'
+    if error.status == 503:
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response
 
 

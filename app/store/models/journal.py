@@ -28,11 +28,11 @@ class ChangeEvent(Base):
 class Event(Base):
     """Something that happened to a machine or a rack. level: debug, info, warning, error. kind: a short fixed name.
 
-    id is the cursor that live pages and `muster machine watch` follow.
+    id is the cursor that live pages and `muster machine watch` follow, so it is never used again after a deletion.
     """
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_machine_id_id", "machine_id", "id"),)
+    __table_args__ = (Index("ix_event_machine_id_id", "machine_id", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[PrimaryKey]
     machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"))
