@@ -43,6 +43,7 @@ class MachineFilters:
     mac: str | None = None
     hostname: str | None = None
     text: str | None = None
+    ids: tuple[int, ...] | None = None
 
 
 def find(context: Context, filters: MachineFilters | None = None, after: int = 0, limit: int = 100) -> list[Machine]:
@@ -261,6 +262,8 @@ def _filtered(statement: Select[tuple[Machine]], filters: MachineFilters) -> Sel
     unknown = sorted(set(filters.states) - {state.value for state in State})
     if unknown:
         raise Invalid(f"state {unknown[0]!r}: there are {', '.join(State)}", field="state")
+    if filters.ids is not None:
+        statement = statement.where(Machine.id.in_(filters.ids))
     if filters.states:
         statement = statement.where(Machine.state.in_(filters.states))
     if filters.owner is not None:
