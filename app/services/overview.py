@@ -101,10 +101,16 @@ def _silence(rack: Rack, now: dt.datetime) -> list[str]:
     if age is None:
         return ["it was never heard of"]
     if age > ALIVE_SECONDS:
-        return [f"it was last heard of {age:.0f} s ago"]
+        return [f"it was last heard of {_span(age)} ago"]
     if rack.applied_offer < rack.offer_number:
         return [f"offer {rack.offer_number} is not applied yet"]
     return []
+
+
+def _span(seconds: float) -> str:
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def _free(rows: list[tuple[str, str, str, int]]) -> list[Free]:

@@ -19,6 +19,7 @@ KINDS = {
     "sticky": "machine, for good",
     "bmc": "BMC",
     "kept": "kept by hand",
+    "used": "partly in use",
     "dynamic": "dynamic range (DHCP)",
     "reserved": "reserved range",
     "free": "free",
@@ -96,7 +97,7 @@ def _blocks(seen: AddressMap, prefix: int) -> list[Cell]:
         if spread and spread.most_common(1)[0][1] * 2 > block.num_addresses:
             kind = spread.most_common(1)[0][0]
         elif count:
-            kind = "machine"
+            kind = "used"
         fill = 0 if not count else 1 + min(3, count * 4 // block.num_addresses)
         words = [f"{count} in use"] + [f"{size} in {KINDS[name]}" for name, size in spread.items() if size]
         octets = str(block.network_address).split(".")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-
 from app.lifecycle.table import actions
 from app.services.addressing import address_key
 from app.services.context import Context
@@ -31,7 +30,9 @@ INVENTORY: dict[str, Any] = {
     "cpu": {"model": "Intel Xeon Gold 6338", "sockets": 2, "cores": 64, "threads": 128, "numa": [0, 1]},
     "memory": {"total_mib": 524288},
     "disks": {"disks": [{"name": "nvme0n1", "size_bytes": 3 * 10**12, "model": "PM9A3", "serial": "S5XX0001"}]},
-    "nics": {"nics": [{"name": "eth0", "mac": "52:54:00:00:00:01", "speed_mbps": 25000, "driver": "mlx5", "link": True}]},
+    "nics": {
+        "nics": [{"name": "eth0", "mac": "52:54:00:00:00:01", "speed_mbps": 25000, "driver": "mlx5", "link": True}]
+    },
     "firmware": {"system": {"manufacturer": "Dell", "product": "R650", "serial": "7Q1"}, "type": "uefi"},
 }
 
@@ -46,7 +47,11 @@ def furnish(context: Context, seeded: Seeded) -> dict[str, int]:
         places = {"zone_id": zone.id, "pool_id": pool.id}
         rack = session.get_one(Rack, seeded.rack_id)
         rack.seen_at, rack.offer_number, rack.applied_offer, rack.generation, rack.planned_generation = now, 7, 7, 9, 9
-        ill = Rack(name="far-rack-2", token_hash="x", seen_at=now - dt.timedelta(hours=3), offer_number=4, applied_offer=3)
+        addresses = ["10.20.0.1/24", "10.20.0.2/24"]
+        rack.interfaces = [{"name": "eth0", "mac": "02:00:00:00:00:01", "addresses": addresses}]
+        ill = Rack(
+            name="far-rack-2", token_hash="x", seen_at=now - dt.timedelta(hours=3), offer_number=4, applied_offer=3
+        )
         session.add(ill)
         session.flush()
         ill_id = ill.id
@@ -77,16 +82,16 @@ def furnish(context: Context, seeded: Seeded) -> dict[str, int]:
                 Event(machine_id=ids["busy-1"], kind="machine.step", level="info", at=at, detail={"step": step.name},
                       message=f"busy-1, deploy: {step.title}.")
             )  # fmt: skip
-        session.add(
-            Operation(machine_id=ids["busy-1"], action="deploy", step="install", step_index=5, started_at=begun,
-                      step_started_at=at, deadline_at=now + dt.timedelta(hours=1),
-                      progress={"title": "Install", "message": "writing the root file system", "fraction": 0.62})
-        )  # fmt: skip
         old = Operation(machine_id=ids["busy-1"], action="commission", status="succeeded", step="scripts",
                         started_at=now - dt.timedelta(days=2), step_started_at=now - dt.timedelta(days=2),
                         finished_at=now - dt.timedelta(days=2) + dt.timedelta(minutes=4))  # fmt: skip
         session.add(old)
         session.flush()
+        session.add(
+            Operation(machine_id=ids["busy-1"], action="deploy", step="install", step_index=5, started_at=begun,
+                      step_started_at=at, deadline_at=now + dt.timedelta(hours=1),
+                      progress={"title": "Install", "message": "writing the root file system", "fraction": 0.62})
+        )  # fmt: skip
         session.add(
             ScriptResult(machine_id=ids["busy-1"], operation_id=old.id, script="inventory", status="passed", seconds=2.4,
                          at=now - dt.timedelta(days=2), stdout="all parts were read\n" * 5, exit_code=0)
@@ -101,8 +106,16 @@ def furnish(context: Context, seeded: Seeded) -> dict[str, int]:
                 Event(machine_id=ids["web-00"], kind="machine.power", level=level, message=f"The power of web-00 is on ({number}).",
                       at=now - dt.timedelta(minutes=60 - number))
             )  # fmt: skip
-        for service, probes, detail in (("kea4", True, ""), ("bind", True, ""), ("squid", False, "no answer through the proxy")):
-            session.add(Observation(rack_id=seeded.rack_id, service=service, running=True, probes_ok=probes, detail=detail, at=now))
+        for service, probes, detail in (
+            ("kea4", True, ""),
+            ("bind", True, ""),
+            ("squid", False, "no answer through the proxy"),
+        ):
+            session.add(
+                Observation(
+                    rack_id=seeded.rack_id, service=service, running=True, probes_ok=probes, detail=detail, at=now
+                )
+            )
         session.add(
             Apply(rack_id=seeded.rack_id, offer_number=7, service="kea4", outcome="kept", stage="probe", seconds={"gap": 0.031}, at=now)
         )  # fmt: skip
@@ -113,7 +126,12 @@ def furnish(context: Context, seeded: Seeded) -> dict[str, int]:
         changes = [{"change": "update", "service": "kea4", "path": "kea/kea-dhcp4.conf"},
                    {"change": "create", "service": "bind", "path": "bind/zones.conf"}]  # fmt: skip
         session.add(Plan(rack_id=seeded.rack_id, generation=9, status="offered", created_at=now, changes=changes))
-        held = [{"sentence": "Subnet 10.20.0.0/24 with 14 leases would lose its dynamic range.", "items": ["10.20.0.100-199"]}]
+        held = [
+            {
+                "sentence": "Subnet 10.20.0.0/24 with 14 leases would lose its dynamic range.",
+                "items": ["10.20.0.100-199"],
+            }
+        ]
         session.add(Plan(rack_id=ill_id, generation=3, status="held", created_at=now, dangers=held))
         _network(session, seeded, ids, now)
     return ids
