@@ -125,7 +125,7 @@ def vlan_edit(vlan_id: int) -> Answer:
     )  # fmt: skip
     return _ask(
         form, "admin", "change a VLAN",
-        lambda context, given: ("/networks", f"VLAN {vlans.update(context, vlan_id, **given).name} was changed."),
+        lambda context, given: ("/networks", f"VLAN {vlans.update(context, vlan_id, **{**given, "name": given["name"] or row.name}).name} was changed."),
     )  # fmt: skip
 
 
@@ -150,6 +150,7 @@ def _subnet_fields(context: Context, row: Any = None) -> tuple[Field, ...]:
         Field("dns_servers", "DNS servers", "words", row.dns_servers if row else (),
               help="Addresses apart by blanks. Empty: the rack itself."),
         Field("domain_id", "Domain", "choice", row.domain_id if row else "", number=True,
+            empty=0 if row else None,
               choices=choices(domains.find(context))),
         Field("lease_seconds", "Lease time in seconds", "number", row.lease_seconds if row else 600, empty=600),
         Field("managed", "Give addresses to machines", "check", row.managed if row else True,
