@@ -123,10 +123,12 @@ def vlan_edit(vlan_id: int) -> Answer:
             Field("router_advertisements", "Send router advertisements (IPv6)", "check", row.router_advertisements),
         ),
     )  # fmt: skip
-    return _ask(
-        form, "admin", "change a VLAN",
-        lambda context, given: ("/networks", f"VLAN {vlans.update(context, vlan_id, **{**given, "name": given["name"] or row.name}).name} was changed."),
-    )  # fmt: skip
+
+    def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
+        changed = vlans.update(context, vlan_id, **{**given, "name": given["name"] or row.name})
+        return "/networks", f"VLAN {changed.name} was changed."
+
+    return _ask(form, "admin", "change a VLAN", call)
 
 
 def vlan_delete(vlan_id: int) -> Answer:
