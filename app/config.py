@@ -7,7 +7,7 @@ MUSTER_CACHE          where boot images are kept (default /var/cache/muster)
 MUSTER_DOMAIN         name of the first DNS domain (default muster.internal)
 MUSTER_LOG_FORMAT     json or text (default text)
 MUSTER_SECURE_COOKIE  1 where people reach the pages by https only: the session cookie is then never sent in the clear
-MUSTER_STREAMS        how many event streams one process serves at once (default 16)
+MUSTER_STREAMS        how many event streams one process serves at once (default 200)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Config:
     domain: str = "muster.internal"
     log_format: str = "text"
     secure_cookie: bool = False
-    streams: int = 16
+    streams: int = 200
 
     @property
     def log_dir(self) -> Path:
@@ -63,7 +63,7 @@ def load(environ: Mapping[str, str]) -> Config:
         domain=(environ.get("MUSTER_DOMAIN") or "muster.internal").rstrip(".").lower(),
         log_format=log_format,
         secure_cookie=_flag(environ, "MUSTER_SECURE_COOKIE"),
-        streams=_number(environ, "MUSTER_STREAMS", 16),
+        streams=_number(environ, "MUSTER_STREAMS", 200),
     )
 
 

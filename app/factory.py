@@ -84,6 +84,8 @@ def create_app(context: Context, config: Config) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=config.secure_cookie,
+        # Sent with each answer, the cookie of one that comes late would bring back a session that was just ended.
+        SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=sessions.LIFE,
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         MUSTER_CONFIG=config,

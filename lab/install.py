@@ -43,6 +43,7 @@ WHY = {
 }
 WHY_TEST = {
     "PostgreSQL under test": ("postgresql",),
+    "pages under test": ("chromium",),
     "the machine agent under test": ("dosfstools", "e2fsprogs", "parted"),
 }
 

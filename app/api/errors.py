@@ -15,6 +15,7 @@ from werkzeug.exceptions import NotFound as RoutingNotFound
 
 from app.services.errors import Invalid, ServiceError, TooMany, Unstorable
 
+RETRY_AFTER_SECONDS = "2"
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,8 @@ def of_service(error: ServiceError) -> Response:
         response.headers["Retry-After"] = str(error.retry_seconds)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="muster"'
+    if error.status == 503:
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response
 
 

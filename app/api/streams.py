@@ -1,14 +1,18 @@
 """Live events as server-sent events (WHATWG HTML, section 9.2).
 
-One tailer thread in each process asks for the largest event id while anybody follows, and wakes all followers; each
-then reads only its own events.  A stream ends after a quarter of an hour, and the client goes on from `Last-Event-ID`.
-The number of streams in a process is bounded, because each holds a thread: one too many is refused with 503.
+One tailer thread in each process reads new events once, while anybody follows, and hands them to all streams; a stream
+asks the database only for what came before.  Events come in the order of their ids and none is skipped
+(`app.services.event_tail`), so `Last-Event-ID` says all that a client needs to go on.  A stream ends after a quarter of
+an hour.  The number of streams in a process is bounded, because each holds a thread of the server: one too many is
+refused with 503 and Retry-After.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Any
 
@@ -18,16 +22,22 @@ from flask import Flask, Response, current_app, json, request
 from app import metrics
 from app.api.frame import Resource, Unavailable, allow
 from app.api.schemas.event import EventSchema
-from app.identity import base_context, current_context
+from app.identity import current_context
 from app.services import events, machines
 from app.services.context import Context
 from app.services.errors import Invalid
+from app.services.event_tail import BATCH, Tail
 
 blueprint = Resource("streams", "Live events")
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 5.0
 """An abandoned stream is noticed, and its place given back, when nothing can be written to it any more."""
 LONGEST_SECONDS = 900.0
+RETRY_SECONDS = 2
+KEPT = 1000
+"""How many of the last events are kept at hand; a stream that is farther behind reads the database."""
+FARTHEST_AHEAD = 1000
+"""Another process may be a little ahead of this one; a client that is farther has its number from another database."""
 LONGEST_ID = 18
 EXTENSION = "muster-streams"
 NAMED = {"true": True, "false": False}
@@ -55,59 +65,99 @@ DESCRIBED: dict[str, Any] = {
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class News:
+    """One event, written out once for all streams."""
+
+    id: int
+    machine_id: int | None
+    kind: str
+    text: str
+
+
 class Tailer:
-    """Watches for new events on behalf of all streams of this process."""
+    """Reads new events on behalf of all streams of this process, and keeps the last ones at hand."""
 
     def __init__(self, context: Context, limit: int, poll_seconds: float = POLL_SECONDS) -> None:
         self._context = context
         self._limit = limit
         self._poll_seconds = poll_seconds
-        self._news = Condition()
+        self._changed = Condition()
         self._followers = 0
         self._thread: Thread | None = None
-        self.last_id = 0
+        self._tail: Tail | None = None
+        self._kept: deque[News] = deque()
+        self._floor = 0
+        """All settled events above this id are kept."""
+        self.position = 0
+        """All settled events up to this id are kept or in the database."""
 
-    def enter(self) -> None:
-        """Count one more stream; Unavailable when there are too many."""
-        with self._news:
+    def enter(self) -> frozenset[int]:
+        """Count one more stream; Unavailable when there are too many. Events above the position that are no news."""
+        with self._changed:
             if self._followers >= self._limit:
                 metrics.STREAMS_REFUSED.inc()
                 raise Unavailable(
-                    f"{self._limit} event streams are open already", remedy="close one, or poll the events instead"
+                    f"{self._limit} event streams are open already",
+                    remedy=f"close one, try again in {RETRY_SECONDS} s, or poll the events instead",
                 )
+            if self._tail is None:
+                self._tail = Tail(self._context)
+                self._floor = self.position = self._tail.position
+                self._kept.clear()
             self._followers += 1
             metrics.STREAMS.inc()
             if self._thread is None:
                 self._thread = Thread(target=self._watch, name="event-tailer", daemon=True)
                 self._thread.start()
+            return self._tail.known
 
     def leave(self) -> None:
         """One stream less."""
-        with self._news:
+        with self._changed:
             self._followers -= 1
             metrics.STREAMS.dec()
 
-    def wait(self, seen: int, seconds: float) -> int:
-        """Wait until there is an event above `seen`, or the time is over; the largest id."""
-        with self._news:
-            self._news.wait_for(lambda: self.last_id > seen, timeout=seconds)
-            return self.last_id
+    def after(self, cursor: int, seconds: float) -> tuple[list[News] | None, int]:
+        """What is kept after the cursor, waiting for it if need be, and how far that reaches.
+
+        None instead of a list when the database must be asked, because not all of it is kept any more.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.position > cursor, timeout=seconds)
+            if cursor < self._floor:
+                return None, self.position
+            found = []
+            for one in reversed(self._kept):
+                if one.id <= cursor:
+                    break
+                found.append(one)
+            return found[::-1], max(cursor, self.position)
 
     def _watch(self) -> None:
         while True:
+            with self._changed:
+                if self._followers == 0:
+                    self._thread = self._tail = None
+                    return
+                tail = self._tail
+            found = []
             try:
-                last = events.last_id(self._context)
+                found = tail.advance() if tail is not None else []
             except Exception as error:  # The database may be away for a while; streams go on when it is back.
                 log.warning("stream.poll_failed", reason=str(error))
-                last = self.last_id
-            with self._news:
-                if last > self.last_id:
-                    self.last_id = last
-                    self._news.notify_all()
-                if self._followers == 0:
-                    self._thread = None
-                    return
-            time.sleep(self._poll_seconds)
+            if found:
+                self._hand_out([News(one.id, one.machine_id, one.kind, _as_json(one)) for one in found])
+            if len(found) < BATCH:
+                time.sleep(self._poll_seconds)
+
+    def _hand_out(self, news: list[News]) -> None:
+        with self._changed:
+            self._kept.extend(news)
+            while len(self._kept) > KEPT:
+                self._floor = self._kept.popleft().id
+            self.position = news[-1].id
+            self._changed.notify_all()
 
 
 def attach(application: Flask) -> None:
@@ -135,19 +185,20 @@ def follow_machine(machine: str) -> Response:
     return stream(context, machines.get(context, machine).id)
 
 
-def stream(context: Context, machine_id: int | None, render: Callable[[Any], str] | None = None) -> Response:
-    """A response that goes on as events happen, from now on unless the request says after which one.
-
-    render: what an event's data line holds; JSON of the event when not given. Pages give HTML.
-    """
+def stream(context: Context, machine_id: int | None) -> Response:
+    """A response that goes on as events happen, from now on unless the request says after which one."""
     tailer: Tailer = current_app.extensions[EXTENSION]
     named = request.args.get("named", "true")
     if named not in NAMED:
         raise Invalid(f"named {named!r}: it must be true or false", field="named")
     text = request.headers.get("Last-Event-ID") or request.args.get("after") or ""
-    cursor = int(text) if text.isdecimal() and len(text) <= LONGEST_ID else events.last_id(base_context())
-    tailer.enter()
-    lines = _Lines(tailer, context, machine_id, cursor, render or _as_json, NAMED[named])
+    asked = int(text) if text.isdecimal() and len(text) <= LONGEST_ID else None
+    known = tailer.enter()
+    if asked is None or asked > tailer.position + FARTHEST_AHEAD:
+        cursor = tailer.position
+    else:
+        cursor, known = asked, frozenset()
+    lines = _Lines(tailer, context, machine_id, cursor, known, NAMED[named])
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(lines, mimetype="text/event-stream", headers=headers)
 
@@ -161,11 +212,11 @@ class _Lines:
         context: Context,
         machine_id: int | None,
         cursor: int,
-        render: Callable[[Any], str],
+        known: frozenset[int],
         named: bool,
     ) -> None:
         self._tailer, self._context, self._machine_id = tailer, context, machine_id
-        self._cursor, self._render, self._named = cursor, render, named
+        self._cursor, self._known, self._named = cursor, known, named
         self._open = True
         self._lines = self._make()
 
@@ -179,30 +230,36 @@ class _Lines:
             self._tailer.leave()
 
     def _make(self) -> Iterator[str]:
-        yield ": hello\nretry: 2000\n\n"
-        ends = time.monotonic() + LONGEST_SECONDS
-        cursor, seen = self._cursor, 0
-        floor = cursor  # Nothing at or below is sent; between it and the cursor late commits may still appear.
-        sent: set[int] = set()
-        while self._open and time.monotonic() < ends:
-            found = events.after(self._context, max(floor, cursor - events.LOOK_BACK), 500, machine_id=self._machine_id)
-            for event in found:
-                if event.id not in sent:
-                    sent.add(event.id)
-                    kind = f"event: {event.kind}\n" if self._named else ""
-                    yield f"id: {event.id}\n{kind}{_data(self._render(event))}\n"
-            cursor = max([cursor, *sent])
-            sent = {number for number in sent if number > cursor - events.LOOK_BACK}
-            if len(found) == 500:
-                continue
-            newest = self._tailer.wait(seen, KEEP_ALIVE_SECONDS)
-            if newest == seen:
+        yield f": hello\nretry: {RETRY_SECONDS * 1000}\n\n"
+        begun = said = time.monotonic()
+        cursor = self._cursor
+        while self._open and time.monotonic() - begun < LONGEST_SECONDS:
+            found, reached = self._tailer.after(cursor, KEEP_ALIVE_SECONDS)
+            if found is None:
+                found, reached = self._stored(cursor, reached)
+            cursor = reached
+            lines = [self._written(one) for one in found if self._wants(one)]
+            if lines:
+                yield "".join(lines)
+            elif time.monotonic() - said >= KEEP_ALIVE_SECONDS:
                 yield ": still here\n\n"
-            seen = newest
+            else:
+                continue
+            said = time.monotonic()
 
+    def _stored(self, cursor: int, until: int) -> tuple[list[News], int]:
+        """What the database has after the cursor, and how far that reaches: to `until`, unless there is more."""
+        rows = events.after(self._context, cursor, BATCH, machine_id=self._machine_id, until=until)
+        news = [News(one.id, one.machine_id, one.kind, _as_json(one)) for one in rows]
+        return news, news[-1].id if len(news) == BATCH else until
 
-def _data(text: str) -> str:
-    return "".join(f"data: {line}\n" for line in text.splitlines())
+    def _wants(self, one: News) -> bool:
+        return (self._machine_id is None or one.machine_id == self._machine_id) and one.id not in self._known
+
+    def _written(self, one: News) -> str:
+        kind = f"event: {one.kind}\n" if self._named else ""
+        data = "".join(f"data: {line}\n" for line in one.text.splitlines())
+        return f"id: {one.id}\n{kind}{data}\n"
 
 
 def _as_json(event: Any) -> str:

@@ -12,6 +12,7 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,8 +25,11 @@ import structlog
 
 from app.config import Config
 
-THREADS = 48
+THREADS = 64
+"""Threads of the web server beside those that event streams hold: 24 for waiting racks, the others for everybody."""
 WORKER = "app.cli.web_worker.PatientWorker"
+CONNECTIONS = 2000
+STALLED_SECONDS = 20
 STOP_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -59,7 +63,7 @@ class Listen:
         """The listening socket, inheritable. RunError names the address that is taken."""
         if self.descriptor is not None:
             try:
-                return socket.socket(fileno=self.descriptor)
+                return _impatient(socket.socket(fileno=self.descriptor))
             except OSError as error:
                 raise RunError(f"--listen-fd {self.descriptor}: is no open socket ({error.strerror})") from error
         family = socket.AF_INET6 if ":" in str(self.host) else socket.AF_INET
@@ -76,7 +80,30 @@ class Listen:
                 f"port {self.port} of {self.host} cannot be used ({error.strerror}): see who listens there with "
                 f"`ss -ltnp`, or choose another with --listen"
             ) from error
-        return link
+        return _impatient(link)
+
+
+def web_server(streams: int, descriptors: Sequence[int]) -> list[str]:
+    """The command line of the web server on inherited listening sockets: a thread for each stream, and those for all else."""
+    argv = [sys.executable, "-m", "gunicorn", "--worker-class", WORKER, "--workers", "1"]
+    argv += ["--threads", str(THREADS + streams), "--worker-connections", str(CONNECTIONS + streams)]
+    argv += ["--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "30"]
+    for descriptor in descriptors:
+        argv += ["--bind", f"fd://{descriptor}"]
+    return [*argv, "--no-control-socket", "app.factory:create_app_from_environment()"]
+
+
+def _impatient(link: socket.socket) -> socket.socket:
+    """The listening socket, with limits for its connections, which inherit them: nobody holds a thread by being slow.
+
+    A read or a write that makes no progress for so long fails (socket(7), SO_RCVTIMEO and SO_SNDTIMEO), and a peer that
+    acknowledges nothing is gone (tcp(7), TCP_USER_TIMEOUT).
+    """
+    limit = struct.pack("ll", STALLED_SECONDS, 0)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
+    return link
 
 
 @dataclass
@@ -159,11 +186,7 @@ class ControlPlane:
             self._end_children()
 
     def _make_children(self) -> list[Child]:
-        gunicorn = [sys.executable, "-m", "gunicorn", "--worker-class", WORKER, "--workers", "1"]
-        gunicorn += ["--threads", str(THREADS), "--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "30"]
-        for link in self._sockets:
-            gunicorn += ["--bind", f"fd://{link.fileno()}"]
-        gunicorn += ["--no-control-socket", "app.factory:create_app_from_environment()"]
+        gunicorn = web_server(self._config.streams, [link.fileno() for link in self._sockets])
         region = [sys.executable, "-m", "workers.region"]
         logs = self._config.log_dir
         return [

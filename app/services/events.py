@@ -1,18 +1,16 @@
-"""What happened, for pages and programs that follow it, and the audit of who changed what.
+"""What happened, for pages and programs, and the audit of who changed what.
 
 Event ids are given before a transaction commits, so on PostgreSQL an event may become visible after one with a larger
-id.  Who follows live therefore looks a little back and skips what was seen: see `LOOK_BACK`.
+id.  Who follows live reads through `app.services.event_tail`, which waits for those; lists do not.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from app.services.context import Context
 from app.store.models import ChangeEvent, Event
 
-LOOK_BACK = 50
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -24,10 +22,13 @@ def after(
     machine_id: int | None = None,
     rack_id: int | None = None,
     level: str | None = None,
+    until: int | None = None,
 ) -> list[Event]:
-    """Events with an id above `cursor`, oldest first. level: this one or a graver one."""
+    """Events with an id above `cursor` (and at most `until`), oldest first. level: this one or a graver one."""
     context.require("viewer", "see events")
     statement = select(Event).where(Event.id > cursor).order_by(Event.id).limit(limit)
+    if until is not None:
+        statement = statement.where(Event.id <= until)
     if machine_id is not None:
         statement = statement.where(Event.machine_id == machine_id)
     if rack_id is not None:
@@ -39,23 +40,27 @@ def after(
 
 
 def newest(
-    context: Context, limit: int = 100, *, machine_id: int | None = None, rack_id: int | None = None
+    context: Context,
+    limit: int = 100,
+    *,
+    machine_id: int | None = None,
+    rack_id: int | None = None,
+    level: str | None = None,
+    before: int | None = None,
 ) -> list[Event]:
-    """The last events, oldest first."""
+    """The last events (before an id), oldest first. level: this one or a graver one."""
     context.require("viewer", "see events")
     statement = select(Event).order_by(Event.id.desc()).limit(limit)
     if machine_id is not None:
         statement = statement.where(Event.machine_id == machine_id)
     if rack_id is not None:
         statement = statement.where(Event.rack_id == rack_id)
+    if level is not None:
+        statement = statement.where(Event.level.in_(LEVELS[LEVELS.index(level) :]))
+    if before is not None:
+        statement = statement.where(Event.id < before)
     with context.store.read() as session:
         return list(reversed(session.scalars(statement).all()))
-
-
-def last_id(context: Context) -> int:
-    """The largest event id, for whoever watches all machines with one question."""
-    with context.store.read() as session:
-        return _last(session)
 
 
 def changes_after(context: Context, cursor: int = 0, limit: int = 100) -> list[ChangeEvent]:
@@ -66,5 +71,11 @@ def changes_after(context: Context, cursor: int = 0, limit: int = 100) -> list[C
         return list(session.scalars(statement))
 
 
-def _last(session: Session) -> int:
-    return session.scalar(select(func.max(Event.id))) or 0
+def newest_changes(context: Context, limit: int = 100, before: int | None = None) -> list[ChangeEvent]:
+    """The audit's end (before an id), newest first."""
+    context.require("admin", "read the audit")
+    statement = select(ChangeEvent).order_by(ChangeEvent.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(ChangeEvent.id < before)
+    with context.store.read() as session:
+        return list(session.scalars(statement))

@@ -57,12 +57,6 @@ def import_folder(context: Context, path: str | Path) -> Image:
         return image
 
 
-def list_all(context: Context) -> list[Image]:
-    """All images with their files, newest first."""
-    with context.store.read() as session:
-        return list(session.scalars(select(Image).options(selectinload(Image.files)).order_by(Image.id.desc())))
-
-
 def current_name(session: Session, name: str) -> str:
     """The name, if there is an image that is installed when it is asked for. Conflict when there is none."""
     if session.connection().execute(_CURRENT_NAME, {"name": name}).first() is None:

@@ -45,6 +45,7 @@ class MachineFilters:
     text: str | None = None
     rack_id: int | None = None
     subnet_id: int | None = None
+    ids: tuple[int, ...] | None = None
 
 
 def find(
@@ -298,6 +299,8 @@ def _filtered(statement: Select[tuple[Machine]], filters: MachineFilters) -> Sel
     unknown = sorted(set(filters.states) - {state.value for state in State})
     if unknown:
         raise Invalid(f"state {unknown[0]!r}: there are {', '.join(State)}", field="state")
+    if filters.ids is not None:
+        statement = statement.where(Machine.id.in_(filters.ids))
     if filters.states:
         statement = statement.where(Machine.state.in_(filters.states))
     if filters.owner is not None:

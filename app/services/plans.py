@@ -43,6 +43,12 @@ def find(
         return list(session.scalars(page(statement, Plan.id, after, limit)))
 
 
+def newest(context: Context, rack_id: int) -> Plan | None:
+    """A rack's last plan; None while there is none."""
+    with context.store.read() as session:
+        return session.scalar(select(Plan).where(Plan.rack_id == rack_id).order_by(Plan.id.desc()).limit(1))
+
+
 def get(context: Context, plan_id: int) -> Plan:
     """One plan. NotFound when there is none."""
     with context.store.read() as session:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
+
+_WRITERS = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'"
+    " AND relation = CAST(:table AS regclass)"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 def hold(session: Session, name: str) -> None:
@@ -23,6 +29,19 @@ def try_hold(session: Session, name: str) -> bool:
     if session.get_bind().dialect.name == "postgresql":
         return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_number(name)))))
     return True
+
+
+def writers(session: Session, table: str) -> frozenset[str]:
+    """Transactions that may have written rows of `table` and have not ended: their virtual transaction ids.
+
+    PostgreSQL: whoever holds ROW EXCLUSIVE on it.  INSERT takes that lock before it draws a number from the table's
+    sequence (manual, section 13.3.1) and gives it back after its rows have become visible, so who is not listed has
+    no row that may still appear.  A virtual transaction id is never used again.  SQLite: nobody, because writers follow
+    one another and a number that was drawn earlier is committed earlier.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return frozenset()
+    return frozenset(session.scalars(_WRITERS, {"table": table}))
 
 
 def _number(name: str) -> int:

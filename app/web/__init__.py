@@ -7,12 +7,29 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.web import frame, machines, racks, session
+from app.web import (
+    frame,
+    home,
+    installation,
+    journal,
+    machine_forms,
+    machines,
+    network_forms,
+    networks,
+    people,
+    racks,
+    selection,
+    session,
+)
+
+PARTS = (
+    session, home, machines, machine_forms, selection, networks, network_forms, racks, journal, people, installation
+)  # fmt: skip
 
 
 def mount(application: Flask) -> None:
     """Register the pages, on a blueprint of this application's own."""
     blueprint = frame.make_blueprint()
-    for part in (session, machines, racks):
+    for part in PARTS:
         part.register(blueprint)
     application.register_blueprint(blueprint)

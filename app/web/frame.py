@@ -64,10 +64,8 @@ def _refused(error: ServiceError) -> BaseResponse | tuple[str, int] | tuple[str,
     """
     partly = bool(request.headers.get("HX-Request"))
     if isinstance(error, Unauthorized):
-        if request.method in ("GET", "HEAD") and not partly:
-            where = request.full_path if request.query_string else request.path
-        else:
-            where = "/machines"
+        asked = request.full_path if request.query_string else request.path
+        where = asked if request.method in ("GET", "HEAD") and not partly else "/"
         target = f"/login?{urlencode({'next': where})}"
         return Response("", 204, {"HX-Redirect": target}) if partly else redirect(target)
     if partly:
@@ -83,7 +81,7 @@ def _signed_in() -> str | None:
 
 
 def local_target(path: str) -> str:
-    """A path of these pages to go to; anything that would leave them becomes the machines page."""
+    """A path of these pages to go to; anything that would leave them becomes the first page."""
     if not path.startswith("/") or path.startswith("//") or "\\" in path or any(ord(letter) < 32 for letter in path):
-        return "/machines"
+        return "/"
     return path

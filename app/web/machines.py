@@ -11,14 +11,15 @@ from werkzeug.wrappers import Response
 from app.identity import current_context
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
-from app.services import events, images, lifecycle, machines, power, results
+from app.services import events, images, lifecycle, machines, placement, power, results
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.machines import MachineFilters
-from app.web import inventory
+from app.web import inventory, selection, timeline
 
 PAGE = 100
 TIMELINE = 200
+OPERATIONS = 10
 LONGEST_ID = 18
 POWER_VERBS = ("on", "off", "cycle", "query")
 
@@ -41,10 +42,15 @@ def machine_list() -> str:
     after = request.args.get("after", "0")
     if not after.isdecimal() or len(after) > LONGEST_ID:
         raise Invalid(f"after {after!r} is not the id of a machine; start at the first page", field="after")
-    filters = MachineFilters(states=(state,) if state else (), text=text or None)
+    zone, pool, tag = (request.args.get(name, "") for name in ("zone", "pool", "tag"))
+    filters = MachineFilters(
+        states=(state,) if state else (), text=text or None, zone=zone or None, pool=pool or None,
+        tags=(tag,) if tag else (),
+    )  # fmt: skip
     found = machines.find(context, filters, after=int(after), limit=PAGE)
     template = "_machine_rows.html" if request.headers.get("HX-Request") else "machines.html"
-    asked = {name: value for name, value in (("state", state), ("text", text)) if value}
+    given = {"state": state, "text": text, "zone": zone, "pool": pool, "tag": tag}
+    asked = {name: value for name, value in given.items() if value}
     following = urlencode({**asked, "after": found[-1].id}) if len(found) == PAGE else None
     return render_template(
         template,
@@ -53,6 +59,9 @@ def machine_list() -> str:
         state=state,
         text=text,
         states=list(State),
+        chosen={"zone": zone, "pool": pool, "tag": tag},
+        places={word: placement.find(context, word, limit=500) for word in ("zone", "pool", "tag")},
+        acts=selection.titles(),
         this_page=urlencode({**asked, "after": after}),
         first_page=urlencode(asked) if after != "0" else None,
         next_page=following,
@@ -103,14 +112,17 @@ def _back(context: Context, machine: str) -> Response | str:
 
 def _whole(context: Context, machine: str) -> dict[str, object]:
     row = machines.get(context, machine)
-    operations = lifecycle.operations(context, row.id, limit=1)
-    known = images.list_all(context)
+    operations = lifecycle.operations(context, row.id, limit=OPERATIONS)
+    happened = events.newest(context, TIMELINE, machine_id=row.id)
+    known = images.find(context, limit=500)
     return {
         "context": context,
         "machine": row,
         "operation": operations[0] if operations else None,
         "running": bool(operations) and operations[0].status == "running",
-        "events": list(reversed(events.newest(context, TIMELINE, machine_id=row.id))),
+        "operations": operations,
+        "bars": timeline.bars(operations[0] if operations else None, happened, context.clock()),
+        "events": list(reversed(happened)),
         "timeline_limit": TIMELINE,
         "results": results.for_machine(context, row.id),
         "images": sorted({image.name for image in known if image.current}),

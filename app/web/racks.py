@@ -5,20 +5,27 @@ From here a held plan is approved, a rack compared again with what it should be,
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from app.identity import current_context
 from app.services import plans, rack_overview, racks
-from app.services.errors import NotFound
+from app.services.errors import Invalid, NotFound
+from app.web.forms import Answer, Field, Form, done
 
 LARGEST = 2**53
+PAGE = 100
+BACK = ("/racks", "Racks")
 RACK = f"<int(max={LARGEST}):rack_id>"
 
 
 def register(blueprint: Blueprint) -> None:
     """Add these pages."""
     blueprint.add_url_rule("/racks", "rack_list", rack_list)
+    blueprint.add_url_rule("/racks/new", "rack_new", rack_new, methods=["GET", "POST"])
+    blueprint.add_url_rule(f"/racks/{RACK}/delete", "rack_delete", rack_delete, methods=["GET", "POST"])
     blueprint.add_url_rule(f"/racks/{RACK}", "rack_page", rack_page)
     blueprint.add_url_rule(f"/racks/{RACK}/reconcile", "rack_reconcile", rack_reconcile, methods=["POST"])
     blueprint.add_url_rule(f"/racks/{RACK}/retry", "rack_retry", rack_retry, methods=["POST"])
@@ -26,16 +33,66 @@ def register(blueprint: Blueprint) -> None:
 
 
 def rack_list() -> str:
-    """All racks; htmx and the live page ask for the rows alone."""
+    """A page of racks; htmx and the live page ask for the rows alone."""
     context = current_context()
-    return render_template(_part("racks.html", "_rack_rows.html"), context=context, racks=racks.find(context))
+    after = request.args.get("after", "0")
+    if not after.isdecimal() or len(after) > 15:
+        raise Invalid(f"after {after!r} is not the id of a rack; start at the first page", field="after")
+    found = racks.find(context, after=int(after), limit=PAGE)
+    return render_template(
+        _part("racks.html", "_rack_rows.html"),
+        context=context,
+        racks=found,
+        source=f"/racks?after={after}" if after != "0" else "/racks",
+        first_page="/racks" if after != "0" else None,
+        next_page=f"/racks?after={found[-1].id}" if len(found) == PAGE else None,
+    )
+
+
+def rack_new() -> Answer:
+    """Make a one-time code with which a rack host enrols."""
+    context = current_context()
+    context.require("admin", "enrol racks")
+    words = "Empty: the rack host says its name, or gets one. A name that exists enrols that rack again."
+    form = Form("Enrol a rack", "Make a code", BACK, (Field("rack_name", "Name", help=words),))
+
+    def call(given: dict[str, Any]) -> Answer:
+        code = racks.new_code(context, given["rack_name"])
+        name = f" --name {given['rack_name']}" if given["rack_name"] else ""
+        words = (
+            f"Good once, for an hour. On the rack host: muster-rack enrol --url {request.host_url}{name} --code-file -"
+        )
+        return render_template(
+            "once.html", context=context, title="The enrolment code", secret=code, back=BACK, words=words
+        )
+
+    return form.run(context, call)
+
+
+def rack_delete(rack_id: int) -> Answer:
+    """Forget a rack."""
+    context = current_context()
+    context.require("admin", "delete a rack")
+    row = racks.get(context, rack_id)
+    intro = "Its token is dead at once; what it serves goes on until its host is switched off. DHCP must be off before."
+    form = Form(
+        f"Delete rack {row.name}?", f"Delete {row.name}", (f"/racks/{row.id}", row.name), intro=intro, danger=True
+    )
+
+    def call(given: dict[str, Any]) -> Answer:
+        racks.delete(context, rack_id)
+        return done("/racks", f"Rack {row.name} was deleted.")
+
+    return form.run(context, call)
 
 
 def rack_page(rack_id: int) -> str:
     """One rack."""
     context = current_context()
     overview = rack_overview.of_rack(context, rack_id)
-    return render_template(_part("rack.html", "_rack_live.html"), context=context, overview=overview)
+    return render_template(
+        _part("rack.html", "_rack_live.html"), context=context, overview=overview, plan=plans.newest(context, rack_id)
+    )
 
 
 def rack_reconcile(rack_id: int) -> Response | str:

@@ -14,19 +14,13 @@ from app.web.frame import local_target
 
 def register(blueprint: Blueprint) -> None:
     """Add these pages."""
-    blueprint.add_url_rule("/", "home", home)
     blueprint.add_url_rule("/login", "sign_in", sign_in, methods=["GET", "POST"])
     blueprint.add_url_rule("/logout", "sign_out", sign_out, methods=["POST"])
 
 
-def home() -> Response:
-    """The machines are the home page."""
-    return redirect("/machines")
-
-
 def sign_in() -> Response | str | tuple[str, int]:
     """The sign-in form; a wrong password says so without saying which half was wrong."""
-    target = local_target(request.values.get("next", "/machines"))
+    target = local_target(request.values.get("next", "/"))
     if request.method == "GET":
         return render_template("login.html", target=target, name="", refusal=None)
     name = request.form.get("name", "").strip()

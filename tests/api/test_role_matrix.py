@@ -133,7 +133,6 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "POST /rack/v1/reports/observation": "rack",
     "POST /rack/v1/reports/records": "rack",
     "GET /rack/v1/wait": "rack",
-    "GET /": "public",
     "GET /healthz": "public",
     "GET /metrics": "public",  # from loopback, as here; from elsewhere viewers: test_watching
     "GET /readyz": "ready",
@@ -152,6 +151,18 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "POST /racks/*/reconcile": "page",
     "POST /racks/*/retry": "page",
 }
+PAGES = ("/", "/networks", "/subnets/*", "/events", "/audit", "/users", "/account", "/settings")
+FORMS = (
+    "/account/keys/*/delete", "/account/keys/new", "/account/password", "/account/tokens/*/delete",
+    "/account/tokens/new", "/fabrics/*/delete", "/fabrics/*/edit", "/fabrics/new", "/machines/*/bmc",
+    "/machines/*/delete", "/machines/*/edit", "/machines/act", "/machines/new", "/places/*/*/delete",
+    "/places/*/*/edit", "/places/*/new", "/racks/*/delete", "/racks/new", "/ranges/*/delete", "/ranges/*/edit",
+    "/settings/*", "/settings/images/new", "/subnets/*/addresses/*/delete", "/subnets/*/delete", "/subnets/*/edit",
+    "/subnets/*/ranges/new", "/subnets/*/reserve", "/subnets/new", "/users/*/delete", "/users/*/edit",
+    "/users/*/password", "/users/new", "/vlans/*/delete", "/vlans/*/edit", "/vlans/new",
+)  # fmt: skip
+TABLE |= {f"GET {path}": "page" for path in PAGES}
+TABLE |= {f"{method} {path}": "page" for path in FORMS for method in ("GET", "POST")}
 
 
 # So that a stream answers at once that it is refused or begins, and a rack does not wait.

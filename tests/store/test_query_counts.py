@@ -122,12 +122,16 @@ def test_a_racks_page_asks_a_constant_number_of_questions(context: Context, seed
 
 
 PATHS = ("machines", "racks", "subnets", "vlans", "ranges", "tags", "fabrics", "domains", "events", "audit", "users")
+PAGES = (
+    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/events", "/audit",
+    "/users", "/settings", "/account",
+)  # fmt: skip
 
 
 def test_answers_ask_a_constant_number_of_questions(context: Context, seeded: Seeded, application: Flask) -> None:
     """Writing a page of the API or of the web asks nothing of its own for each line."""
     admin: Caller = sign_up(context, application, "root", "admin")
-    paths = [f"/api/v1/{path}?limit=500" for path in PATHS] + ["/machines", "/racks"]
+    paths = [f"/api/v1/{path}?limit=500" for path in PATHS] + list(PAGES)
     headers = {"Authorization": f"Bearer {admin.token}"}
     counts: list[dict[str, int]] = []
     for numbers in (range(1, 2), range(2, MANY + 1)):

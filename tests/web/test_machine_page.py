@@ -246,12 +246,13 @@ def test_results(context: Context, seeded: Seeded, alice: Browser) -> None:
 
 
 def test_live_part(context: Context, seeded: Seeded, alice: Browser) -> None:
-    """The page names its stream and the part to ask for, and the part is what the page holds."""
+    """The page names the stream, what it follows and the part to ask for, and the part is what the page holds."""
     machine = make_machine(context, seeded, "node-1")
     page = alice.page("/machines/node-1")
     attributes = page.one("body").attributes
 
-    assert f"/api/v1/machines/{machine}/events/stream?named=false" == attributes["data-stream"]
+    assert f"machine:{machine}" == attributes["data-follow"]
+    assert "/api/v1/events/stream?named=false" == attributes["data-stream"]
 
     part = alice.part(attributes["data-source"])
 

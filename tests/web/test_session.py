@@ -19,8 +19,8 @@ LEAVING = (
 
 
 def test_home_leads_to_sign_in(nobody: Browser) -> None:
-    """The home page is the machines page, which asks for a sign-in and remembers where one wanted to go."""
-    assert "/machines" == nobody.get("/").location
+    """The home page asks for a sign-in, as every page does, and remembers where one wanted to go."""
+    assert "/login?next=%2F" == nobody.get("/").location
     assert "/login?next=%2Fmachines%3Fstate%3DREADY" == nobody.get("/machines?state=READY").location
 
 
@@ -63,12 +63,12 @@ def test_guessing_is_slowed(context: Context, nobody: Browser) -> None:
 
 @pytest.mark.parametrize("target", LEAVING)
 def test_no_open_redirect(context: Context, nobody: Browser, target: str) -> None:
-    """A target that would leave these pages becomes the machines page."""
+    """A target that would leave these pages becomes the first page."""
     sign_up(context, "alice", "operator")
     nobody.get("/login")
     answer = nobody.post("/login", {"name": "alice", "password": PASSWORD, "next": target})
 
-    assert (302, "/machines") == (answer.status_code, answer.location)
+    assert (302, "/") == (answer.status_code, answer.location)
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
@@ -91,15 +91,15 @@ def test_sign_out(alice: Browser) -> None:
 
 
 def test_changing_needs_a_session(nobody: Browser) -> None:
-    """A form sent after the session has ended leads to the sign-in page, and from there to the machines."""
-    assert "/login?next=%2Fmachines" == nobody.post("/machines/1/ask/commission").location
+    """A form sent after the session has ended leads to the sign-in page, and from there to the first page."""
+    assert "/login?next=%2F" == nobody.post("/machines/1/ask/commission").location
 
 
 def test_htmx_is_sent_to_sign_in(nobody: Browser) -> None:
     """A part of a page is not replaced by the sign-in form: the browser is told to go there."""
     answer = nobody.get("/machines/1/live", htmx=True)
 
-    assert (204, "/login?next=%2Fmachines") == (answer.status_code, answer.headers["HX-Redirect"])
+    assert (204, "/login?next=%2F") == (answer.status_code, answer.headers["HX-Redirect"])
 
 
 def test_cookie(alice: Browser) -> None:

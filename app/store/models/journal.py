@@ -29,12 +29,12 @@ class ChangeEvent(Base):
 class Event(Base):
     """Something that happened to a machine or a rack. level: debug, info, warning, error. kind: a short fixed name.
 
-    id is the cursor that live pages and `muster machine watch` follow.  request_id: what asked for the change that this
-    came of; several ids, a space apart, where changes went together.
+    id is the cursor that live pages and `muster machine watch` follow, so it is never used again after a deletion.
+    request_id: what asked for the change that this came of; several ids, a space apart, where changes went together.
     """
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_machine_id_id", "machine_id", "id"),)
+    __table_args__ = (Index("ix_event_machine_id_id", "machine_id", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[PrimaryKey]
     machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"))

@@ -1,4 +1,6 @@
-// Keeps the changing part of a page fresh: one event stream, a timer, and one fetch of HTML for a burst of events.
+// Keeps the changing part of a page fresh: events, a timer, and one fetch of HTML for a burst of events.
+// Events come from a worker that all pages of this browser share, so that they hold one stream together; a browser
+// without such workers has a stream for each page that is seen.
 // The new HTML is merged into the page, not put in its place: focus, open menus, typed text and scrolling stay.
 (function () {
   "use strict";
@@ -9,8 +11,11 @@
   let due = null;
   let busy = false;
   let again = false;
-  let source = null;
+  let source = null; // The page's own stream, where workers cannot be shared.
+  let worker = null;
+  let hearing = false;
   let timer = null;
+  let last = 0;
 
   function syncAttributes(from, to) {
     for (const one of [...from.attributes]) {
@@ -67,6 +72,7 @@
     const target = document.querySelector(body.dataset.refresh);
     if (!target) { return; }
     busy = true;
+    last = Date.now();
     try {
       const answer = await fetch(body.dataset.source, { headers: { "HX-Request": "true" } });
       const elsewhere = answer.headers.get("HX-Redirect");
@@ -77,6 +83,7 @@
         template.innerHTML = await answer.text();
         merge(target, template.content);
         window.htmx.process(target);
+        count();
       }
       setOffline(!answer.ok);
     } catch (error) {
@@ -88,8 +95,10 @@
     }
   }
 
+  // A burst of events is one fetch; a page that costs more asks for more time between two.
   function soon() {
-    if (due === null) { due = setTimeout(refresh, SETTLE_MS); }
+    const calm = Number(body.dataset.calm) || 0;
+    if (due === null) { due = setTimeout(refresh, Math.max(SETTLE_MS, last + calm - Date.now())); }
   }
 
   // What no event tells (progress inside a step, a rack's age) is asked for now and then, while the page says so.
@@ -97,34 +106,83 @@
     clearTimeout(timer);
     const target = document.querySelector(body.dataset.refresh);
     const asking = target && target.querySelector("[data-every]");
-    const deaf = body.dataset.stream && (!source || source.readyState !== 1) ? WITHOUT_STREAM_SECONDS : 0;
+    const deaf = body.dataset.follow && !hearing ? WITHOUT_STREAM_SECONDS : 0;
     const seconds = Number(asking ? asking.dataset.every : body.dataset.every) || deaf;
     if (seconds && !document.hidden) { timer = setTimeout(soon, seconds * 1000); }
   }
 
+  // data-follow: all, machines, racks, or one of them as in machine:7.
+  function concerns(about) {
+    const [kind, id] = body.dataset.follow.split(":");
+    if (about.changed || kind === "all") { return true; }
+    const given = kind.startsWith("machine") ? about.machine : about.rack;
+    return id === undefined ? given !== null && given !== undefined : String(given) === id;
+  }
+
+  function hear(about) {
+    if (about.open !== undefined) { hearing = about.open; plan(); }
+    if ((about.event || about.changed) && !document.hidden && concerns(about)) { soon(); }
+  }
+
   function follow() {
-    if (!body.dataset.stream || !window.EventSource || source || document.hidden) { return; }
+    if (!body.dataset.follow) { return; }
+    if (window.SharedWorker) {
+      if (!worker) {
+        worker = new SharedWorker(body.dataset.worker, "muster-live");
+        worker.port.onmessage = function (message) { hear(message.data); };
+        worker.port.start();
+      }
+      worker.port.postMessage({ stream: body.dataset.stream, seen: !document.hidden });
+    } else {
+      followAlone();
+    }
+  }
+
+  function followAlone() {
+    if (document.hidden) { // Browsers open few connections to one server.
+      if (source) { source.close(); source = null; hearing = false; }
+      return;
+    }
+    if (source || !window.EventSource) { return; }
     source = new EventSource(body.dataset.stream);
-    source.onmessage = soon;
-    source.onopen = soon; // What happened between the page and the stream.
+    source.onmessage = function (event) {
+      const about = JSON.parse(event.data);
+      hear({ event: event.lastEventId, machine: about.machine_id, rack: about.rack_id });
+    };
+    source.onopen = function () { hear({ open: true, changed: true }); };
     source.onerror = function () {
+      hear({ open: false });
       if (source && source.readyState === EventSource.CLOSED) { // Refused: too many streams, or nobody signed in.
         source = null;
-        soon();
         setTimeout(follow, RETRY_MS);
       }
     };
   }
 
-  // Browsers open few connections to one server, so pages that nobody sees let go of theirs.
   document.addEventListener("visibilitychange", function () {
-    if (document.hidden) {
-      clearTimeout(timer);
-      if (source) { source.close(); source = null; }
-    } else if (body.dataset.refresh) {
-      soon();
-      follow();
-    }
+    follow();
+    if (document.hidden) { clearTimeout(timer); } else if (body.dataset.refresh) { soon(); }
+  });
+  window.addEventListener("pagehide", function () { if (worker) { worker.port.postMessage({ leave: true }); } });
+  window.addEventListener("pageshow", function (event) { if (event.persisted) { follow(); if (body.dataset.refresh) { soon(); } } });
+
+  // Choosing many: the box in the head chooses all, and the number of the chosen is said.
+  function boxes(name) { return [...document.querySelectorAll("input[type=checkbox][name='" + name + "']")]; }
+
+  function count() {
+    const shown = document.querySelector("[data-count]");
+    if (!shown) { return; }
+    const all = boxes(shown.dataset.count);
+    const chosen = all.filter((one) => one.checked).length;
+    const head = document.querySelector("[data-all]");
+    shown.textContent = chosen ? chosen + " chosen:" : "Choose machines, then";
+    if (head) { head.checked = chosen > 0 && chosen === all.length; head.indeterminate = chosen > 0 && chosen < all.length; }
+  }
+
+  document.addEventListener("change", function (event) {
+    const head = event.target.closest("[data-all]");
+    if (head) { for (const one of boxes(head.dataset.all)) { one.checked = head.checked; } }
+    count();
   });
 
   function tell(title, detail) {
@@ -175,6 +233,7 @@
     if (menu) { menu.querySelector("summary").focus(); }
   });
 
+  count();
   if (body.dataset.refresh) {
     follow();
     plan();

@@ -1,0 +1,124 @@
+"""Forms: what a page asks for, how it is read, and how a refusal is shown at the field that it is about.
+
+A form parses shape only; whether the values are right is for the service to say.  Everything works without scripts: a
+form is a page of its own, a refusal is that page again with what was typed, success leads on and says what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import flash, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from app.services.context import Context
+from app.services.errors import Invalid, ServiceError, Unauthorized
+
+Choices = tuple[tuple[str, str], ...]
+Answer = Response | str | tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One thing asked for. kind: text, number, password, area, choice, check or words (several, apart by blanks).
+
+    choices: value and label of each.  number: a choice whose value is a number.  empty: what nothing typed means.
+    """
+
+    name: str
+    label: str
+    kind: str = "text"
+    value: Any = ""
+    help: str = ""
+    required: bool = False
+    choices: Choices = ()
+    number: bool = False
+    empty: Any = None
+    autocomplete: str = "off"
+
+    @property
+    def id(self) -> str:
+        """The id of its element."""
+        return "field-" + self.name.replace(".", "-")
+
+    @property
+    def shown(self) -> str:
+        """The value as text."""
+        if self.kind == "words" and not isinstance(self.value, str):
+            return " ".join(str(one) for one in self.value or ())
+        return "" if self.value is None else str(self.value)
+
+    def read(self) -> Any:
+        """What was typed. Invalid when it is no number and should be one."""
+        if self.kind == "check":
+            return self.name in request.form
+        text = request.form.get(self.name, "")
+        text = text if self.kind == "password" else text.strip()
+        if self.kind == "words":
+            return text.replace(",", " ").split()
+        if not text:
+            return self.empty
+        if self.kind == "number" or self.number:
+            if not text.isdecimal() or len(text) > 15:
+                raise Invalid(f"{self.label} {text!r}: write a whole number", field=self.name, rule="a whole number")
+            return int(text)
+        return text
+
+    def typed(self) -> Field:
+        """The same field with what was typed; passwords are not given back."""
+        if self.kind == "check":
+            return replace(self, value=self.name in request.form)
+        return self if self.kind == "password" else replace(self, value=request.form.get(self.name, ""))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A page that asks. back: where one came from, and its name; danger: what is done cannot be taken back."""
+
+    title: str
+    submit: str
+    back: tuple[str, str]
+    fields: tuple[Field, ...] = ()
+    intro: str = ""
+    danger: bool = False
+
+    def show(self, context: Context, refusal: ServiceError | None = None) -> str:
+        """The page."""
+        names = {one.name for one in self.fields}
+        return render_template(
+            "form.html",
+            context=context,
+            form=self,
+            refusal=refusal,
+            wrong=refusal.field if refusal is not None and refusal.field in names else None,
+        )
+
+    def run(self, context: Context, call: Callable[[dict[str, Any]], Answer]) -> Answer:
+        """The page, or (when it was sent) what `call` makes of the values; refused, the page with the reason."""
+        if request.method != "POST":
+            return self.show(context)
+        try:
+            return call({one.name: one.read() for one in self.fields})
+        except Unauthorized:
+            raise
+        except ServiceError as refusal:
+            typed = replace(self, fields=tuple(one.typed() for one in self.fields))
+            return typed.show(context, refusal), refusal.status
+
+
+def done(path: str, said: str) -> Response:
+    """Lead on to a page that says what was done."""
+    flash(said)
+    return redirect(path, 303)
+
+
+def choices(rows: list[Any], label: str = "name", key: str = "id") -> Choices:
+    """Rows as choices."""
+    return tuple((str(getattr(row, key)), str(getattr(row, label))) for row in rows)
+
+
+def names(values: list[str] | tuple[str, ...]) -> Choices:
+    """Words as choices."""
+    return tuple((one, one) for one in values)

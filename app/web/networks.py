@@ -1,0 +1,57 @@
+"""The network: fabrics with their VLANs and subnets, and one subnet with its address map, ranges and reservations."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+
+from app.identity import current_context
+from app.services import address_map, fabrics, subnets, vlans
+from app.services.errors import Invalid
+from app.web import address_cells
+
+LARGEST = 2**53
+SUBNET = f"<int(max={LARGEST}):subnet_id>"
+PAGE = 200
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add these pages."""
+    blueprint.add_url_rule("/networks", "network_list", network_list)
+    blueprint.add_url_rule(f"/subnets/{SUBNET}", "subnet_page", subnet_page)
+
+
+def network_list() -> str:
+    """A page of subnets by id, grouped by fabric and VLAN; the first one also shows VLANs without a subnet."""
+    context = current_context()
+    after = request.args.get("after", "0")
+    if not after.isdecimal() or len(after) > 15:
+        raise Invalid(f"after {after!r} is not the id of a subnet; start at the first page", field="after")
+    found = subnets.find(context, after=int(after), limit=PAGE)
+    known = vlans.find(context)
+    groups = []
+    for fabric in fabrics.find(context):
+        own = [vlan for vlan in known if vlan.fabric_id == fabric.id]
+        inside = [(vlan, [subnet for subnet in found if subnet.vlan_id == vlan.id]) for vlan in own]
+        inside = [(vlan, rows) for vlan, rows in inside if rows or after == "0"]
+        if inside or after == "0":
+            groups.append((fabric, sorted(inside, key=lambda pair: pair[0].vid)))
+    return render_template(
+        "networks.html",
+        context=context,
+        groups=groups,
+        first_page="/networks" if after != "0" else None,
+        next_page=f"/networks?after={found[-1].id}" if len(found) == PAGE else None,
+    )
+
+
+def subnet_page(subnet_id: int) -> str:
+    """One subnet, or (`block`) a part of it."""
+    context = current_context()
+    seen = address_map.read(context, subnet_id, request.args.get("block"))
+    drawn = address_cells.draw(seen)
+    template = "_subnet_live.html" if request.headers.get("HX-Request") else "subnet.html"
+    query = request.query_string.decode("ascii", "replace")
+    return render_template(
+        template, context=context, map=seen, subnet=seen.subnet, drawn=drawn, kinds=address_cells.KINDS,
+        source=f"/subnets/{subnet_id}" + (f"?{query}" if query else ""),
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Many machines at once: what would happen to each is said before, and what happened to each after.
+
+Each machine is a request of its own to the service, so one that refuses does not hold up the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, render_template, request
+
+from app.identity import current_context
+from app.lifecycle.action import Action
+from app.lifecycle.states import State
+from app.lifecycle.table import ActionRefused, actions, check
+from app.services import images, lifecycle, machines, placement, power
+from app.services.context import Context
+from app.services.errors import Invalid, ServiceError, Unauthorized
+from app.services.machines import MachineFilters
+from app.web.forms import Field, choices, names
+
+MOST = 500
+POWER = {
+    "power-on": ("on", "Switch on"),
+    "power-off": ("off", "Switch off"),
+    "power-cycle": ("cycle", "Off and on again"),
+}
+SETTINGS = {
+    "set-zone": "Move to a zone",
+    "set-pool": "Move to a pool",
+    "add-tag": "Add a tag",
+    "remove-tag": "Remove a tag",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One machine and a sentence about it. ok: it can be done, or was."""
+
+    machine: Any
+    ok: bool
+    sentence: str
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add these pages."""
+    blueprint.add_url_rule("/machines/act", "machines_act", act, methods=["GET", "POST"])
+
+
+def titles() -> dict[str, str]:
+    """What can be done to many machines: word and title."""
+    asked = {name: one.title for name, one in actions().items() if one.listed}
+    return asked | {"abort": "Abort"} | {word: title for word, (_, title) in POWER.items()} | SETTINGS
+
+
+def act() -> str | tuple[str, int]:
+    """Say what would happen (GET), or do it and say what has (POST)."""
+    context = current_context()
+    verb = request.values.get("verb", "")
+    if verb not in titles():
+        raise Invalid(f"action {verb!r}: choose one of {', '.join(titles())}", field="verb")
+    wanted = [one for one in request.values.getlist("machine") if one.isdecimal() and len(one) < 19][:MOST]
+    ids = tuple(int(one) for one in wanted)
+    if not ids:
+        raise Invalid("no machine was chosen; tick some on the list of machines", field="machine")
+    chosen = machines.find(context, MachineFilters(ids=ids), limit=MOST)
+    words = {"context": context, "verb": verb, "title": titles()[verb], "known": actions().get(verb)}
+    fields = _fields(context, verb)
+    if request.method != "POST":
+        rows = [_foreseen(one, verb) for one in chosen]
+        return render_template("act.html", rows=rows, fields=fields, after=False, **words)
+    given = {one.name: one.read() for one in fields}
+    call = _call(context, verb, {name: value for name, value in given.items() if value not in (None, "")})
+    rows = [_done(context, one, call) for one in chosen]
+    fresh = {one.id: one for one in machines.find(context, MachineFilters(ids=ids), limit=MOST)}
+    rows = [Row(fresh.get(row.machine.id, row.machine), row.ok, row.sentence) for row in rows]
+    return render_template("act.html", rows=rows, fields=(), after=True, **words)
+
+
+def _fields(context: Context, verb: str) -> tuple[Field, ...]:
+    if verb in actions():
+        return action_fields(context, actions()[verb])
+    if verb in ("set-zone", "set-pool"):
+        word = verb.removeprefix("set-")
+        places = placement.find(context, word, limit=500)
+        return (Field(word, word.capitalize(), "choice", choices=choices(list(places), key="name"), required=True),)
+    if verb in ("add-tag", "remove-tag"):
+        return (Field("tag", "Tag", required=True, help="One word; a tag that does not exist yet is made."),)
+    return ()
+
+
+def action_fields(context: Context, action: Action) -> tuple[Field, ...]:
+    """The parameters of a lifecycle verb as fields."""
+    found = []
+    for one in action.parameters:
+        label = one.name.replace("_", " ").capitalize()
+        if one.name == "image":
+            known = sorted({image.name for image in images.find(context, limit=500) if image.current})
+            found.append(Field(one.name, label, "choice", help=one.help, choices=(("", "the default"), *names(known))))
+        elif one.choices:
+            found.append(Field(one.name, label, "choice", one.default, one.help, choices=names(one.choices)))
+        else:
+            found.append(Field(one.name, label, "area" if one.name == "user_data" else "text", help=one.help))
+    return tuple(found)
+
+
+def _foreseen(machine: Any, verb: str) -> Row:
+    state = State(machine.state)
+    if verb in actions():
+        try:
+            action = check(verb, state)
+        except ActionRefused as refusal:
+            return Row(machine, False, str(refusal))
+        return Row(machine, True, f"will be {action.past}")
+    if verb == "abort":
+        return Row(machine, state.is_transient, "will be stopped" if state.is_transient else "nothing is under way")
+    if verb in POWER:
+        if not power.has_controller(machine):
+            return Row(machine, False, "has no BMC that Muster can reach")
+        if state.is_transient:
+            return Row(machine, False, f"is {state.label.lower()}: switching it now would break that")
+        return Row(
+            machine, True, "will be " + {"on": "switched on", "off": "switched off"}.get(POWER[verb][0], "cycled")
+        )
+    return Row(machine, True, "will be changed")
+
+
+def _call(context: Context, verb: str, given: dict[str, str]) -> Callable[[Any], str]:
+    if verb in actions():
+        past = actions()[verb].past
+
+        def ask(machine: Any) -> str:
+            operation = lifecycle.request(context, machine.id, verb, given)
+            return "under way" if operation.status == "running" else past
+
+        return ask
+    if verb == "abort":
+        return lambda machine: f"{lifecycle.abort(context, machine.id).action} was aborted"
+    if verb in POWER:
+        return lambda machine: f"ordered: power {power.request(context, machine.id, POWER[verb][0]).verb}"
+    word = "tag" if verb.endswith("tag") else verb.removeprefix("set-")
+    if not given.get(word):
+        raise Invalid(f"{word}: name one", field=word)
+    value = given[word]
+
+    def change(machine: Any) -> str:
+        tags = {tag.name for tag in machine.tags}
+        if word == "tag":
+            machines.update(context, machine.id, tags=tags | {value} if verb == "add-tag" else tags - {value})
+        elif word == "zone":
+            machines.update(context, machine.id, zone=value)
+        else:
+            machines.update(context, machine.id, pool=value)
+        return "changed"
+
+    return change
+
+
+def _done(context: Context, machine: Any, call: Callable[[Any], str]) -> Row:
+    try:
+        return Row(machine, True, call(machine))
+    except Unauthorized:
+        raise
+    except ServiceError as refusal:
+        return Row(machine, False, refusal.detail + (f" Remedy: {refusal.remedy}." if refusal.remedy else ""))
