@@ -16,7 +16,7 @@ from sqlalchemy import select
 from app.cli import main, upkeep
 from app.config import load
 from app.factory import create_app
-from app.services import bmc, deployment, lifecycle, offers, rotation, users
+from app.services import bmc, deployment, idempotency, lifecycle, offers, rotation, users
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Forbidden
@@ -64,7 +64,7 @@ def fits(key: str, sealed: str) -> bool:
 
 
 def fill(context: Context) -> tuple[Seeded, int, int]:
-    """Every kind of secret there is: a BMC's password, user data of a deployment, the key that signs offers."""
+    """Every kind of secret there is: a BMC's password, user data, the key that signs offers, an answer that is kept."""
     seeded = seed(context, image_folder=None)
     machine_id = make_machine(context, seeded, state="ALLOCATED", owner_id=seeded.user_id, inventory={"cpu": {}})
     alice = context.acting_as(Actor(ALICE, "operator", seeded.user_id))
@@ -73,6 +73,7 @@ def fill(context: Context) -> tuple[Seeded, int, int]:
     operation = lifecycle.request(alice, machine_id, "deploy", {"user_data": USER_DATA})
     with changing(context) as session:
         offers.ensure_key(session, context)
+    idempotency.once(alice, "key-1", "fingerprint", lambda _: idempotency.Answer(201, {}, "{}"))
     return seeded, machine_id, operation.id
 
 
@@ -99,7 +100,7 @@ def test_everything_moves_to_the_new_key(living: Context, file: KeyFile) -> None
     (new,) = file.keys()
     after = everything_sealed(living)
 
-    assert 3 == len(before) == len(after) == first
+    assert 4 == len(before) == len(after) == first
     assert 0 == second
     assert old != new
     assert all(fits(old, token) for token in before)

@@ -232,7 +232,7 @@ def test_an_image_is_imported_and_replaced(context: Context, tmp_path: Path) -> 
     second = images.import_folder(context, write_image(tmp_path / "two", "r2"))
     images.import_folder(context, tmp_path / "two")
 
-    assert [(image.id, image.current) for image in images.list_all(context)] == [(second.id, True), (first.id, False)]
+    assert [(image.id, image.current) for image in images.find(context)] == [(second.id, True), (first.id, False)]
     with context.store.read() as session:
         image = images.current(session, "test")
         kernel = images.file_of(image, "kernel")
