@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 from flask import Flask, Request, Response, abort, g, request
-from flask.sessions import SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import api, identity, metadata, metrics, rackapi, watching, web, wiring
@@ -61,6 +62,19 @@ class Sessions(SecureCookieSessionInterface):
 
     def __init__(self, key_file: KeyFile) -> None:
         self._key_file = key_file
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The caller's session. One that an older key has signed is signed anew with the answer."""
+        found = super().open_session(app, request)
+        if found and app.config["SECRET_KEY_FALLBACKS"]:
+            newest = URLSafeTimedSerializer(
+                str(app.secret_key),
+                salt=self.salt,
+                serializer=self.serializer,
+                signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
+            )
+            found.modified = not newest.loads_unsafe(request.cookies[self.get_cookie_name(app)])[0]
+        return found
 
     def get_signing_serializer(self, app: Flask) -> Any:
         """The serializer with the present keys."""
