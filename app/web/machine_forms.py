@@ -35,7 +35,12 @@ def machine_new() -> Answer:
         "Add machine",
         LIST,
         (
-            Field("macs", "MAC addresses", "words", required=True, help="The boot interface's first, apart by blanks."),
+            Field("macs", "MAC addresses", "words", help="The boot interface's first, apart by blanks."),
+            Field(
+                "system_uuid",
+                "System UUID",
+                help="Enough without MAC addresses: the machine is known by it when it enlists.",
+            ),
             Field("hostname", "Hostname", help="Empty: Muster makes one up from the MAC address."),
             Field("architecture", "Architecture", "choice", "amd64", choices=names(ARCHITECTURES)),
             Field("zone", "Zone", "choice", choices=_places(context, "zone")),
@@ -101,11 +106,12 @@ def machine_bmc(machine: str) -> Answer:
         Field(
             PREFIX + one.name,
             one.label,
-            "password" if one.secret else "text",
+            "choice" if one.choices else "password" if one.secret else "text",
             shown.get(one.name, one.default),
             help="Left empty, the one that is known stays." if one.secret and one.name in shown else "",
             required=one.required and not (one.secret and one.name in shown),
             autocomplete="new-password" if one.secret else "off",
+            choices=names(one.choices),
         )
         for one in known[wanted].parameters
     )

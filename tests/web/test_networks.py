@@ -126,7 +126,9 @@ def test_all_is_made_changed_and_deleted(seeded: Seeded, root: Browser) -> None:
     assert 303 == root.post("/subnets/2/reserve", {"address": "10.9.0.9"}).status_code
     shown = root.page("/networks").one("main").text
     assert all(word in shown for word in ("hall-c", "storage", "10.9.0.0/24", "10.9.0.1"))
-    for path in ("/subnets/2/addresses/1", "/ranges/2", "/subnets/2", "/vlans/3", "/fabrics/2"):
+    page = root.page("/subnets/2")
+    free = next(one.attributes["href"] for one in page.all("a") if one.attributes.get("id", "").startswith("free-"))
+    for path in (free.removesuffix("/delete"), "/ranges/2", "/subnets/2", "/vlans/3", "/fabrics/2"):
         assert 303 == root.post(f"{path}/delete").status_code, path
 
     assert "10.9.0.0/24" not in root.page("/networks").one("table").text
