@@ -10,17 +10,23 @@ from typing import Any
 
 import structlog
 from flask import Flask, Request, Response, abort, g, request
+from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app import api, identity, metadata, rackapi, web, wiring
+from app import api, identity, metadata, metrics, rackapi, watching, web, wiring
 from app import config as configuration
 from app.api import errors
 from app.config import Config
 from app.services import sessions
 from app.services.context import Context
 from app.wiring import log as logging
+from app.wiring.secret_box import KeyFile
 
 MAX_BODY_BYTES = 1024 * 1024
+SMALL_BODY_BYTES = 64 * 1024
+OPEN_TO_ALL = ("login.login", "session.begin", "rackapi.enrol", "web.sign_in")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+LONG_POLLS = ("/rack/v1/wait",)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -50,11 +56,27 @@ class BoundedRequest(Request):
         return data
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Sessions in signed cookies, whose keys follow the secret keys without a restart."""
+
+    def __init__(self, key_file: KeyFile) -> None:
+        self._key_file = key_file
+
+    def get_signing_serializer(self, app: Flask) -> Any:
+        """The serializer with the present keys."""
+        newest, *older = wiring.session_keys_of(self._key_file.keys())
+        if app.secret_key != newest or app.config["SECRET_KEY_FALLBACKS"] != older:
+            app.config.update(SECRET_KEY=newest, SECRET_KEY_FALLBACKS=older)
+        return super().get_signing_serializer(app)
+
+
 def create_app(context: Context, config: Config) -> Flask:
     """The application over this context. Bodies are bounded at 1 MiB; an edge that takes more says so per request."""
     application = Flask("app", static_folder=None)
     application.request_class = BoundedRequest
-    keys = wiring.session_keys(config)
+    key_file = wiring.key_file(config)
+    keys = wiring.session_keys_of(key_file.keys())
+    application.session_interface = Sessions(key_file)
     application.config.update(
         SECRET_KEY=keys[0],
         SECRET_KEY_FALLBACKS=keys[1:],
@@ -75,6 +97,7 @@ def create_app(context: Context, config: Config) -> Flask:
     api.mount(application)
     metadata.mount(application)
     application.register_blueprint(rackapi.blueprint)
+    watching.mount(application, context)
     web.mount(application)
     return application
 
@@ -92,8 +115,22 @@ def _begin() -> None:
     g.began = time.monotonic()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if request.endpoint in OPEN_TO_ALL and request.method == "POST":
+        # Nobody has shown who they are: what they may send is small, and its length known before it is read.
+        request.max_content_length = SMALL_BODY_BYTES
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            abort(411, "say how long the body is (Content-Length)")
     if "\0" in request.path:
         abort(404, "nothing has a NUL character in its address")
+
+
+def _count(response: Response, seconds: float | None) -> None:
+    """Count by the route's template: paths are the callers' own words."""
+    route = request.url_rule.rule if request.url_rule is not None else "none"
+    method = request.method if request.method in METHODS else metrics.OTHER
+    metrics.REQUESTS.labels(method, route, response.status_code).inc()
+    if seconds is not None and not response.is_streamed and route not in LONG_POLLS:
+        metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
 
 
 def _end(response: Response) -> Response:
@@ -103,5 +140,6 @@ def _end(response: Response) -> Response:
             response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", "no-store")
     seconds = round(time.monotonic() - g.began, 4) if "began" in g else None
+    _count(response, seconds)
     log.info("request.done", method=request.method, path=request.path, status=response.status_code, seconds=seconds)
     return response

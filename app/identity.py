@@ -20,9 +20,10 @@ import secrets
 
 from flask import Flask, current_app, g, request, session
 
+from app import metrics
 from app.services import logins, sessions, tokens, users
 from app.services.context import Context
-from app.services.errors import Forbidden, Unauthorized
+from app.services.errors import Forbidden, TooMany, Unauthorized
 from app.store.models import User
 
 EXTENSION = "muster"
@@ -43,7 +44,7 @@ def attach(application: Flask, context: Context) -> None:
 
 def base_context() -> Context:
     """The application's context, acting as Muster itself; for edges that know their own callers."""
-    return _identity().context
+    return _identity().context.asked_by(g.get("request_id"))
 
 
 def current_context() -> Context:
@@ -114,8 +115,12 @@ def session_csrf_token() -> str | None:
 def authenticate(name: str, password: str) -> User:
     """The user of this name and password. Unauthorized, or TooMany after many failures."""
     context = base_context()
-    with logins.attempt(context, name, request.remote_addr or ""):
-        return users.authenticate(context, name, password)
+    try:
+        with logins.attempt(context, name, request.remote_addr or ""):
+            return users.authenticate(context, name, password)
+    except (TooMany, Unauthorized) as error:
+        metrics.LOGIN_FAILURES.labels("wrong" if isinstance(error, Unauthorized) else "throttled").inc()
+        raise
 
 
 def sign_in(user: User) -> None:

@@ -11,7 +11,8 @@ QUEUE = "region"
 SECONDS = {
     "muster.region.sweep": 2.0,
     "muster.region.reconcile_all": 30.0,
-    "muster.region.compact_records": 3600.0,
+    "muster.region.sign": 15.0,
+    "muster.region.prune": 3600.0,
 }
 
 

@@ -18,6 +18,8 @@ from .errors import AgentError, CommandFailed
 from .probe import Probe
 from .runner import OUTPUT_LIMIT, DeadlinePassed, call_with_deadline, say
 
+CUT = b"\n[cut: only the beginning of this stream is kept]\n"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -38,10 +40,15 @@ class Outcome:
             "status": self.status,
             "exit_code": self.exit_code,
             "seconds": round(self.seconds, 3),
-            "stdout": base64.b64encode(self.stdout[:OUTPUT_LIMIT]).decode("ascii"),
-            "stderr": base64.b64encode(self.stderr[:OUTPUT_LIMIT]).decode("ascii"),
+            "stdout": base64.b64encode(_cut(self.stdout)).decode("ascii"),
+            "stderr": base64.b64encode(_cut(self.stderr)).decode("ascii"),
             "result": self.result,
         }
+
+
+def _cut(stream: bytes) -> bytes:
+    """The stream, and where it is as long as may be kept, word that there was more."""
+    return stream if len(stream) < OUTPUT_LIMIT else stream[: OUTPUT_LIMIT - len(CUT)] + CUT
 
 
 def run_script(name: str, timeout_seconds: float, probe: Probe | None = None) -> Outcome:

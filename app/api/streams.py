@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from flask import Flask, Response, current_app, json, request
 
+from app import metrics
 from app.api.frame import Resource, Unavailable, allow
 from app.api.schemas.event import EventSchema
 from app.identity import base_context, current_context
@@ -70,10 +71,12 @@ class Tailer:
         """Count one more stream; Unavailable when there are too many."""
         with self._news:
             if self._followers >= self._limit:
+                metrics.STREAMS_REFUSED.inc()
                 raise Unavailable(
                     f"{self._limit} event streams are open already", remedy="close one, or poll the events instead"
                 )
             self._followers += 1
+            metrics.STREAMS.inc()
             if self._thread is None:
                 self._thread = Thread(target=self._watch, name="event-tailer", daemon=True)
                 self._thread.start()
@@ -82,6 +85,7 @@ class Tailer:
         """One stream less."""
         with self._news:
             self._followers -= 1
+            metrics.STREAMS.dec()
 
     def wait(self, seen: int, seconds: float) -> int:
         """Wait until there is an event above `seen`, or the time is over; the largest id."""

@@ -1,16 +1,35 @@
-"""`muster`: the command line. It speaks HTTP to the API; only `run`, `db` and some of `user` work on this host.
+"""`muster`: the command line. It speaks HTTP to the API; only `run`, `db`, `prune`, `secrets`
+and some of `user` work on this host.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the control plane cannot be reached, 4 not signed in.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the control plane cannot be reached, 4 not signed in, 130 stopped by
+Ctrl-C.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
-from app.cli import account, event, image, local, machine, network, place, rack
+from app.cli import (
+    account,
+    address,
+    completion,
+    event,
+    image,
+    local,
+    machine,
+    network,
+    output,
+    place,
+    rack,
+    setting,
+    upkeep,
+)
 from app.cli.client import CliError, Session
+
+STOPPED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -22,20 +41,24 @@ def muster(context: click.Context, url: str | None, as_json: bool) -> None:
     context.obj = Session(url, as_json)
 
 
-for _part in (account, event, image, local, machine, network, place, rack):
+for _part in (account, address, completion, event, image, local, machine, network, place, rack, setting, upkeep):
     for _command in _part.COMMANDS:
         muster.add_command(_command)
+output.add_json_option(muster)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
-        muster.main(standalone_mode=False)
+        muster.main(prog_name="muster", standalone_mode=False)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         print("Stopped.", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(STOPPED)
+    except BrokenPipeError:  # The reader of a pipe, as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

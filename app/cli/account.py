@@ -8,7 +8,7 @@ from typing import TextIO
 import click
 
 from app.cli import output
-from app.cli.client import Session, write_profile
+from app.cli.client import CliError, Session, profile_path, write_profile
 from app.cli.local import create_user, reset_user
 
 
@@ -25,6 +25,23 @@ def login(session: Session, name: str, token_name: str, days: int | None, passwo
     answer = session.call("POST", "/login", body, signed=False)
     path = write_profile(session.url, answer["token"], name)
     click.echo(f"Signed in to {session.url} as {name}; the token is in {path}.")
+
+
+@click.command()
+@click.pass_obj
+def whoami(session: Session) -> None:
+    """See as whom you are signed in, and where."""
+    found = session.call("GET", "/session")["user"]
+    output.show_one({**found, "control plane": session.url}, session.as_json, ("name", "role", "control plane"))
+
+
+@click.command()
+@click.pass_obj
+def logout(session: Session) -> None:
+    """Forget the token in the profile. End it for everybody with `muster token delete`."""
+    path = profile_path()
+    path.unlink(missing_ok=True)
+    click.echo(f"{path} is gone.")
 
 
 @click.group()
@@ -47,6 +64,14 @@ def key_list(session: Session) -> None:
     """List your keys."""
     columns = {"id": "id", "fingerprint": "fingerprint", "comment": "comment"}
     output.show_list(session.pages("/keys"), columns, session.as_json)
+
+
+@key.command("show")
+@click.argument("key_id", type=int)
+@click.pass_obj
+def key_show(session: Session, key_id: int) -> None:
+    """See a key."""
+    output.show_one(session.call("GET", f"/keys/{key_id}"), session.as_json)
 
 
 @key.command("delete")
@@ -91,12 +116,41 @@ def token_list(session: Session) -> None:
     output.show_list(session.pages("/tokens"), columns, session.as_json)
 
 
+@token.command("show")
+@click.argument("token_id", type=int)
+@click.pass_obj
+def token_show(session: Session, token_id: int) -> None:
+    """See a token, without its text."""
+    output.show_one(session.call("GET", f"/tokens/{token_id}"), session.as_json)
+
+
 @token.command("delete")
 @click.argument("token_id", type=int)
 @click.pass_obj
 def token_delete(session: Session, token_id: int) -> None:
     """End a token."""
     session.call("DELETE", f"/tokens/{token_id}")
+
+
+@click.group("session")
+def web_session() -> None:
+    """Browsers in which you are signed in."""
+
+
+@web_session.command("list")
+@click.pass_obj
+def session_list(session: Session) -> None:
+    """List your web sessions."""
+    columns = {"id": "id", "address": "address", "seen": "seen_at", "expires": "expires_at", "browser": "agent"}
+    output.show_list(session.pages("/sessions"), columns, session.as_json)
+
+
+@web_session.command("delete")
+@click.argument("session_id", type=int)
+@click.pass_obj
+def session_delete(session: Session, session_id: int) -> None:
+    """End a web session."""
+    session.call("DELETE", f"/sessions/{session_id}")
 
 
 @click.group()
@@ -123,6 +177,46 @@ def user_add(session: Session, name: str, role: str, password: str) -> None:
     output.show_one(answer, session.as_json, ("id", "name", "role"))
 
 
+def _user_id(session: Session, name: str) -> int:
+    for one in session.pages("/users"):
+        if name in (one["name"], str(one["id"])):
+            return int(one["id"])
+    raise CliError(f"user {name!r} does not exist; see `muster user list`")
+
+
+@user.command("show")
+@click.argument("name")
+@click.pass_obj
+def user_show(session: Session, name: str) -> None:
+    """See the user NAME."""
+    output.show_one(session.call("GET", f"/users/{_user_id(session, name)}"), session.as_json)
+
+
+@user.command("set")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["viewer", "operator", "admin"]))
+@click.option("--active/--no-active", default=None, help="Whether the account is open.")
+@click.pass_obj
+def user_set(session: Session, name: str, role: str | None, active: bool | None) -> None:
+    """Change a role, close or reopen an account."""
+    body = {key: value for key, value in (("role", role), ("active", active)) if value is not None}
+    if not body:
+        raise click.UsageError("say what to change; see --help")
+    answer = session.call("PATCH", f"/users/{_user_id(session, name)}", body)
+    output.show_one(answer, session.as_json, ("id", "name", "role", "active"))
+
+
+@user.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def user_delete(session: Session, name: str, yes: bool) -> None:
+    """Delete a user who owns no machine."""
+    if not yes:
+        click.confirm(f"Delete user {name}, with keys and tokens?", abort=True)
+    session.call("DELETE", f"/users/{_user_id(session, name)}")
+
+
 @user.command("passwd")
 @click.argument("name", required=False)
 @click.pass_obj
@@ -144,4 +238,4 @@ def user_passwd(session: Session, name: str | None) -> None:
 
 user.add_command(create_user)
 user.add_command(reset_user)
-COMMANDS = (login, key, token, user)
+COMMANDS = (login, logout, whoami, key, token, web_session, user)

@@ -73,7 +73,11 @@ class Session:
     def call(self, method: str, path: str, body: Any = None, *, signed: bool = True, **parameters: Any) -> Any:
         """One call's JSON. CliError says what was refused, with the exit code that fits."""
         answer = self.raw(method, path, body, signed=signed, **parameters)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError as error:
+            said = f"{self.url} answers with something that is no JSON; is --url the control plane's address?"
+            raise CliError(said, NOT_REACHABLE) from error
 
     def raw(
         self,
@@ -96,19 +100,21 @@ class Session:
             answer = self._http.request(
                 method, url, json=body, params=given, headers=headers, timeout=TIMEOUT_SECONDS, stream=stream
             )
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise CliError(
-                f"the control plane at {self.url} cannot be reached; is it running, and is --url right?", NOT_REACHABLE
-            ) from error
         except requests.RequestException as error:
-            raise CliError(f"{self.url}: {error}", NOT_REACHABLE) from error
+            raise _unreachable(self.url, error) from error
         if answer.status_code >= 400:
             raise _refusal(answer)
+        if not stream and "html" in answer.headers.get("Content-Type", ""):
+            raise CliError(
+                f"{self.url} answers with a web page, so it is not the control plane's API; is --url right, or does a "
+                "proxy on the way want you to sign in?",
+                NOT_REACHABLE,
+            )
         return answer
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page."""
-        after = 0
+        after = parameters.pop("after", 0)
         while True:
             found = self.call("GET", path, after=after, limit=500, **parameters)
             yield from found["items"]
@@ -123,6 +129,41 @@ class Session:
         return token
 
 
+def _unreachable(url: str, error: requests.RequestException) -> CliError:
+    """Why there was no answer, and what to do."""
+    reason = str(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        said = f"the certificate of {url} is not trusted ({_innermost(error)})"
+        remedy = "name the authority with REQUESTS_CA_BUNDLE=/path/to/ca.pem, or correct --url"
+    elif isinstance(error, requests.exceptions.ProxyError):
+        said, remedy = f"the proxy on the way to {url} does not answer", "look at HTTPS_PROXY and NO_PROXY"
+    elif isinstance(error, (requests.exceptions.MissingSchema, requests.exceptions.InvalidURL)) or "schema" in reason:
+        said, remedy = f"{url!r} is no address of a control plane", "give one as in http://127.0.0.1:5240"
+    elif isinstance(error, requests.Timeout):
+        said = f"the control plane at {url} cannot be reached: no answer within {TIMEOUT_SECONDS} s"
+        remedy = "look whether it is busy, or whether a firewall is in between"
+    elif "refused" in reason:
+        said = f"the control plane at {url} cannot be reached: nothing listens there"
+        remedy = "start it with `muster run`, or give its address with --url or MUSTER_URL"
+    elif "resolve" in reason or "resolution" in reason or "not known" in reason:
+        said, remedy = (
+            f"the control plane at {url} cannot be reached: its name is unknown",
+            "correct --url or MUSTER_URL",
+        )
+    elif "BadStatusLine" in reason or "RemoteDisconnected" in reason:
+        said = f"what listens at {url} does not speak HTTP, or hung up"
+        remedy = "try https:// instead of http://, or correct --url"
+    else:
+        said, remedy = f"the control plane at {url} cannot be reached: {_innermost(error)}", "is --url right?"
+    return CliError(f"{said}; {remedy}", NOT_REACHABLE)
+
+
+def _innermost(error: BaseException) -> str:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__
+
+
 def _refusal(answer: requests.Response) -> CliError:
     try:
         said = answer.json()
@@ -130,8 +171,15 @@ def _refusal(answer: requests.Response) -> CliError:
         said = None
     problem = said if isinstance(said, dict) else {}  # A proxy in between may answer anything.
     sentence = str(problem.get("detail") or f"{answer.status_code} {answer.reason}")
+    if not problem and answer.status_code in (502, 503, 504):
+        sentence += ": a proxy answers, the control plane behind it does not; look at `muster run`"
+        return CliError(sentence, NOT_REACHABLE)
+    if not problem and "html" in answer.headers.get("Content-Type", ""):
+        sentence += ": a web page answers, not the control plane's API; is --url right?"
+    if answer.status_code == 401:
+        return CliError(f"{sentence}; run `muster login`, or set MUSTER_TOKEN to another token", NOT_SIGNED_IN)
     if problem.get("remedy"):
         sentence += f" ({problem['remedy']})"
     if answer.status_code >= 500 and problem.get("request_id"):
         sentence += f" [request {problem['request_id']}]"
-    return CliError(sentence, NOT_SIGNED_IN if answer.status_code == 401 else REFUSED)
+    return CliError(sentence, REFUSED)

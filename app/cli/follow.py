@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -39,18 +39,32 @@ def parse_stream(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def follow_machine(session: Session, machine: str) -> None:
     """Print a machine's events as they happen; connects again when the stream ends."""
-    recent = session.call("GET", f"/machines/{machine}/events", limit=500)["items"]
-    for event in recent[-10:]:
+    recent = list(deque(session.pages(f"/machines/{machine}/events"), maxlen=10))
+    for event in recent:
         print_event(event, session.as_json)
-    last = str(recent[-1]["id"]) if recent else "0"
+    for event in follow_events(session, f"/machines/{machine}/events", recent[-1]["id"] if recent else 0):
+        print_event(event, session.as_json)
+
+
+def follow_events(session: Session, path: str, last: int | None) -> Iterator[dict[str, Any]]:
+    """Events after an id (None: new ones) as they happen, without end; connects again when the stream ends."""
+    lost_since: float | None = None
     while True:
-        with contextlib.suppress(requests.RequestException):
-            answer = session.raw("GET", f"/machines/{machine}/events/stream", stream=True, after=last)
+        try:
+            answer = session.raw("GET", f"{path}/stream", stream=True, after=last)
+            lost_since = None
             with answer:
                 answer.encoding = "utf-8"
                 for number, data in parse_stream(answer.iter_lines(chunk_size=1, decode_unicode=True)):
-                    last = number
-                    print_event(json.loads(data), session.as_json)
+                    last = int(number)
+                    yield json.loads(data)
+        except requests.RequestException:
+            pass  # A stream that breaks is one that is opened again.
+        except CliError as error:
+            # As for operations: a restart in between is waited for, a refusal is not.
+            lost_since = lost_since or time.monotonic()
+            if error.exit_code != NOT_REACHABLE or time.monotonic() - lost_since > PATIENCE_SECONDS:
+                raise
         time.sleep(POLL_SECONDS)
 
 

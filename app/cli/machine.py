@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from itertools import islice
 from typing import Any
 
 import click
 
 from app.cli import output
 from app.cli.client import CliError, Session
-from app.cli.follow import follow_machine, wait_for_operation
+from app.cli.follow import POLL_SECONDS, follow_machine, wait_for_operation
 from app.lifecycle.action import Action, ActionParameter
 from app.lifecycle.table import actions
 
@@ -19,16 +21,17 @@ COLUMNS = {
     "power": "power_state",
     "owner": "owner",
     "addresses": "addresses",
-    "cpus": "cpu_count",
-    "memory MiB": "memory_mib",
     "zone": "zone",
     "pool": "pool",
     "tags": "tags",
+    "cpus": "cpu_count",
+    "memory MiB": "memory_mib",
 }
 SHOWN = (
     "id", "hostname", "fqdn", "state", "state_reason", "state_since", "power_state", "owner", "addresses", "zone", "pool",
     "tags", "architecture", "firmware", "cpu_count", "memory_mib", "storage_bytes", "power_driver", "actions",
 )  # fmt: skip
+OPERATION = ("id", "machine_id", "action", "status", "step", "reason", "started_at", "finished_at", "request_id")
 POWER_VERBS = ("on", "off", "cycle", "query", "soft_off")
 TYPES: dict[str, Any] = {"str": str, "int": int, "bool": bool}
 
@@ -86,6 +89,78 @@ def machine_add(session: Session, /, macs: tuple[str, ...], **words: Any) -> Non
     output.show_one(answer, session.as_json, ("id", "hostname", "state"))
 
 
+@machine.command("set")
+@click.argument("machine")
+@click.option("--hostname")
+@click.option("--zone")
+@click.option("--pool")
+@click.pass_obj
+def machine_set(session: Session, /, machine: str, **words: Any) -> None:
+    """Change what a machine is called and where it belongs. Tags: `muster tag machine`."""
+    body = {name: value for name, value in words.items() if value is not None}
+    if not body:
+        raise click.UsageError("say what to change; see --help")
+    answer = session.call("PATCH", f"/machines/{machine}", body)
+    output.show_one(answer, session.as_json, ("id", "hostname", "zone", "pool"))
+
+
+@machine.command("operations")
+@click.argument("machine")
+@click.option("--last", type=click.IntRange(1, 500), default=20, show_default=True, help="Only the newest so many.")
+@click.pass_obj
+def machine_operations(session: Session, machine: str, last: int) -> None:
+    """List what was done with a machine, newest first."""
+    columns = {
+        "id": "id", "action": "action", "status": "status", "step": "step", "began": "started_at", "ended": "finished_at",
+        "reason": "reason",
+    }  # fmt: skip
+    found = session.call("GET", f"/machines/{machine}/operations", limit=last)["items"]
+    output.show_list(found, columns, session.as_json)
+
+
+@machine.command("all-operations")
+@click.option("--last", type=click.IntRange(1), default=50, show_default=True, help="Only so many.")
+@click.pass_obj
+def machine_all_operations(session: Session, last: int) -> None:
+    """List operations of all machines, in the API's order."""
+    columns = {
+        "id": "id", "machine": "machine_id", "action": "action", "status": "status", "began": "started_at", "reason": "reason",
+    }  # fmt: skip
+    output.show_list(islice(session.pages("/operations"), last), columns, session.as_json)
+
+
+@machine.command("power-orders")
+@click.argument("machine")
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="Only the newest so many.")
+@click.pass_obj
+def machine_power_orders(session: Session, machine: str, last: int) -> None:
+    """List how a machine was switched and asked, newest first."""
+    columns = {"id": "id", "at": "created_at", "verb": "verb", "status": "status", "power": "power", "reason": "reason"}
+    output.show_list(islice(session.pages("/power-orders", machine=machine), last), columns, session.as_json)
+
+
+@machine.command("operation")
+@click.argument("operation_id", type=int)
+@click.option("--wait", is_flag=True, help="Wait for the end and show progress.")
+@click.pass_obj
+def machine_operation(session: Session, operation_id: int, wait: bool) -> None:
+    """See an operation, or wait for its end."""
+    found = session.call("GET", f"/operations/{operation_id}")
+    if wait:
+        found = wait_for_operation(session, found)
+    output.show_one(found, session.as_json, OPERATION)
+    if wait and found["status"] in ("failed", "aborted"):
+        raise CliError(f"{found['action']} {found['status']}: {found['reason']}")
+
+
+@machine.command("show-power")
+@click.argument("machine")
+@click.pass_obj
+def machine_show_power(session: Session, machine: str) -> None:
+    """See how a machine is switched; secrets are masked."""
+    output.show_one(session.call("GET", f"/machines/{machine}/power"), session.as_json)
+
+
 @machine.command("allocate")
 @click.option("--name", help="This machine.")
 @click.option("--arch", "architecture", help="Of this architecture, as in amd64.")
@@ -107,11 +182,17 @@ def machine_allocate(session: Session, /, **wishes: Any) -> None:
 @machine.command("power")
 @click.argument("machine")
 @click.argument("verb", type=click.Choice(POWER_VERBS))
+@click.option("--wait", is_flag=True, help="Wait for what becomes of it.")
 @click.pass_obj
-def machine_power(session: Session, machine: str, verb: str) -> None:
+def machine_power(session: Session, machine: str, verb: str, wait: bool) -> None:
     """Switch a machine, or query its power."""
     answer = session.call("POST", f"/machines/{machine}/power/{verb}")
-    output.show_one(answer, session.as_json, ("id", "verb", "status"))
+    while wait and answer["status"] in ("waiting", "claimed"):
+        time.sleep(POLL_SECONDS)
+        answer = session.call("GET", f"/power-orders/{answer['id']}")
+    output.show_one(answer, session.as_json, ("id", "verb", "status", "power", "reason"))
+    if answer["status"] in ("failed", "lost"):
+        raise CliError(f"power {verb} {answer['status']}: {answer['reason']}")
 
 
 @machine.command("set-power")

@@ -110,6 +110,13 @@ def _make(kind: Kind) -> click.Group:
             raise click.UsageError("say what to change; see --help")
         output.show_one(session.call("PATCH", f"{path}/{number}", body), session.as_json)
 
+    @group.command("show")
+    @click.argument("number", metavar="ID", type=int)
+    @click.pass_obj
+    def show(session: Session, number: int) -> None:
+        """See one."""
+        output.show_one(session.call("GET", f"{path}/{number}"), session.as_json)
+
     @group.command("delete")
     @click.argument("number", metavar="ID", type=int)
     @click.pass_obj

@@ -28,16 +28,38 @@ def _make(word: str, about: str) -> click.Group:
         answer = session.call("POST", f"/{word}s", {"name": name, "note": note})
         output.show_one(answer, session.as_json, ("id", "name"))
 
+    def find(session: Session, name: str) -> int:
+        for place in session.pages(f"/{word}s"):
+            if place["name"] == name:
+                return int(place["id"])
+        raise CliError(f"{word} {name!r} does not exist; see `muster {word} list`")
+
+    @group.command("show")
+    @click.argument("name")
+    @click.pass_obj
+    def show(session: Session, name: str) -> None:
+        """See NAME."""
+        output.show_one(session.call("GET", f"/{word}s/{find(session, name)}"), session.as_json)
+
+    @group.command("set")
+    @click.argument("name")
+    @click.option("--name", "new_name", help="Another name.")
+    @click.option("--note", help="Words about it.")
+    @click.pass_obj
+    def change(session: Session, name: str, new_name: str | None, note: str | None) -> None:
+        """Change NAME."""
+        body = {key: value for key, value in (("name", new_name), ("note", note)) if value is not None}
+        if not body:
+            raise click.UsageError("say what to change; see --help")
+        answer = session.call("PATCH", f"/{word}s/{find(session, name)}", body)
+        output.show_one(answer, session.as_json, ("id", "name", "note"))
+
     @group.command("delete")
     @click.argument("name")
     @click.pass_obj
     def delete(session: Session, name: str) -> None:
         """Delete NAME."""
-        for place in session.pages(f"/{word}s"):
-            if place["name"] == name:
-                session.call("DELETE", f"/{word}s/{place['id']}")
-                return
-        raise CliError(f"{word} {name!r} does not exist; see `muster {word} list`")
+        session.call("DELETE", f"/{word}s/{find(session, name)}")
 
     return group
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -10,6 +11,9 @@ from app.cli import output
 from app.cli.client import CliError, Session
 
 COLUMNS = {"id": "id", "name": "name", "offer": "offer_number", "applied": "applied_offer", "last seen": "seen_at"}
+
+SHOWN = 12
+POLL_SECONDS = 1.0
 
 
 def _find(session: Session, word: str) -> dict[str, Any]:
@@ -49,6 +53,13 @@ def rack_show(session: Session, rack: str) -> None:
     columns = {"service": "service", "running": "running", "probes": "probes_ok", "detail": "detail"}
     click.echo()
     output.show_list(found["services"], columns, False)
+    applies = {
+        "at": "at", "offer": "offer_number", "service": "service", "outcome": "outcome", "stage": "stage",
+        "reason": "reason", "request": "request_id",
+    }  # fmt: skip
+    if found["applies"]:
+        click.echo("\nThe last applies, newest first:")
+        output.show_list(found["applies"][:SHOWN], applies, False)
     for one in found["refused"]:
         _show_refusal(one)
     for plan in found["held"]:
@@ -80,15 +91,66 @@ def _show_held(plan: dict[str, Any]) -> None:
 @click.pass_obj
 def rack_code(session: Session, name: str | None) -> None:
     """A one-time enrolment code, good for an hour."""
-    click.echo(session.call("POST", "/racks/codes", {"name": name})["code"])
+    answer = session.call("POST", "/racks/codes", {"name": name})
+    if session.as_json:
+        output.show_json(answer)
+    else:
+        click.echo(answer["code"])
 
 
 @rack.command("reconcile")
 @click.argument("rack")
+@click.option("--wait", is_flag=True, help="Wait until it is in sync.")
+@click.option("--timeout", type=int, default=120, show_default=True, help="Seconds to wait at most.")
 @click.pass_obj
-def rack_reconcile(session: Session, rack: str) -> None:
+def rack_reconcile(session: Session, rack: str, wait: bool, timeout: int) -> None:
     """Have a rack compared again with what it should be."""
-    session.call("POST", f"/racks/{_find(session, rack)['id']}/reconcile")
+    rack_id = _find(session, rack)["id"]
+    names = session.call("POST", f"/racks/{rack_id}/reconcile")["racks"]
+    if wait:
+        _wait_in_sync(session, rack_id, timeout)
+        click.echo(f"{', '.join(names)} is in sync.")
+    else:
+        click.echo(f"{', '.join(names)} will be looked at; `muster rack show` says what came of it.")
+
+
+def _wait_in_sync(session: Session, rack_id: int, timeout: int) -> None:
+    end, shown = time.monotonic() + timeout, ""
+    while not (found := session.call("GET", f"/racks/{rack_id}"))["in_sync"]:
+        reasons = "; ".join(found["reasons"])
+        if reasons != shown:
+            click.echo(f"... {reasons}", err=True)
+            shown = reasons
+        if time.monotonic() > end:
+            raise CliError(f"rack {found['rack']['name']} is not in sync after {timeout} s: {reasons}")
+        time.sleep(POLL_SECONDS)
+
+
+@rack.command("plans")
+@click.argument("rack")
+@click.pass_obj
+def rack_plans(session: Session, rack: str) -> None:
+    """List a rack's plans."""
+    plans = session.pages(f"/racks/{_find(session, rack)['id']}/plans")
+    columns = {"id": "id", "made": "created_at", "generation": "generation", "status": "status", "changes": "changes"}
+    found = [plan if session.as_json else {**plan, "changes": len(plan["changes"])} for plan in plans]
+    output.show_list(found, columns, session.as_json)
+
+
+@rack.command("plan")
+@click.argument("plan_id", type=int)
+@click.pass_obj
+def rack_plan(session: Session, plan_id: int) -> None:
+    """See a plan: what would change, and what makes it dangerous."""
+    plan = session.call("GET", f"/plans/{plan_id}")
+    output.show_one(plan, session.as_json, ("id", "rack_id", "status", "generation", "created_at"))
+    if session.as_json:
+        return
+    for danger in plan["dangers"]:
+        click.echo(f"danger: {danger['sentence']}")
+    rows = [[one.get("change"), one.get("service"), one.get("path")] for one in plan["changes"]]
+    if rows:
+        click.echo(output.table(("change", "service", "file"), rows, output.width()))
 
 
 @rack.command("retry")
@@ -128,6 +190,9 @@ def rack_delete(session: Session, rack: str, yes: bool) -> None:
 def reconcile(session: Session) -> None:
     """Have all racks compared again with what they should be."""
     names = session.call("POST", "/racks/reconcile")["racks"]
+    if session.as_json:
+        output.show_json({"racks": names})
+        return
     click.echo(f"{len(names)} racks will be looked at: {', '.join(names) or 'none'}.")
 
 

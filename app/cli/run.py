@@ -25,6 +25,7 @@ import structlog
 from app.config import Config
 
 THREADS = 48
+WORKER = "app.cli.web_worker.PatientWorker"
 STOP_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -158,7 +159,7 @@ class ControlPlane:
             self._end_children()
 
     def _make_children(self) -> list[Child]:
-        gunicorn = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1"]
+        gunicorn = [sys.executable, "-m", "gunicorn", "--worker-class", WORKER, "--workers", "1"]
         gunicorn += ["--threads", str(THREADS), "--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "30"]
         for link in self._sockets:
             gunicorn += ["--bind", f"fd://{link.fileno()}"]
@@ -179,6 +180,8 @@ class ControlPlane:
             "MUSTER_CACHE": str(self._config.cache_dir),
             "MUSTER_DOMAIN": self._config.domain,
             "PYTHONUNBUFFERED": "1",
+            # What the processes count is summed over all of them; what an earlier run counted is history.
+            "PROMETHEUS_MULTIPROC_DIR": str(fresh_directory(self._config.state_dir / "metrics")),
         }
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -198,6 +201,14 @@ class ControlPlane:
                 process.wait()
         for link in self._sockets:
             link.close()
+
+
+def fresh_directory(path: Path) -> Path:
+    """The directory, for its owner only, with no counter of an earlier run in it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for old in path.glob("*.db"):
+        old.unlink(missing_ok=True)
+    return path
 
 
 def _die_with_parent() -> None:

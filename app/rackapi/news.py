@@ -66,6 +66,7 @@ def offer() -> Response:
             rack=context.actor.name,
             content=base64.b64encode(found.content.encode()).decode(),
             signature=found.signature,
+            request_id=found.request_id,
         )
     answer.set_etag(str(found.number))
     return answer

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+import structlog
+from sqlalchemy import bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
@@ -23,6 +24,9 @@ from app.store.unit_of_work import after_commit
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
 _EVENTS, _AUDIT, _NUMBERED, _AUTHORS = "muster.events", "muster.audit", "muster.numbered", "muster.authors"
+_REQUEST = "muster.request"
+LONGEST_REQUESTS = 600
+"""How many characters of request ids a rack collects between two plans; the first ones are kept."""
 _WRITE_AUDIT, _WRITE_EVENTS, _WRITE_CHANGES = insert(ChangeEvent), insert(Event), insert(RecordChange)
 _WRITE_NAMED_AUDIT = _WRITE_AUDIT.returning(ChangeEvent.id, sort_by_parameter_order=True)
 NAMED_CHANGES = 5
@@ -39,6 +43,7 @@ _COUNT_RECORDS = (
 def changing(context: Context) -> Iterator[Session]:
     """One transaction in which desired state may change; rings go out after it has committed."""
     with context.store.write() as session:
+        session.info[_REQUEST] = context.request_id
         yield session
         changes = _write_journal(session)  # Before the flush: what is said of a row goes before the row does.
         session.flush()
@@ -46,6 +51,19 @@ def changing(context: Context) -> Iterator[Session]:
         _raise_generations(session, context, changes)
         for machine_id in sorted(session.info.pop(_MACHINES, set())):
             after_commit(session, partial(context.ring.advance, machine_id))
+
+
+def follow(session: Session, request_id: str | None) -> None:
+    """Say, here and in the log, which request the rest of this transaction comes of: an operation's, for a worker."""
+    if request_id is not None:
+        session.info[_REQUEST] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
+def request_of(session: Session) -> str | None:
+    """The request that this transaction comes of."""
+    found: str | None = session.info.get(_REQUEST)
+    return found
 
 
 def audit(session: Session, context: Context, verb: str, thing: str, thing_id: int | None, **detail: Any) -> None:
@@ -58,6 +76,7 @@ def audit(session: Session, context: Context, verb: str, thing: str, thing_id: i
             "thing": thing,
             "thing_id": thing_id,
             "detail": detail,
+            "request_id": request_of(session),
             "at": context.clock(),
         }
     )
@@ -83,6 +102,7 @@ def event(
             "kind": kind,
             "message": message,
             "detail": detail,
+            "request_id": request_of(session),
             "at": context.clock(),
         }
     )
@@ -156,6 +176,7 @@ def _write_records(session: Session, context: Context) -> None:
             "key": key,
             "value": value,
             "actor": authors[scope, key] or context.actor.name,
+            "request_id": request_of(session),
             "at": now,
         }
         for index, ((scope, key), value) in enumerate(noted.items())
@@ -177,10 +198,17 @@ def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
 
 
 def _raise_generations(session: Session, context: Context, changes: list[int | None]) -> None:
-    """Raise the generations of the racks noted, and remember behind each which changes it came of."""
+    """Raise the generations of the racks noted, and remember behind each which changes and requests it came of."""
     rows = []
+    values: dict[str, Any] = {"generation": Rack.generation + 1}
+    if (request_id := request_of(session)) is not None:
+        values["request_id"] = case(
+            (Rack.request_id.is_(None), literal(request_id)),
+            (func.length(Rack.request_id) < LONGEST_REQUESTS, Rack.request_id + literal(f" {request_id}")),
+            else_=Rack.request_id,
+        )
     for rack_id in sorted(session.info.pop(_RACKS, set())):
-        raised = update(Rack).where(Rack.id == rack_id).values(generation=Rack.generation + 1)
+        raised = update(Rack).where(Rack.id == rack_id).values(values)
         generation = session.execute(raised.returning(Rack.generation)).scalar_one_or_none()
         if generation is None:  # The rack was deleted in this transaction.
             continue

@@ -59,7 +59,7 @@ class Context:
     """The store, the clock, the secret box, the bell and the caller.
 
     expected: the versions of a thing, as `app.services.versions` writes them, at one of which the caller wants it
-    changed; None when any will do.
+    changed; None when any will do.  request_id: what the call is known by in the log.
     """
 
     store: Store
@@ -68,10 +68,15 @@ class Context:
     ring: Ring
     actor: Actor = SYSTEM
     expected: frozenset[str] | None = None
+    request_id: str | None = None
 
     def acting_as(self, actor: Actor) -> Context:
         """The same context for another caller."""
         return replace(self, actor=actor)
+
+    def asked_by(self, request_id: str | None) -> Context:
+        """The same context for another request."""
+        return replace(self, request_id=request_id)
 
     def require(self, role: str, doing: str) -> None:
         """Forbidden unless the caller has at least `role`. `doing` completes: 'you may not ...'."""

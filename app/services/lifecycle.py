@@ -17,11 +17,12 @@ from app.lifecycle.action import Action
 from app.lifecycle.states import State
 from app.lifecycle.table import ActionRefused, actions, after_abort, check
 from app.services import deployment, images, power
-from app.services.changes import audit, changing, event, touch_machine
+from app.services.changes import audit, changing, event, request_of, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.services.transition import end, enter, locked, running
+from app.services.transition import count, end, enter, locked, running
 from app.store.models import Machine, Operation, SshKey, User
+from app.store.unit_of_work import after_commit
 
 FROM = "from_state"
 ABORT = "abort"
@@ -80,6 +81,7 @@ def start(
         "wake_at": None if first is None else now,
         "deadline_at": None if first is None else now + dt.timedelta(seconds=first.wait_seconds),
         "user_id": context.actor.user_id,
+        "request_id": request_of(session),
         "started_at": now,
         "finished_at": now if first is None else None,
     }
@@ -90,6 +92,8 @@ def start(
         owner = session.get(User, context.actor.user_id)
     if first is None or action.transient is None:
         enter(session, context, machine, action.success, parameters.get("comment") or None, owner)
+        if first is None:
+            after_commit(session, lambda: count(action.name, "succeeded", 0.0))
     else:
         enter(session, context, machine, action.transient, owner=owner)
         touch_machine(session, machine.id)

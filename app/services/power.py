@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
+from app import metrics
 from app.power.base import VERBS
 from app.power.registry import drivers
-from app.services.changes import audit, changing, event, touch_machine
+from app.services.changes import audit, changing, event, follow, request_of, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.racks import KnownRack
@@ -86,6 +87,7 @@ def order(session: Session, context: Context, machine: Machine, verb: str, opera
         "rack_id": rack.id,
         "verb": verb,
         "status": "waiting",
+        "request_id": request_of(session),
         "created_at": now,
         "deadline_at": now + dt.timedelta(seconds=CLAIM_SECONDS),
     }
@@ -161,6 +163,7 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
             "driver": machine.bmc.driver,
             "parameters": parameters_of(context, machine, machine.bmc),
             "deadline_seconds": OPERATION_SECONDS,
+            "request_id": row.request_id,
         }
 
 
@@ -204,6 +207,7 @@ def finish(
         raise Invalid(f"power state {power!r}: there are {', '.join(POWER_STATES)}", field="power")
     with changing(context) as session:
         row = _of_rack(session, rack_id, operation_id)
+        follow(session, row.request_id)
         now = context.clock()
         status = "done" if ok else "failed"
         changed = session.execute(
@@ -215,17 +219,26 @@ def finish(
         if changed is not None and row.operation_id is not None:
             # The sweep finds it, should the ring be lost or its worker be killed.  Operation before machine, as all do.
             session.connection().execute(_WAKE, {"of_operation": row.operation_id, "now": now})
-        machine = session.get_one(Machine, row.machine_id, options=[lazyload(Machine.domain)])
+        options = [joinedload(Machine.bmc), lazyload(Machine.domain)]
+        machine = session.get_one(Machine, row.machine_id, options=options)
         if row.verb != "pxe" or power in ("on", "off"):
             _note_power(session, context, machine, power)
         if changed is None:
             return
+        driver = metrics.known(machine.bmc.driver if machine.bmc else "", drivers())
+        after_commit(session, partial(_count, driver, row.verb, status, seconds))
         if not ok or row.verb != "query":
             message = f"Power {row.verb} of {machine.hostname} " + ("is done." if ok else f"failed: {reason}")
             level = "info" if ok else "warning"
             event(session, context, "machine.power", message, machine_id=machine.id, level=level, verb=row.verb)
         if row.operation_id is not None:
             touch_machine(session, machine.id)
+
+
+def _count(driver: str, verb: str, outcome: str, seconds: float | None) -> None:
+    metrics.POWER.labels(driver, verb, outcome).inc()
+    if seconds is not None:
+        metrics.POWER_SECONDS.labels(driver).observe(seconds)
 
 
 def _note_power(session: Session, context: Context, machine: Machine, power: str) -> None:
@@ -264,7 +277,9 @@ def lose(session: Session, context: Context) -> list[int]:
         .returning(PowerOperation.machine_id, PowerOperation.operation_id)
         .execution_options(synchronize_session=False)
     )
-    return sorted({machine_id for machine_id, operation_id in session.execute(statement) if operation_id is not None})
+    lost = session.execute(statement).all()
+    after_commit(session, lambda: metrics.POWER.labels(metrics.OTHER, metrics.OTHER, "lost").inc(len(lost)))
+    return sorted({machine_id for machine_id, operation_id in lost if operation_id is not None})
 
 
 def poll(session: Session, context: Context, older_than_seconds: int, limit: int) -> int:

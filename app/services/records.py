@@ -5,14 +5,13 @@ Keys: `host:<subnet_id>:<mac>` in scope `vlan:<id>`; `rrset:<owner>:<TYPE>` in s
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from app.services.changes import RECORDS, changing, put_record
+from app.services.changes import RECORDS, put_record
 from app.services.context import Context
 from app.services.names import fqdn, reverse_name, reverse_zone_of
 from app.store.models import Counter, Domain, Interface, IpAddress, Machine, Rack, RecordChange, RecordFailure, Subnet
@@ -89,7 +88,16 @@ def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FE
     more = len(rows) > limit
     rows = rows[:limit]
     return {
-        "records": [{"sequence": row.sequence, "scope": row.scope, "key": row.key, "value": row.value} for row in rows],
+        "records": [
+            {
+                "sequence": row.sequence,
+                "scope": row.scope,
+                "key": row.key,
+                "value": row.value,
+                "request_id": row.request_id,
+            }
+            for row in rows
+        ],
         "last": rows[-1].sequence if more else max(highest, sequence if not rows else rows[-1].sequence),
         "more": more,
     }
@@ -162,21 +170,6 @@ def clear_scope(session: Session, scope: str) -> None:
     for row in session.scalars(statement):
         if row.value is not None:
             put_record(session, scope, row.key, None)
-
-
-def compact(context: Context, keep_seconds: int = 86_400) -> int:
-    """Delete words on keys that have had a newer one for long; the newest word stays, tombstones too. How many went."""
-    before = context.clock() - dt.timedelta(seconds=keep_seconds)
-    with changing(context) as session:
-        old = (
-            select(RecordChange.sequence)
-            .where(RecordChange.at < before, _superseded(RecordChange))
-            .limit(LARGEST_TRANSACTION)
-        )
-        numbers = list(session.scalars(old))
-        if numbers:
-            session.execute(delete(RecordChange).where(RecordChange.sequence.in_(numbers)))
-        return len(numbers)
 
 
 def _superseded(row: type[RecordChange]) -> Any:

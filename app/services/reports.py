@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from app import metrics
 from app.services import power, racks, records, refusals
-from app.services.changes import RECORDS, changing, event, touch_machine, touch_racks
+from app.services.changes import RECORDS, changing, event, follow, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach, checked_interfaces
 from app.store.locks import hold
-from app.store.models import Apply, Counter, Observation, Operation, Rack, RecordChange, RecordFailure
+from app.store.models import Apply, Counter, Observation, Offer, Operation, Rack, RecordChange, RecordFailure
 from app.store.queries.scopes import scopes_of_rack
+from app.store.unit_of_work import after_commit
+from renderers import registry
 
+log = structlog.get_logger(__name__)
 OUTCOMES = ("kept", "undone", "failed", "unchanged")
 
 
@@ -43,6 +48,10 @@ def apply(
         raise Invalid(f"outcome {outcome!r}: there are {', '.join(OUTCOMES)}", field="outcome")
     with changing(context) as session:
         rack = racks.rack_row(session, rack_id)
+        # Our own word for what the offer came of, not the rack's.
+        asked = select(Offer.request_id).where(Offer.rack_id == rack_id, Offer.number == offer)
+        request_id = session.scalar(asked)
+        follow(session, request_id)
         row = Apply(
             rack_id=rack_id,
             offer_number=offer,
@@ -54,10 +63,14 @@ def apply(
             undone_ok=undone_ok,
             seconds=seconds or {},
             probes=probes or [],
+            request_id=request_id,
             at=context.clock(),
         )
         session.add(row)
         rack.seen_at = context.clock()
+        said = {"rack": rack.name, "offer": offer, "service": service, "outcome": outcome, "stage": stage}
+        log.info("rack.applied", **said, reason=reason, request_id=request_id)
+        after_commit(session, lambda: _count(service, outcome, seconds or {}, probes or []))
         if outcome in refusals.REFUSED:
             session.flush()
             refusal = refusals.of_apply(session, rack.name, row)
@@ -130,6 +143,7 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
         _raise_numbers(session, context, rack, rack.applied_offer, applied)
         _forget_failures(session, rack_id, before, applied)
         authors = _authors(session, [item["sequence"] for item in failed])
+        after_commit(session, lambda: metrics.RECORD_FAILURES.inc(len(failed)))
         for item in failed:
             actor = authors.get(item["sequence"])
             session.add(
@@ -192,6 +206,18 @@ def _authors(session: Session, sequences: list[int]) -> dict[int, str | None]:
         return {}
     statement = select(RecordChange.sequence, RecordChange.actor).where(RecordChange.sequence.in_(sequences))
     return {row.sequence: row.actor for row in session.execute(statement)}
+
+
+def _count(service: str, outcome: str, seconds: dict[str, Any], probes: list[Any]) -> None:
+    """Count an apply; a rack's words make no labels of their own."""
+    name = metrics.known(service, {spec.name for spec in registry.services()})
+    metrics.APPLIES.labels(name, outcome).inc()
+    for stage in metrics.STAGES:
+        if isinstance(value := seconds.get(stage), (int, float)):
+            metrics.APPLY_SECONDS.labels(name, stage).observe(value)
+    for probe in probes:
+        green = isinstance(probe, dict) and probe.get("ok") is True
+        metrics.PROBES.labels(name, "green" if green else "red").inc()
 
 
 def _forget_failures(session: Session, rack_id: int, before: int, applied: int) -> None:

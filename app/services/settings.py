@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import versions
+from app.services import retention_rules, versions
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid, NotFound
@@ -82,6 +82,7 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
     "enrolment_policy": ({"on": True}, _policy),
     "dns_forwarders": ({"servers": []}, _addresses),
     "ntp_upstreams": ({"servers": []}, _hosts),
+    retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),
 }
 
 
@@ -129,5 +130,6 @@ def change(context: Context, name: str, value: dict[str, Any]) -> SettingValue:
         versions.check(context, before, f"setting {name}")
         put(session, name, checked)
         audit(session, context, "change", "setting", None, name=name, value=checked)
-        touch_racks(session, session.scalars(select(Rack.id)))
+        if name != retention_rules.SETTING:
+            touch_racks(session, session.scalars(select(Rack.id)))
     return SettingValue(name, checked)

@@ -7,19 +7,21 @@ Callers hold the machine's row: a running operation locks it through the operati
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.orm import Session, defer, joinedload, lazyload, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
+from app import metrics
 from app.lifecycle.states import State
 from app.services import addresses
 from app.services.changes import event
 from app.services.context import Context
 from app.services.errors import NotFound
 from app.store.models import BootToken, Interface, Machine, Operation, PowerOperation, User
+from app.store.unit_of_work import after_commit
 
 LOADED = (
     selectinload(Machine.interfaces).selectinload(Interface.addresses),
@@ -155,10 +157,17 @@ def revoke(session: Session, context: Context, machine_id: int) -> None:
     session.connection().execute(_REVOKE, {"of_machine": machine_id, "now": context.clock()})
 
 
+def count(action: str, status: str, seconds: float) -> None:
+    """Count an operation that ended."""
+    metrics.OPERATIONS.labels(action, status).inc()
+    metrics.OPERATION_SECONDS.labels(action, status).observe(max(0.0, seconds))
+
+
 def end(session: Session, context: Context, operation: Operation, status: str, reason: str | None = None) -> None:
     """Close a running operation: succeeded, failed or aborted. Power orders that no rack has taken are withdrawn."""
     now = context.clock()
     operation.status, operation.reason, operation.finished_at = status, reason, now
     operation.wake_at = operation.deadline_at = None
+    after_commit(session, partial(count, operation.action, status, (now - operation.started_at).total_seconds()))
     because = f"withdrawn: the operation {operation.action} has {status}"
     session.connection().execute(_WITHDRAW, {"of_operation": operation.id, "now": now, "because": because})

@@ -18,6 +18,8 @@ from weakref import WeakMethod
 import structlog
 from celery import Celery
 
+from app import metrics
+
 # By name: the control plane imports nothing of the workers.
 FILE_TRANSPORT = "workers.filesystem_transport:Transport"
 SILENT_SECONDS = 5.0
@@ -66,6 +68,7 @@ class CeleryRing:
     def _note(self, wake: Wake) -> None:
         with self._changed:
             if len(self._waiting) >= MOST_WAITING or time.monotonic() < self._silent_until:
+                metrics.RINGS.labels("silent").inc()
                 return
             self._waiting[wake] = None
             if self._thread is None:
@@ -91,7 +94,9 @@ class CeleryRing:
     def _send(self, task: str, queue: str, argument: int | str) -> None:
         try:
             self._celery.send_task(task, args=[argument], queue=queue, retry=False, ignore_result=True)
+            metrics.RINGS.labels("sent").inc()
         except Exception as error:  # Whatever the broker's client raises: the change is committed, timers will see it.
+            metrics.RINGS.labels("lost").inc()
             log.warning("ring.lost", task=task, queue=queue, reason=str(error))
             with self._changed:
                 self._silent_until = time.monotonic() + SILENT_SECONDS

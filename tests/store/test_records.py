@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select
 
-from app.services import addresses, records, reports, vlans
+from app.services import addresses, records, reports, retention, vlans
 from app.services.changes import changing, put_record
 from app.services.context import Context
 from app.store.models import Machine, Rack, RecordChange, Vlan
@@ -163,7 +163,7 @@ def test_compaction_keeps_the_newest_words(context: Context) -> None:
     write(context, scope, "b", 2)
     write(context, scope, "b", 3)
     before = fetched(context, seeded)
-    count = records.compact(context)
+    count = retention.prune(context)["record_change"]
     with context.store.read() as session:
         left = list(session.scalars(select(RecordChange.sequence).order_by(RecordChange.sequence)))
 

@@ -15,8 +15,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from renderers import registry
 from renderers.intent import RackLayout, RackPorts
 from workers.rack.agent import Agent
@@ -24,6 +22,7 @@ from workers.rack.apply import Applier
 from workers.rack.client import ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import ConfigError, RackConfig, load_config
 from workers.rack.enrolment import enrol
+from workers.rack.log import set_up as set_up_log
 from workers.rack.power import serve
 from workers.rack.probing import Prober
 from workers.rack.record_store import RecordStore
@@ -37,8 +36,8 @@ EXIT_SETUP, EXIT_REFUSED, EXIT_DOWN = 3, 4, 5
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
-    _set_up_log()
     try:
+        set_up_log()
         code: int = options.run(options)
         return code
     except (ConfigError, SecretMissing, AlreadyRunning) as error:
@@ -50,20 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ControlPlaneDown as error:
         print(f"muster-rack: the control plane does not answer: {error}", file=sys.stderr)
         return EXIT_DOWN
-
-
-def _set_up_log() -> None:
-    """Key and value to standard error. Tracebacks are plain: pretty ones print local variables, secrets among them."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], repr_native_str=False),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

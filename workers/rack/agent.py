@@ -26,7 +26,7 @@ from workers.rack.config import RackConfig
 from workers.rack.files import ServiceDirectories, write_atomically
 from workers.rack.hosts import HostFiles
 from workers.rack.observe import observe, summary
-from workers.rack.offer import Envelope, Offer, OfferError
+from workers.rack.offer import Envelope, Offer, OfferError, request_ids
 from workers.rack.probing import Prober
 from workers.rack.record_store import RecordChange, RecordStore
 from workers.rack.records import RecordKeeper, RecordsLater
@@ -134,6 +134,12 @@ class Agent:
         except (OfferError, OSError) as error:
             self._refuse(envelope.number, words(error) if isinstance(error, OSError) else str(error))
             raise
+        with structlog.contextvars.bound_contextvars(offer=offer.number, request_id=envelope.request_id):
+            self._carry_out(envelope, offer)
+
+    def _carry_out(self, envelope: Envelope, offer: Offer) -> None:
+        """Apply an offer that was received, service by service."""
+        log.info("offer.taken", services=[bundle.service for bundle in offer.bundles])
         self._offer = offer
         self.keeper.store.serve_scopes(offer.scopes)
         self._reached(WHOLE_OFFER, "received")
@@ -142,11 +148,11 @@ class Agent:
             report = self.applier.apply(wanted)
             reports.append(report)
             self._zones_unsure |= bool(report.seeded)
-            self._report(report)
+            self._report(report, envelope.request_id)
         for service in offer.absent:
             report = self.applier.remove(service, offer.number)
             reports.append(report)
-            self._report(report)
+            self._report(report, envelope.request_id)
         self._reached(WHOLE_OFFER, "applied")
         if all(report.good for report in reports):
             envelope.save(self._offers / "last-good.json")
@@ -216,8 +222,8 @@ class Agent:
             self._client.report_observation(observation)
             self._observed = (now, said)
 
-    def _report(self, report: ApplyReport) -> None:
-        self._unsent = [*self._unsent, report.as_data()][-UNSENT_REPORTS:]
+    def _report(self, report: ApplyReport, request_id: str | None = None) -> None:
+        self._unsent = [*self._unsent, {**report.as_data(), "request_id": request_id}][-UNSENT_REPORTS:]
         self._keep_unsent()
         try:
             self.send_reports()
@@ -294,5 +300,9 @@ class Agent:
 def _change(item: dict[str, Any]) -> RecordChange:
     value = item["value"]
     return RecordChange(
-        int(item["sequence"]), str(item["scope"]), str(item["key"]), dict(value) if value is not None else None
+        int(item["sequence"]),
+        str(item["scope"]),
+        str(item["key"]),
+        dict(value) if value is not None else None,
+        request_ids(item.get("request_id")),
     )

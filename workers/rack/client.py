@@ -62,7 +62,7 @@ class ControlPlane:
 
     def report_apply(self, report: dict[str, Any]) -> None:
         """Say how the application of one service went."""
-        self._ask("POST", "/reports/apply", json=report)
+        self._ask("POST", "/reports/apply", json=report, headers=_named(report.get("request_id")))
 
     def report_observation(self, observation: dict[str, Any]) -> None:
         """Say what runs here."""
@@ -70,7 +70,7 @@ class ControlPlane:
 
     def report_records(self, report: dict[str, Any]) -> None:
         """Say up to which sequence records are live, and which are not."""
-        self._ask("POST", "/reports/records", json=report)
+        self._ask("POST", "/reports/records", json=report, headers=_named(report.get("request_id")))
 
     def power_operations(self) -> list[dict[str, Any]]:
         """Power operations that nobody has claimed."""
@@ -110,6 +110,11 @@ class ControlPlane:
         if not isinstance(data, dict):
             raise ControlPlaneDown(f"{answer.url}: the answer is no JSON object")
         return data
+
+
+def _named(request_id: Any) -> dict[str, str]:
+    """The header that lets the control plane's log name the (last) request that a report is about."""
+    return {"X-Request-Id": str(request_id).split()[-1]} if request_id else {}
 
 
 def _problem(answer: requests.Response) -> str:

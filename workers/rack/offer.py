@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from renderers.bundle import Bundle
 from renderers.intent import ZoneIntent
 from renderers.spec import ProbeSpec, StateFile
 from workers.rack.files import write_atomically
+
+REQUEST_IDS = re.compile(r"[A-Za-z0-9._-]{1,64}( [A-Za-z0-9._-]{1,64}){0,999}")
 
 
 class OfferError(Exception):
@@ -55,13 +58,17 @@ class Offer:
 
 @dataclass(frozen=True)
 class Envelope:
-    """An offer as it travels: nothing in it is believed before `open` has checked the signature."""
+    """An offer as it travels: nothing in it is believed before `open` has checked the signature.
+
+    request_id is beside what is signed: it says for the log which requests the offer came of.
+    """
 
     number: int
     generation: int
     rack: str
     content: bytes
     signature: bytes
+    request_id: str | None = None
 
     @classmethod
     def from_data(cls, data: Any) -> Envelope:
@@ -73,6 +80,7 @@ class Envelope:
                 str(data["rack"]),
                 base64.b64decode(data["content"], validate=True),
                 base64.b64decode(data["signature"], validate=True),
+                request_ids(data.get("request_id")),
             )
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise OfferError(f"the offer is malformed: {error!r}") from error
@@ -85,6 +93,7 @@ class Envelope:
             "rack": self.rack,
             "content": base64.b64encode(self.content).decode(),
             "signature": base64.b64encode(self.signature).decode(),
+            "request_id": self.request_id,
         }
 
     def open(self, public_key: str, rack: str) -> Offer:
@@ -114,6 +123,11 @@ class Envelope:
             return None
         except ValueError as error:
             raise OfferError(f"{path} is damaged: {error}") from error
+
+
+def request_ids(said: Any) -> str | None:
+    """Request ids, a space apart, as they may be written to the log; None for anything else."""
+    return said if isinstance(said, str) and REQUEST_IDS.fullmatch(said) else None
 
 
 def signed_bytes(number: int, rack: str, content: bytes) -> bytes:

@@ -24,6 +24,7 @@ import structlog
 
 from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import RackConfig
+from workers.rack.offer import request_ids
 from workers.rack.secret_files import RACK_TOKEN, SecretFiles
 from workers.rack.waiting import LongPoll, wait_for
 
@@ -108,7 +109,12 @@ class PowerRunner:
                 result = _timeout(f"another operation kept controller {address} busy for {seconds:g} s", seconds)
             result["seconds"] = round(time.monotonic() - begin, 3)
             log.info(
-                "power.done", operation=operation, verb=order.get("verb"), ok=result["ok"], reason=result["reason"]
+                "power.done",
+                operation=operation,
+                verb=order.get("verb"),
+                ok=result["ok"],
+                reason=result["reason"],
+                request_id=request_ids(order.get("request_id")),
             )
             self._report(client, operation, result)
         except (ControlPlaneDown, ControlPlaneRefused) as error:

@@ -25,12 +25,13 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WIT
 
 @dataclass(frozen=True)
 class RecordChange:
-    """One key and what it should hold; None means that it should not exist."""
+    """One key and what it should hold; None means that it should not exist. request_id: for the log."""
 
     sequence: int
     scope: str
     key: str
     value: dict[str, Any] | None
+    request_id: str | None = None
 
 
 class RecordStore:

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 MESSAGE_RECORDS = 500
 VERIFY_SAMPLE = 20
+NAMED_REQUESTS = 20
 
 
 class RecordsLater(Exception):
@@ -39,10 +40,16 @@ class RecordsReport:
     applied: int
     failed: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    request_id: str | None = None
 
     def as_data(self) -> dict[str, Any]:
         """The JSON form of rackapi."""
-        return {"applied": self.applied, "failed": self.failed, "seconds": round(self.seconds, 4)}
+        return {
+            "applied": self.applied,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 4),
+            "request_id": self.request_id,
+        }
 
 
 class RecordKeeper:
@@ -94,13 +101,20 @@ class RecordKeeper:
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
         self.store.advance(last)
-        report = RecordsReport(last, seconds=time.monotonic() - begin)
+        asked = list(dict.fromkeys(item.request_id for item in todo if item.request_id))[:NAMED_REQUESTS]
+        report = RecordsReport(last, seconds=time.monotonic() - begin, request_id=" ".join(asked) or None)
         for (scope, key), reason in failed.items():
             report.failed.append(
                 {"sequence": latest[scope, key].sequence, "scope": scope, "key": key, "reason": reason}
             )
         if todo:
-            log.info("records.applied", count=len(todo), failed=len(report.failed), seconds=round(report.seconds, 3))
+            log.info(
+                "records.applied",
+                count=len(todo),
+                failed=len(report.failed),
+                seconds=round(report.seconds, 3),
+                request_id=report.request_id,
+            )
         return report
 
     def refill_zones(self, offer: Offer) -> None:

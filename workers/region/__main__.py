@@ -92,6 +92,7 @@ def main(arguments: list[str] | None = None, wire: Callable[[Config], Context] =
     beat_embedded_init.connect(end_with_worker, weak=False)
     # The timer first fires after a whole interval; what changed while nobody worked should not wait for it.
     try:
+        app.send_task("muster.region.sign", queue=tasks.QUEUE, expires=60, retry=False)
         app.send_task("muster.region.reconcile_all", queue=tasks.QUEUE, expires=60, retry=False)
     except OperationalError as error:
         log.warning("region.start.unrung", reason=str(error))

@@ -16,8 +16,9 @@ import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from app import metrics
 from app.services import offers
-from app.services.changes import changing, event
+from app.services.changes import changing, event, follow
 from app.services.context import Context
 from app.store.intent import load_intent
 from app.store.models import Event, Offer, Plan, Rack, RackChange
@@ -66,9 +67,11 @@ def reconcile(context: Context, rack_id: int, specs: tuple[ServiceSpec, ...] | N
         for _ in range(ATTEMPTS):
             outcome = _once(context, rack_id, specs)
             if outcome is not None:
+                metrics.RECONCILIATIONS.labels(outcome.status).inc()
                 log.info("rack.reconciled", rack=rack_id, status=outcome.status, offer=outcome.offer_number)
                 return outcome
     except Exception as error:
+        metrics.RECONCILIATIONS.labels("failed").inc()
         _note_failure(context, rack_id, error)
         raise
     # Somebody keeps changing the rack; whoever changes it rings again.
@@ -113,13 +116,16 @@ def _once(context: Context, rack_id: int, specs: tuple[ServiceSpec, ...]) -> Out
         if (locked.generation, locked.offer_number) != (seen.intent.generation, seen.offer_number):
             return None
         locked.planned_generation = seen.intent.generation
+        requests, locked.request_id = _once_each(locked.request_id), None
+        follow(session, requests)
+        log.info("rack.planned", rack=locked.name, generation=locked.generation, request_id=requests)
         if held:
             _hold(session, context, locked, plan, held)
         else:
             _supersede(session, rack_id)
         if unchanged:
             return Outcome("held" if held else "current", locked.offer_number, names)
-        number = _offer(session, context, locked, plan, text, wanted, kept)
+        number = _offer(session, context, locked, plan, text, wanted, kept, requests)
         return Outcome("offered", number, names)
 
 
@@ -203,6 +209,7 @@ def _offer(
     text: str,
     wanted: dict[str, Bundle],
     kept: dict[str, dict[str, Any]],
+    requests: str | None,
 ) -> int:
     number = rack.offer_number + 1
     row = _plan_row(context, rack, plan, "offered")
@@ -219,6 +226,7 @@ def _offer(
             number=number,
             generation=rack.generation,
             plan_id=row.id,
+            request_id=requests,
             content=text,
             signature=offers.sign(session, context, number, rack.name, text.encode()),
             digests=digests,
@@ -238,8 +246,14 @@ def _offer(
         offer=number,
     )
     name = rack.name
+    log.info("rack.offered", rack=name, offer=number, services=plan.services, request_id=requests)
     after_commit(session, lambda: context.ring.rack(name))
     return number
+
+
+def _once_each(requests: str | None) -> str | None:
+    """The requests that raised a rack's generation, each named once."""
+    return " ".join(dict.fromkeys(requests.split())) if requests else None
 
 
 def _note_failure(context: Context, rack_id: int, error: Exception) -> None:

@@ -5,19 +5,22 @@ All are idempotent: they may run twice, late, or at once in several workers.
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 from collections.abc import Callable
+from functools import wraps
 
 import structlog
 from celery import Celery
 
-from app.services import records
+from app import metrics
+from app.services import health, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region.lifecycle import runner
 from workers.region.watch import Watch
 from workers.schedule import SECONDS
 
-log = structlog.get_logger(__name__)
 QUEUE = "region"
 
 
@@ -43,15 +46,20 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Compare every rack with what it should be."""
         reconciling.reconcile_all(context())
 
-    def compact_records() -> None:
-        """Delete record changes that have long been superseded."""
-        count = records.compact(context())
-        if count:
-            log.info("records.compacted", count=count)
+    def prune() -> None:
+        """Delete what is old or too much."""
+        retention.prune(context())
+
+    started: list[dt.datetime] = []
+
+    def sign() -> None:
+        """Say that this worker lives: it carries out tasks and reaches the database."""
+        started.extend([] if started else [context().clock()])
+        health.sign(context(), started[0])
 
     for rung in (advance, reconcile):
-        app.task(name=f"muster.region.{rung.__name__}", ignore_result=True)(rung)
-    periodic = {f"muster.region.{task.__name__}": task for task in (sweep, reconcile_all, compact_records)}
+        app.task(name=f"muster.region.{rung.__name__}", ignore_result=True)(_counted(rung))
+    periodic = {f"muster.region.{task.__name__}": _counted(task) for task in (sweep, reconcile_all, prune, sign)}
     watch = Watch(periodic, SECONDS)
     for name, task in periodic.items():
         app.task(name=name, ignore_result=True)(_noted(watch, name, task))
@@ -66,4 +74,21 @@ def _noted(watch: Watch, name: str, task: Callable[[], None]) -> Callable[[], No
         task()
 
     run.__doc__ = task.__doc__
+    return run
+
+
+def _counted(task: Callable[..., None]) -> Callable[..., None]:
+    """The task counted, with a log context of its own: threads carry out one task after another."""
+
+    @wraps(task)
+    def run(*args: int) -> None:
+        structlog.contextvars.clear_contextvars()
+        begin, outcome = time.monotonic(), "failed"
+        try:
+            task(*args)
+            outcome = "done"
+        finally:
+            metrics.TASKS.labels(task.__name__, outcome).inc()
+            metrics.TASK_SECONDS.labels(task.__name__).observe(time.monotonic() - begin)
+
     return run

@@ -33,6 +33,7 @@ class ChangeQuery(PageQuery):
     verb = fields.String()
     thing = fields.String(metadata={"description": "kind of thing, as in machine"})
     thing_id = Id()
+    request_id = fields.String(metadata={"description": "as in X-Request-Id"})
     since = fields.AwareDateTime(metadata={"description": "at this moment or later"})
     until = fields.AwareDateTime(metadata={"description": "at this moment or earlier"})
 
@@ -47,6 +48,9 @@ class EventSchema(Schema):
     kind = fields.String()
     message = fields.String()
     detail = fields.Dict()
+    request_id = fields.String(
+        allow_none=True, metadata={"description": "the request that it came of; several are a space apart"}
+    )
     at = fields.DateTime()
 
 
@@ -59,6 +63,7 @@ class ChangeSchema(Schema):
     thing = fields.String()
     thing_id = fields.Integer(allow_none=True)
     detail = fields.Dict()
+    request_id = fields.String(allow_none=True, metadata={"description": "as in X-Request-Id and in the log"})
     at = fields.DateTime()
 
 

@@ -28,6 +28,7 @@ class OperationSchema(Schema):
         metadata={"type": "array", "items": {"type": "string"}},
     )
     reason = fields.String(allow_none=True)
+    request_id = fields.String(allow_none=True)
     deadline_at = fields.DateTime(allow_none=True)
     started_at = fields.DateTime()
     finished_at = fields.DateTime(allow_none=True)

@@ -61,6 +61,7 @@ class ApplySchema(Schema):
     undone_ok = fields.Boolean(allow_none=True)
     seconds = fields.Dict()
     probes = fields.List(fields.Raw())
+    request_id = fields.String(allow_none=True)
     at = fields.DateTime()
 
 

@@ -28,11 +28,12 @@ from app.store.models.rack import (
     RecordFailure,
 )
 from app.store.models.user import ApiToken, IdempotencyKey, LoginAttempts, SshKey, User, WebSession
+from app.store.models.worker import Worker
 
 __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Disk", "Domain", "EnrolmentCode", "Event",
     "Fabric", "IdempotencyKey", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "LoginAttempts", "Machine", "Observation",
     "Offer", "Operation",
     "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult", "Setting",
-    "SshKey", "Subnet", "Tag", "User", "Vlan", "WebSession", "Zone", "machine_tag", "utc_now",
+    "SshKey", "Subnet", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "machine_tag", "utc_now",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from app.store.models.base import Base, CreatedAt, PrimaryKey
 
 
 class ChangeEvent(Base):
-    """Who changed which desired state, written in the same transaction as the change."""
+    """Who changed which desired state, written in the same transaction as the change. request_id: in which request."""
 
     __tablename__ = "change_event"
 
@@ -22,13 +22,15 @@ class ChangeEvent(Base):
     thing: Mapped[str]
     thing_id: Mapped[int | None]
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    request_id: Mapped[str | None] = mapped_column(index=True)
     at: Mapped[CreatedAt] = mapped_column(index=True)
 
 
 class Event(Base):
     """Something that happened to a machine or a rack. level: debug, info, warning, error. kind: a short fixed name.
 
-    id is the cursor that live pages and `muster machine watch` follow.
+    id is the cursor that live pages and `muster machine watch` follow.  request_id: what asked for the change that this
+    came of; several ids, a space apart, where changes went together.
     """
 
     __tablename__ = "event"
@@ -41,4 +43,5 @@ class Event(Base):
     kind: Mapped[str]
     message: Mapped[str] = mapped_column(Text)
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    request_id: Mapped[str | None]
     at: Mapped[CreatedAt] = mapped_column(index=True)

@@ -147,6 +147,7 @@ class Operation(Base):
     deadline_at: Mapped[dt.datetime | None] = mapped_column(index=True)
     reason: Mapped[str | None] = mapped_column(Text)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
+    request_id: Mapped[str | None]
     started_at: Mapped[CreatedAt]
     finished_at: Mapped[dt.datetime | None]
     machine: Mapped[Machine] = relationship()
@@ -208,6 +209,7 @@ class PowerOperation(Base):
     power: Mapped[str | None]
     reason: Mapped[str | None] = mapped_column(Text)
     seconds: Mapped[float | None]
+    request_id: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     claimed_at: Mapped[dt.datetime | None]
     finished_at: Mapped[dt.datetime | None]

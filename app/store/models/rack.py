@@ -15,7 +15,8 @@ class Rack(Base):
     """A rack host. generation grows whenever desired state that it serves changes; offers are numbered per rack.
 
     Tokens are kept as SHA-256.  relay_token_hash authenticates the rack's squid in front of the machine edge.
-    layout, ports and interfaces are what the rack reported when it enrolled (and since).
+    layout, ports and interfaces are what the rack reported when it enrolled (and since).  request_id: the requests whose
+    changes have raised the generation since the last plan, a space apart.
     """
 
     __tablename__ = "rack"
@@ -30,6 +31,7 @@ class Rack(Base):
     control_plane_host: Mapped[str] = mapped_column(default="")
     control_plane_port: Mapped[int] = mapped_column(default=5240)
     generation: Mapped[int] = mapped_column(default=1)
+    request_id: Mapped[str | None]
     planned_generation: Mapped[int] = mapped_column(default=0)
     offer_number: Mapped[int] = mapped_column(default=0)
     applied_offer: Mapped[int] = mapped_column(default=0)
@@ -49,7 +51,7 @@ class RackChange(Base):
     rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"))
     generation: Mapped[int]
     actor: Mapped[str]
-    change_event_id: Mapped[int | None] = mapped_column(ForeignKey("change_event.id", ondelete="SET NULL"))
+    change_event_id: Mapped[int | None] = mapped_column(ForeignKey("change_event.id", ondelete="SET NULL"), index=True)
     at: Mapped[CreatedAt]
 
 
@@ -84,7 +86,10 @@ class Plan(Base):
 
 
 class Offer(Base):
-    """What a rack is asked to run, numbered and signed. content is the canonical JSON that the signature covers."""
+    """What a rack is asked to run, numbered and signed. content is the canonical JSON that the signature covers.
+
+    request_id: the requests that it came of, a space apart.
+    """
 
     __tablename__ = "offer"
     __table_args__ = (UniqueConstraint("rack_id", "number"),)
@@ -93,7 +98,8 @@ class Offer(Base):
     rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
     number: Mapped[int]
     generation: Mapped[int]
-    plan_id: Mapped[int | None] = mapped_column(ForeignKey("plan.id", ondelete="SET NULL"))
+    plan_id: Mapped[int | None] = mapped_column(ForeignKey("plan.id", ondelete="SET NULL"), index=True)
+    request_id: Mapped[str | None]
     content: Mapped[str] = mapped_column(Text)
     signature: Mapped[str]
     digests: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -119,6 +125,7 @@ class Apply(Base):
     undone_ok: Mapped[bool | None]
     seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
     probes: Mapped[list[Any]] = mapped_column(default=list)
+    request_id: Mapped[str | None]
     at: Mapped[CreatedAt]
 
 
@@ -158,6 +165,7 @@ class RecordChange(Base):
     key: Mapped[str]
     value: Mapped[dict[str, Any] | None]
     actor: Mapped[str | None]
+    request_id: Mapped[str | None]
     at: Mapped[CreatedAt]
 
 

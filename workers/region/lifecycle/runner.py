@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+import structlog
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,7 @@ from app.lifecycle.action import Action
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
 from app.services import power
-from app.services.changes import awaits_records, changing, event
+from app.services.changes import awaits_records, changing, event, follow
 from app.services.context import Context
 from app.services.transition import end, enter, keep, locked, taken
 from app.store.models import Event, Machine, Operation
@@ -92,10 +93,12 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
     together: take every step that can be taken.  A step that put records ends the transaction all the same, because
     records have no sequence before, which the step after it may wait for.
     """
+    structlog.contextvars.unbind_contextvars("request_id")  # A sweep looks at one machine after another.
     with changing(context) as session, session.no_autoflush:  # Rows are written once, at the end.
         operation = taken(session, machine_id)
         if operation is None:
             return None
+        follow(session, operation.request_id)
         action = actions().get(operation.action)
         machine = locked(session, machine_id, controller=True)
         if action is None or operation.step_index >= len(action.steps):
