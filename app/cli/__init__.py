@@ -12,7 +12,21 @@ import sys
 
 import click
 
-from app.cli import account, completion, event, image, local, machine, network, output, place, rack, setting, upkeep
+from app.cli import (
+    account,
+    address,
+    completion,
+    event,
+    image,
+    local,
+    machine,
+    network,
+    output,
+    place,
+    rack,
+    setting,
+    upkeep,
+)
 from app.cli.client import CliError, Session
 
 STOPPED = 130
@@ -27,7 +41,7 @@ def muster(context: click.Context, url: str | None, as_json: bool) -> None:
     context.obj = Session(url, as_json)
 
 
-for _part in (account, completion, event, image, local, machine, network, place, rack, setting, upkeep):
+for _part in (account, address, completion, event, image, local, machine, network, place, rack, setting, upkeep):
     for _command in _part.COMMANDS:
         muster.add_command(_command)
 output.add_json_option(muster)

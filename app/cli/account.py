@@ -66,6 +66,14 @@ def key_list(session: Session) -> None:
     output.show_list(session.pages("/keys"), columns, session.as_json)
 
 
+@key.command("show")
+@click.argument("key_id", type=int)
+@click.pass_obj
+def key_show(session: Session, key_id: int) -> None:
+    """See a key."""
+    output.show_one(session.call("GET", f"/keys/{key_id}"), session.as_json)
+
+
 @key.command("delete")
 @click.argument("key_id", type=int)
 @click.pass_obj
@@ -108,12 +116,41 @@ def token_list(session: Session) -> None:
     output.show_list(session.pages("/tokens"), columns, session.as_json)
 
 
+@token.command("show")
+@click.argument("token_id", type=int)
+@click.pass_obj
+def token_show(session: Session, token_id: int) -> None:
+    """See a token, without its text."""
+    output.show_one(session.call("GET", f"/tokens/{token_id}"), session.as_json)
+
+
 @token.command("delete")
 @click.argument("token_id", type=int)
 @click.pass_obj
 def token_delete(session: Session, token_id: int) -> None:
     """End a token."""
     session.call("DELETE", f"/tokens/{token_id}")
+
+
+@click.group("session")
+def web_session() -> None:
+    """Browsers in which you are signed in."""
+
+
+@web_session.command("list")
+@click.pass_obj
+def session_list(session: Session) -> None:
+    """List your web sessions."""
+    columns = {"id": "id", "address": "address", "seen": "seen_at", "expires": "expires_at", "browser": "agent"}
+    output.show_list(session.pages("/sessions"), columns, session.as_json)
+
+
+@web_session.command("delete")
+@click.argument("session_id", type=int)
+@click.pass_obj
+def session_delete(session: Session, session_id: int) -> None:
+    """End a web session."""
+    session.call("DELETE", f"/sessions/{session_id}")
 
 
 @click.group()
@@ -201,4 +238,4 @@ def user_passwd(session: Session, name: str | None) -> None:
 
 user.add_command(create_user)
 user.add_command(reset_user)
-COMMANDS = (login, logout, whoami, key, token, user)
+COMMANDS = (login, logout, whoami, key, token, web_session, user)

@@ -25,6 +25,14 @@ def image_list(session: Session) -> None:
     output.show_list(session.pages("/images"), COLUMNS, session.as_json)
 
 
+@image.command("show")
+@click.argument("image_id", type=int)
+@click.pass_obj
+def image_show(session: Session, image_id: int) -> None:
+    """See an image and its files."""
+    output.show_one(session.call("GET", f"/images/{image_id}"), session.as_json)
+
+
 @image.command("import")
 @click.argument("path")
 @click.pass_obj

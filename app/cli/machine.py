@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from itertools import islice
 from typing import Any
 
 import click
 
 from app.cli import output
 from app.cli.client import CliError, Session
-from app.cli.follow import follow_machine, wait_for_operation
+from app.cli.follow import POLL_SECONDS, follow_machine, wait_for_operation
 from app.lifecycle.action import Action, ActionParameter
 from app.lifecycle.table import actions
 
@@ -116,6 +118,27 @@ def machine_operations(session: Session, machine: str, last: int) -> None:
     output.show_list(found, columns, session.as_json)
 
 
+@machine.command("all-operations")
+@click.option("--last", type=click.IntRange(1), default=50, show_default=True, help="Only so many.")
+@click.pass_obj
+def machine_all_operations(session: Session, last: int) -> None:
+    """List operations of all machines, in the API's order."""
+    columns = {
+        "id": "id", "machine": "machine_id", "action": "action", "status": "status", "began": "started_at", "reason": "reason",
+    }  # fmt: skip
+    output.show_list(islice(session.pages("/operations"), last), columns, session.as_json)
+
+
+@machine.command("power-orders")
+@click.argument("machine")
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="Only the newest so many.")
+@click.pass_obj
+def machine_power_orders(session: Session, machine: str, last: int) -> None:
+    """List how a machine was switched and asked, newest first."""
+    columns = {"id": "id", "at": "created_at", "verb": "verb", "status": "status", "power": "power", "reason": "reason"}
+    output.show_list(islice(session.pages("/power-orders", machine=machine), last), columns, session.as_json)
+
+
 @machine.command("operation")
 @click.argument("operation_id", type=int)
 @click.option("--wait", is_flag=True, help="Wait for the end and show progress.")
@@ -159,11 +182,17 @@ def machine_allocate(session: Session, /, **wishes: Any) -> None:
 @machine.command("power")
 @click.argument("machine")
 @click.argument("verb", type=click.Choice(POWER_VERBS))
+@click.option("--wait", is_flag=True, help="Wait for what becomes of it.")
 @click.pass_obj
-def machine_power(session: Session, machine: str, verb: str) -> None:
+def machine_power(session: Session, machine: str, verb: str, wait: bool) -> None:
     """Switch a machine, or query its power."""
     answer = session.call("POST", f"/machines/{machine}/power/{verb}")
-    output.show_one(answer, session.as_json, ("id", "verb", "status"))
+    while wait and answer["status"] in ("waiting", "claimed"):
+        time.sleep(POLL_SECONDS)
+        answer = session.call("GET", f"/power-orders/{answer['id']}")
+    output.show_one(answer, session.as_json, ("id", "verb", "status", "power", "reason"))
+    if answer["status"] in ("failed", "lost"):
+        raise CliError(f"power {verb} {answer['status']}: {answer['reason']}")
 
 
 @machine.command("set-power")

@@ -28,6 +28,14 @@ def setting_list(session: Session) -> None:
     click.echo(output.table(("setting", "key", "value"), rows))
 
 
+@setting.command("show")
+@click.argument("name")
+@click.pass_obj
+def setting_show(session: Session, name: str) -> None:
+    """See the setting NAME."""
+    output.show_one(session.call("GET", f"/settings/{name}")["value"], session.as_json)
+
+
 @setting.command("set")
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")

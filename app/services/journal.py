@@ -34,6 +34,7 @@ class ChangeFilters:
     verb: str | None = None
     thing: str | None = None
     thing_id: int | None = None
+    request_id: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
 
@@ -58,7 +59,13 @@ def events(context: Context, filters: EventFilters, after: int = 0, limit: int =
 def changes(context: Context, filters: ChangeFilters, after: int = 0, limit: int = 100) -> list[ChangeEvent]:
     """A page of the audit, oldest first, after an id."""
     context.require("admin", "read the audit")
-    wanted = {"actor": filters.actor, "verb": filters.verb, "thing": filters.thing, "thing_id": filters.thing_id}
+    wanted = {
+        "actor": filters.actor,
+        "verb": filters.verb,
+        "thing": filters.thing,
+        "thing_id": filters.thing_id,
+        "request_id": filters.request_id,
+    }
     statement = select(ChangeEvent).filter_by(**{name: value for name, value in wanted.items() if value is not None})
     if filters.since is not None:
         statement = statement.where(ChangeEvent.at >= filters.since)

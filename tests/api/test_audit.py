@@ -84,6 +84,9 @@ def places_and_people(walk: Walk) -> None:
     walk("DELETE /tokens/*", token["id"])
     key = walk("POST /keys", body={"public_key": f"{a_public_key()} me@desk"})
     walk("DELETE /keys/*", key["id"])
+    browser = walk.caller.client.application.test_client()
+    browser.post("/api/v1/session", json={"name": "root", "password": "root-password"})
+    walk("DELETE /sessions/*", walk.caller.get("/sessions").get_json()["items"][0]["id"])
     walk("PUT /settings/*", "retention", body={"value": {"event_days": 10}})
 
 
@@ -101,6 +104,8 @@ def network(walk: Walk, seeded: Seeded) -> None:
     reserved = walk("POST /ranges", body=wanted)
     walk("PATCH /ranges/*", reserved["id"], body={"comment": "for switches"})
     walk("DELETE /ranges/*", reserved["id"])
+    address = walk("POST /addresses", body={"subnet_id": made["id"], "address": "10.99.0.77"})
+    walk("DELETE /addresses/*", address["id"])
     walk("DELETE /subnets/*", made["id"])
     walk("DELETE /domains/*", domain["id"])
     walk("DELETE /vlans/*", vlan["id"])

@@ -108,6 +108,22 @@ def test_everything_moves_to_the_new_key(living: Context, file: KeyFile) -> None
     assert ("planted", USER_DATA) == between == opened(living, machine_id, operation_id)
 
 
+def test_every_place_is_named() -> None:
+    """Whoever seals something is known here, and what is sealed stands in `rotation.SEALED`."""
+    app = Path(rotation.__file__).parents[1]
+    seals = {path.stem for path in app.rglob("*.py") if "secrets.seal(" in path.read_text()}
+    places = {
+        "bmc": "BMC",
+        "enlistment": "BMC",
+        "lifecycle": "operation",
+        "offers": "setting",
+        "idempotency": "idempotency key",
+    }
+
+    assert seals == set(places)
+    assert {place.name for place in rotation.SEALED} == set(places.values())
+
+
 def test_a_running_process_seals_with_the_new_key_at_once(file: KeyFile) -> None:
     """No restart: the file is looked at before every use."""
     box = FernetBox(file.keys)

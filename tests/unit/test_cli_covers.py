@@ -17,6 +17,19 @@ from tests.factories.control import make_context, seed
 NETWORK = ("fabric", "vlan", "subnet", "range", "domain")
 PLACES = ("zone", "pool", "tag")
 COMMANDS = {
+    "GET /addresses": "address list",
+    "POST /addresses": "address reserve",
+    "GET /addresses/*": "address show",
+    "DELETE /addresses/*": "address delete",
+    "GET /images/*": "image show",
+    "GET /keys/*": "key show",
+    "GET /operations": "machine all-operations",
+    "GET /power-orders": "machine power-orders",
+    "GET /power-orders/*": "machine power",
+    "GET /sessions": "session list",
+    "DELETE /sessions/*": "session delete",
+    "GET /settings/*": "setting show",
+    "GET /tokens/*": "token show",
     "GET /audit": "audit",
     "GET /events": "events",
     "GET /events/stream": "events",

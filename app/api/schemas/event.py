@@ -33,6 +33,7 @@ class ChangeQuery(PageQuery):
     verb = fields.String()
     thing = fields.String(metadata={"description": "kind of thing, as in machine"})
     thing_id = Id()
+    request_id = fields.String(metadata={"description": "as in X-Request-Id"})
     since = fields.AwareDateTime(metadata={"description": "at this moment or later"})
     until = fields.AwareDateTime(metadata={"description": "at this moment or earlier"})
 
