@@ -116,7 +116,9 @@ def test_nothing_breaks(application: Flask, headers: dict[str, dict[str, str]]) 
             path = pattern.format(*parts)
             sent = headers.get(path.split("/")[1], headers[""]) | {"Content-Type": "application/json"}
             answer = client.open(path, method=method, data=text, query_string=asked, headers=sent)
-            if answer.status_code >= 500 or b"Traceback" in answer.data:
+            # Tables that no migration has made are what readiness is there to tell.
+            said = path == "/readyz" and answer.status_code == 503 and b'"schema"' in answer.data
+            if (answer.status_code >= 500 and not said) or b"Traceback" in answer.data:
                 broken.append((method, path, answer.status_code, text))
 
     ask_all()
