@@ -9,6 +9,8 @@ import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.api import check_callers
+from app.api.frame import BASE
 from app.lifecycle.table import actions
 from app.services.context import ROLES, Context
 from tests.api.conftest import Caller
@@ -161,3 +163,12 @@ def test_health(nobody: Caller, context: Context) -> None:
         session.connection().exec_driver_sql("DROP TABLE counter")
 
     assert 503 == nobody.get("/health/ready").status_code
+
+
+def test_a_view_that_does_not_say_who_may_call_it_stops_the_start() -> None:
+    """Forgetting to say it cannot open an address to everybody."""
+    application = Flask("forgetful")
+    application.add_url_rule(f"{BASE}/forgotten", "forgotten", lambda: "for all")
+
+    with pytest.raises(RuntimeError, match=r"/api/v1/forgotten: forgotten does not say who may call it"):
+        check_callers(application)
