@@ -130,7 +130,7 @@ def test_connections_are_impatient(server: Server) -> None:
             while link.recv(4096):
                 pass
 
-        assert STALLED_SECONDS - 1 < time.monotonic() - began < PATIENCE_SECONDS
+        assert time.monotonic() - began < 3 * STALLED_SECONDS
 
 
 def test_a_reader_that_stalls_is_cut_off(tmp_path: Path) -> None:
