@@ -50,7 +50,14 @@ def test_every_route_needs_a_caller(application: Flask) -> None:
 
 def test_other_edges_ask_too(application: Flask) -> None:
     """Outside the API nothing answers a stranger: racks get 401, machines without a rack 403, pages lead to sign-in."""
-    open_paths = ("/login", "/static/", "/rack/v1/enrol")
+    open_paths = (
+        "/login",
+        "/static/",
+        "/rack/v1/enrol",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    )  # these three: test_watching
     client = application.test_client()
     wrong = {}
     for method, path, _ in routes(application, "/"):
