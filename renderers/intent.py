@@ -17,10 +17,12 @@ class RackLayout:
 
     root: the rack's state directory.  `config_path` is where a service's activated bundle is found, `state_path` where
     its daemon may write, `run_path` where sockets and pid files are.
+    kea_lease_hook: Kea's library of lease commands, as the rack has found it; empty where it has none.
     """
 
     root: str = "/var/lib/muster-rack"
     boot_files: str = "/usr/lib/ipxe"
+    kea_lease_hook: str = ""
 
     def config_path(self, service: str, name: str = "") -> str:
         """Path of a file in the service's activated bundle (a symbolic link that is swapped atomically)."""

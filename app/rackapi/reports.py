@@ -62,6 +62,7 @@ def observation() -> Response:
         records=take(data, "records", int),
         services=services,
         interfaces=take(data, "interfaces", list, optional=True),
+        kea_lease_hook=take(data, "kea_lease_hook", str, optional=True, longest=NAME),
     )
     return Response(status=204)
 
@@ -71,19 +72,26 @@ def applied() -> Response:
     context, rack_id = calling_rack()
     data = body(LARGE_BODY)
     reports.records_applied(
-        context, rack_id, take(data, "applied", int), [_failure(item) for item in take(data, "failed", list)]
+        context,
+        rack_id,
+        take(data, "applied", int),
+        [_failure(item) for item in take(data, "failed", list)],
+        [_key(item, "mended") for item in take(data, "mended", list, optional=True) or ()],
     )
     return Response(status=204)
 
 
 def _failure(item: Any) -> dict[str, Any]:
+    return {**_key(item, "failed"), "reason": _short(take(item, "reason", str, longest=LARGE_BODY))}
+
+
+def _key(item: Any, field: str) -> dict[str, Any]:
     if not isinstance(item, dict):
-        raise Invalid("failed: expected objects with sequence, scope, key and reason", field="failed")
+        raise Invalid(f"{field}: expected objects with sequence, scope and key", field=field)
     return {
         "sequence": take(item, "sequence", int),
         "scope": take(item, "scope", str, longest=NAME),
         "key": take(item, "key", str, longest=NAME),
-        "reason": _short(take(item, "reason", str, longest=LARGE_BODY)),
     }
 
 

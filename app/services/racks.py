@@ -124,6 +124,11 @@ def new_code(context: Context, rack_name: str | None = None) -> str:
     return code
 
 
+def checked_layout(values: dict[str, Any]) -> dict[str, Any]:
+    """A rack's layout with all its fields. Invalid for what is no absolute path."""
+    return _checked_fields(RackLayout, values, "layout")
+
+
 def enrol(
     context: Context,
     code: str,
@@ -138,7 +143,7 @@ def enrol(
 
     control_plane is the host and port at which the rack reached us: its squid will relay machines there.
     """
-    layout, ports = _checked_fields(RackLayout, layout, "layout"), _checked_fields(RackPorts, ports, "ports")
+    layout, ports = checked_layout(layout), _checked_fields(RackPorts, ports, "ports")
     interfaces = checked_interfaces(interfaces)
     now = context.clock()
     token, relay_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -293,6 +298,9 @@ def _checked_fields(kind: type, values: dict[str, Any], field: str) -> dict[str,
             raise Invalid(f"{field}.{item.name}: {value!r} is not like {getattr(defaults, item.name)!r}", field=field)
         if isinstance(value, int) and not 0 < value < 65536:
             raise Invalid(f"{field}.{item.name}: {value} is no port; use 1 to 65535", field=field)
+        if value == getattr(defaults, item.name) == "":
+            found[item.name] = value
+            continue
         if isinstance(value, str) and (not value.startswith("/") or "\n" in value or '"' in value):
             raise Invalid(f"{field}.{item.name}: {value!r} must be an absolute path", field=field)
         found[item.name] = value

@@ -6,6 +6,7 @@ are then raised above its own, so that what comes next is newer in its eyes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -97,8 +98,9 @@ def observation(
     records: int,
     services: dict[str, Any],
     interfaces: list[Any] | None = None,
+    kea_lease_hook: str | None = None,
 ) -> None:
-    """Keep what runs on a rack; changed interfaces change what it serves."""
+    """Keep what runs on a rack; changed interfaces, or Kea's library found or gone, change what it serves."""
     found = checked_interfaces(interfaces) if interfaces is not None else None
     with changing(context) as session:
         if found is not None:
@@ -119,6 +121,9 @@ def observation(
         for row in known.values():
             session.delete(row)
         _raise_numbers(session, context, rack, offer, records)
+        if kea_lease_hook is not None and kea_lease_hook != rack.layout.get("kea_lease_hook", ""):
+            rack.layout = racks.checked_layout({**rack.layout, "kea_lease_hook": kea_lease_hook})
+            touch_racks(session, [rack_id])
         if found is not None and found != rack.interfaces:
             rack.interfaces = found
             session.flush()
@@ -133,8 +138,17 @@ def observation(
             )
 
 
-def records_applied(context: Context, rack_id: int, applied: int, failed: list[dict[str, Any]]) -> None:
-    """Keep up to which sequence a rack's records are live and which it could not apply; operations that wait go on."""
+def records_applied(
+    context: Context,
+    rack_id: int,
+    applied: int,
+    failed: list[dict[str, Any]],
+    mended: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Keep up to which sequence a rack's records are live and which it could not apply; operations that wait go on.
+
+    mended: failures reported before that have come right since, as the rack tries for some minutes; they are withdrawn.
+    """
     with changing(context) as session:
         rack = racks.rack_row(session, rack_id)
         now = context.clock()
@@ -142,6 +156,7 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
         before, rack.applied_records = rack.applied_records, applied
         _raise_numbers(session, context, rack, rack.applied_offer, applied)
         _forget_failures(session, rack_id, before, applied)
+        _withdraw(session, context, rack, mended)
         authors = _authors(session, [item["sequence"] for item in failed])
         after_commit(session, lambda: metrics.RECORD_FAILURES.inc(len(failed)))
         for item in failed:
@@ -167,7 +182,7 @@ def records_applied(context: Context, rack_id: int, applied: int, failed: list[d
                 level="error",
                 sequence=item["sequence"],
             )
-        if applied > before:
+        if applied > before or mended:
             waiting = select(Operation.machine_id).where(
                 Operation.status == "running", Operation.step.contains("record")
             )
@@ -237,6 +252,19 @@ def _forget_failures(session: Session, rack_id: int, before: int, applied: int) 
         .where(RecordFailure.rack_id == rack_id, newer)
         .execution_options(synchronize_session=False)
     )
+
+
+def _withdraw(session: Session, context: Context, rack: Rack, mended: Sequence[dict[str, Any]]) -> None:
+    """Take back the rack's failures of these records, and say so of each that there was."""
+    told = {(item["sequence"], item["scope"], item["key"]) for item in mended}
+    statement = select(RecordFailure).where(
+        RecordFailure.rack_id == rack.id, RecordFailure.sequence.in_([item["sequence"] for item in mended])
+    )
+    for row in session.scalars(statement) if told else ():
+        if (row.sequence, row.scope, row.key) in told:
+            session.delete(row)
+            message = f"Rack {rack.name} serves {row.key} in {row.scope} now, after it had failed: {row.reason}."
+            event(session, context, "rack.record.mended", message, rack_id=rack.id, sequence=row.sequence)
 
 
 def _raise_numbers(session: Session, context: Context, rack: Rack, offer: int, sequence: int) -> None:

@@ -10,6 +10,9 @@ evaluates after it has chosen the subnet and before it fills in next-server and 
 Not Kea's defaults: `match-client-id` is off, because firmware, iPXE and the system of one machine send different client
 ids and must get the same address; sockets are bound to one address per interface, or a client would get one offer per
 address.
+The lease commands (hook `libdhcp_lease_cmds`, Kea ARM "The lease_cmds hook") let the rack end the lease of a machine
+that has lost its address.  Where the library lies depends on the architecture, so the rack reports it; a rack without it
+serves all the same, and an address that was freed waits for its old lease.
 """
 
 from __future__ import annotations
@@ -93,6 +96,7 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
             "dhcp-socket-type": "raw",
         },
         "control-socket": {"socket-type": "unix", "socket-name": intent.layout.run_path(NAME, "kea4-ctrl-socket")},
+        "hooks-libraries": [{"library": path} for path in [intent.layout.kea_lease_hook] if path],
         "lease-database": {
             "type": "memfile",
             "persist": True,

@@ -19,6 +19,7 @@ from lab.process import ProcessName, end_processes, name_process
 from renderers.intent import RackIntent
 from renderers.services import kea4
 from renderers.spec import ServiceSpec
+from workers.rack.channels import kea
 
 _T = TypeVar("_T")
 SECRETS = {
@@ -70,8 +71,8 @@ def network_of(intent: RackIntent, name: str) -> Iterator[str]:
 
 
 def at(intent: RackIntent, root: str) -> RackIntent:
-    """The same intent on a rack that keeps its files elsewhere."""
-    return replace(intent, layout=replace(intent.layout, root=root))
+    """The same intent on a rack that keeps its files elsewhere, with the libraries of this host."""
+    return replace(intent, layout=replace(intent.layout, root=root, kea_lease_hook=kea.lease_hook()))
 
 
 def install(spec: ServiceSpec, intent: RackIntent) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab import namespace
+from lab import dhcp_client, namespace
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
@@ -185,6 +185,63 @@ def test_records_go_live_are_checked_and_survive_a_lost_zone(host: Host) -> None
     # Kea starts into the same hosts.
     host.units.restart("kea4")
     eventually(lambda: _equal("10.20.0.77", host.discover().address), 15)
+
+
+def test_an_address_that_was_freed_is_the_next_machines_at_once(host: Host) -> None:
+    """A lease of a machine that lost its address is ended; one of a live client is not, and the record is tried again."""
+    vlan = host.intent.vlans[0]
+    subnet = next(item for item in vlan.subnets if item.family == 4)
+    scope = f"vlan:{vlan.vlan_id}"
+    second, third, fourth = (f"52:54:00:20:01:0{number}" for number in (2, 3, 4))
+
+    def word(mac: str, address: str | None) -> dict[str, Any]:
+        value = {"subnet_id": subnet.subnet_id, "mac": mac, "address": address, "hostname": "n"}
+        key = f"host:{subnet.subnet_id}:{mac}"
+        return {"sequence": host.plane.add_record(scope, key, value if address else None), "scope": scope, "key": key}
+
+    def settled() -> dict[str, str]:
+        wanted = len(host.plane.records)
+        host.plane.wait_until(lambda: any(item["applied"] == wanted for item in host.plane.record_reports), 60)
+        return {item["key"]: item["reason"] for report in host.plane.record_reports for item in report["failed"]}
+
+    def lease(mac: str) -> str:
+        taken = namespace.inside(f"{host.inside}-c", lambda: dhcp_client.discover_and_request("end0", mac))
+        return taken.address
+
+    word(MAC, "10.20.0.77")
+    host.apply(host.intent)
+
+    assert settled() == {}
+    assert lease(MAC) == "10.20.0.77"
+    assert host.kea.lease("10.20.0.77")["hw-address"] == MAC
+
+    # Taken from one and given to another, in two words or seen as one batch.
+    word(MAC, None)
+    word(second, "10.20.0.77")
+
+    assert settled() == {}
+    assert host.discover(second).address == "10.20.0.77"
+    assert lease(second) == "10.20.0.77"
+
+    # A lease of which no word was ever heard here, outside the dynamic ranges.
+    stale = {"ip-address": "10.20.0.78", "hw-address": MAC, "subnet-id": subnet.subnet_id}
+    host.kea.ask("lease4-add", stale)
+    word(third, "10.20.0.78")
+
+    assert settled() == {}
+    assert host.discover(third).address == "10.20.0.78"
+
+    # A client that has its address from a dynamic range may be alive: it keeps it, and the record waits for its end.
+    dynamic = lease(MAC)
+    asked = word(fourth, dynamic)
+
+    assert "another machine may hold it" in settled()[asked["key"]]
+    assert host.kea.lease(dynamic)["hw-address"] == MAC
+
+    host.kea.end_lease(dynamic)
+    host.plane.wait_until(lambda: any(asked in item["mended"] for item in host.plane.record_reports), 180)
+
+    assert host.discover(fourth).address == dynamic
 
 
 def _equal(expected: object, actual: object) -> None:

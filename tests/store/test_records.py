@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.services import addresses, records, reports, retention, vlans
 from app.services.changes import changing, put_record
 from app.services.context import Context
-from app.store.models import Machine, Rack, RecordChange, Vlan
+from app.store.models import Event, Machine, Rack, RecordChange, RecordFailure, Vlan
 from app.store.queries.scopes import scopes_of_rack
 from tests.factories.control import Seeded, clock_of, make_machine, ring_of, seed
 
@@ -132,6 +132,30 @@ def test_a_failed_record_is_not_live_until_it_is_mended(context: Context) -> Non
     assert (True, False) == (before.applied, before.live)
     assert "the daemon refused" in (before.failure or "")
     assert (True, None, None) == (after.live, after.failure, old.failure)
+
+
+def test_a_failure_that_the_rack_has_mended_is_withdrawn(context: Context) -> None:
+    """A record that comes right when the rack tries again is live, and people are told; no other failure is touched."""
+    seeded = seed(context)
+    scope = f"vlan:{seeded.vlan_id}"
+    with changing(context) as session:
+        put_record(session, scope, "a", {"n": 1})
+        put_record(session, scope, "b", {"n": 1})
+    newest = reports.newest(context, seeded.rack_id)["records"]
+    failed = [
+        {"sequence": newest - 1 + number, "scope": scope, "key": key, "reason": "in use"}
+        for number, key in enumerate("ab")
+    ]
+    reports.records_applied(context, seeded.rack_id, newest, failed)
+    mended = {name: failed[0][name] for name in ("sequence", "scope", "key")}
+    reports.records_applied(context, seeded.rack_id, newest, [], [mended, {**mended, "sequence": newest, "key": "z"}])
+    with context.store.read() as session:
+        left = [row.key for row in session.scalars(select(RecordFailure))]
+        said = [row.message for row in session.scalars(select(Event).where(Event.kind == "rack.record.mended"))]
+
+    assert ["b"] == left
+    assert 1 == len(said)
+    assert f"serves a in {scope} now" in said[0]
 
 
 def test_a_rack_that_takes_a_vlan_over_finds_its_records(context: Context) -> None:

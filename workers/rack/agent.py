@@ -29,7 +29,7 @@ from workers.rack.observe import observe, summary
 from workers.rack.offer import Envelope, Offer, OfferError, request_ids
 from workers.rack.probing import Prober
 from workers.rack.record_store import RecordChange, RecordStore
-from workers.rack.records import RecordKeeper, RecordsLater
+from workers.rack.records import RecordKeeper, RecordsLater, RecordsReport
 from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import RACK_TOKEN, SecretFiles
 from workers.rack.units import SupervisorUnits, UnitError, Units
@@ -107,6 +107,7 @@ class Agent:
             self._guard("resume", self.resume)
         self._guard("offer", self.take_offer)
         self._guard("records", self.take_records)
+        self._guard("retries", self.retry_records)
         self._guard("reports", self.send_reports)
         self._guard("observe", self.report_observation)
 
@@ -199,6 +200,17 @@ class Agent:
             report = self.keeper.apply(changes, last, offer)
             self._client.report_records({**report.as_data(), "applied": store.sequence})
             self._reported_records = store.sequence
+
+    def retry_records(self) -> None:
+        """Try failed records again when their time has come, and withdraw the failures of those that came right."""
+        if self._offer is None:
+            return
+        retries = self.keeper.retries
+        self.keeper.retry(self._offer)
+        if retries.mended:
+            report = RecordsReport(self.keeper.store.sequence, mended=list(retries.mended))
+            self._client.report_records(report.as_data())
+            retries.mended.clear()
 
     def send_reports(self) -> None:
         """What could not be said when it happened."""

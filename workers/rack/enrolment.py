@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from renderers.intent import RackPorts
+from workers.rack.channels import kea
 from workers.rack.client import ControlPlane
 from workers.rack.config import FILE_NAME, ConfigError, RackConfig, check_control_plane_url
 from workers.rack.observe import interfaces
@@ -39,7 +40,7 @@ def enrol(
         {
             "code": code,
             "name": name,
-            "layout": {"root": str(root), "boot_files": boot_files},
+            "layout": {"root": str(root), "boot_files": boot_files, "kea_lease_hook": kea.lease_hook()},
             "ports": asdict(ports),
             "interfaces": interfaces(),
             "version": _version(),

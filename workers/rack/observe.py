@@ -1,4 +1,4 @@
-"""What runs on this rack, as it tells the control plane: digests, processes, probes, interfaces."""
+"""What runs on this rack, as it tells the control plane: digests, processes, probes, interfaces, Kea's hook."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.rack.apply import Applier
+from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelError, run
 from workers.rack.probing import Prober
 from workers.rack.units import UnitError, Units
@@ -51,7 +52,13 @@ def observe(root: Path, offer: int, records: int, applier: Applier, units: Units
             "probes_ok": not red,
             "detail": trouble or "; ".join(red or [result.detail for result in results]),
         }
-    return {"offer": offer, "records": records, "services": services, "interfaces": interfaces()}
+    return {
+        "offer": offer,
+        "records": records,
+        "services": services,
+        "interfaces": interfaces(),
+        "kea_lease_hook": kea.lease_hook(),
+    }
 
 
 def summary(observation: dict[str, Any]) -> str:

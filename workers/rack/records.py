@@ -1,9 +1,10 @@
 """Makes record changes live: hosts in Kea, RRsets in BIND, each checked by asking as a client would.
 
 A batch is coalesced (the last change of a key counts), so a thousand hosts cost one `config-set`.  What cannot be made
-live is undone by its inverse and reported with its key and the reason; the rest goes on.  A daemon that is down is no
-failure of a record: `RecordsLater` asks for the same batch again.  Records whose VLAN or zone this rack's offer does not
-serve yet are stored, and take effect with the structure.
+live is undone by its inverse and reported with its key and the reason; the rest goes on.  A record that failed is tried
+again, with growing pauses and soon after another of its scope has changed, and its failure is withdrawn when it comes
+right.  A daemon that is down is no failure of a record: `RecordsLater` asks for the same batch again.  Records whose
+VLAN or zone this rack's offer does not serve yet are stored, and take effect with the structure.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from workers.rack.channels.bind import BindUpdater, RrsetChange, canonical
 from workers.rack.hosts import Host, HostFiles, check_as_client, conflicts, parse_host, parse_key
 from workers.rack.offer import Offer, SubnetOffer
 from workers.rack.record_store import RecordChange, RecordStore
+from workers.rack.retries import Retries
 
 log = structlog.get_logger()
 
@@ -39,6 +41,7 @@ class RecordsReport:
 
     applied: int
     failed: list[dict[str, Any]] = field(default_factory=list)
+    mended: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     request_id: str | None = None
 
@@ -47,6 +50,7 @@ class RecordsReport:
         return {
             "applied": self.applied,
             "failed": self.failed,
+            "mended": self.mended,
             "seconds": round(self.seconds, 4),
             "request_id": self.request_id,
         }
@@ -63,8 +67,10 @@ class RecordKeeper:
         serving: Callable[[str], bool],
         dhcp_port: int = 67,
         check_hosts: Callable[..., dict[tuple[int, str], str]] = check_as_client,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
+        self.retries = Retries(clock)
         self._files = files
         self._updater = updater
         self._serving = serving
@@ -89,18 +95,9 @@ class RecordKeeper:
             if change.scope in offer.scopes:
                 latest[change.scope, change.key] = change
         todo = [item for item in latest.values() if self.store.value(item.scope, item.key) != item.value]
-        failed: dict[tuple[str, str], str] = {}
-        hosts = [item for item in todo if item.scope.startswith("vlan:")]
-        try:
-            self._apply_hosts(hosts, offer, failed)
-            self.store.commit(item for item in hosts if (item.scope, item.key) not in failed)
-            for scope in sorted({item.scope for item in todo if item.scope.startswith("zone:")}):
-                mine = [item for item in todo if item.scope == scope]
-                self._apply_zone(scope, mine, offer, failed)
-                self.store.commit(item for item in mine if (item.scope, item.key) not in failed)
-        except ChannelDown as error:
-            raise RecordsLater(str(error)) from error
+        failed = self._make_live(todo, offer)
         self.store.advance(last)
+        self.retries.note(latest.values(), failed)
         asked = list(dict.fromkeys(item.request_id for item in todo if item.request_id))[:NAMED_REQUESTS]
         report = RecordsReport(last, seconds=time.monotonic() - begin, request_id=" ".join(asked) or None)
         for (scope, key), reason in failed.items():
@@ -116,6 +113,32 @@ class RecordKeeper:
                 request_id=report.request_id,
             )
         return report
+
+    def retry(self, offer: Offer) -> None:
+        """Try the failed records again whose time has come; `retries.mended` has those that came right, until told.
+
+        RecordsLater if a daemon does not answer: they are due still.
+        """
+        due = [item for item in self.retries.due() if item.scope in offer.scopes]
+        if due:
+            failed = self._make_live(due, offer)
+            self.retries.tried(due, failed)
+            log.info("records.retried", count=len(due), failed=len(failed))
+
+    def _make_live(self, todo: Sequence[RecordChange], offer: Offer) -> dict[tuple[str, str], str]:
+        """Make changes live and remember those that are; the others, with the reason.  RecordsLater."""
+        failed: dict[tuple[str, str], str] = {}
+        hosts = [item for item in todo if item.scope.startswith("vlan:")]
+        try:
+            self._apply_hosts(hosts, offer, failed)
+            self.store.commit(item for item in hosts if (item.scope, item.key) not in failed)
+            for scope in sorted({item.scope for item in todo if item.scope.startswith("zone:")}):
+                mine = [item for item in todo if item.scope == scope]
+                self._apply_zone(scope, mine, offer, failed)
+                self.store.commit(item for item in mine if (item.scope, item.key) not in failed)
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
+        return failed
 
     def refill_zones(self, offer: Offer) -> None:
         """Send everything stored to the zones of this rack: one was seeded anew.  RecordsLater if BIND is away."""
@@ -185,6 +208,7 @@ class RecordKeeper:
         try:
             self._files.activate()
             set_now = [parse_host(item.key, item.value) for item in changes if item.value is not None]
+            self._files.end_leases(set_now, self._gone(changes))
             wrong = self._check_hosts(set_now, subnets, self._files, self._dhcp_port)
         except ChannelDown:
             self._write([], {(item.scope, item.key) for item in changes})
@@ -205,6 +229,12 @@ class RecordKeeper:
             failed.update({(item.scope, item.key): wrong[parse_key(item.key)] for item in bad})
             self._write([item for item in changes if item not in bad], {(item.scope, item.key) for item in bad})
             self._files.activate()
+
+    def _gone(self, changes: list[RecordChange]) -> list[Host]:
+        """The hosts that these changes take away or move, as they were."""
+        before = ((item, self.store.value(item.scope, item.key)) for item in changes)
+        hosts = [(item, parse_host(item.key, value)) for item, value in before if value is not None]
+        return [host for item, host in hosts if item.value is None or item.value["address"] != host.address]
 
     def _write(self, changes: list[RecordChange], back: set[tuple[str, str]] | dict[tuple[str, str], str]) -> None:
         """Write the files of all subnets touched: what is stored, with these changes; `back` names keys that only touch."""

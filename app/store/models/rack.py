@@ -170,7 +170,7 @@ class RecordChange(Base):
 
 
 class RecordFailure(Base):
-    """A record change that a rack could not apply, with its reason; removed when a later change of the key succeeds."""
+    """A record change that a rack could not apply, with its reason; removed when it or a later change of its key succeeds."""
 
     __tablename__ = "record_failure"
 

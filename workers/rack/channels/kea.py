@@ -8,9 +8,11 @@ must be followed by sending the last good configuration.  `config-get` shows sec
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import socket
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from workers.rack.files import ServiceDirectories
 
 CONFIG_FILE = "kea-dhcp4.conf"
 SOCKET_FILE = "kea4-ctrl-socket"
+LEASE_HOOK = "libdhcp_lease_cmds.so"
 SECONDS = 30.0
 SUCCESS, ERROR, UNSUPPORTED, EMPTY = 0, 1, 2, 3
 _INCLUDE = re.compile(r'<\?include\s+"([^"]+)"\s*\?>')
@@ -67,6 +70,14 @@ class KeaClient:
             return []
         return [dict(item) for item in self.ask("lease4-get-all").get("leases", [])]
 
+    def lease(self, address: str) -> dict[str, Any]:
+        """The lease of an address, {} if there is none.  It needs the lease_cmds hook."""
+        return self.ask("lease4-get", {"ip-address": address})
+
+    def end_lease(self, address: str) -> None:
+        """Forget the lease of an address; nothing happens if there is none.  It needs the lease_cmds hook."""
+        self.ask("lease4-del", {"ip-address": address})
+
     def set_config(self, config: dict[str, Any]) -> None:
         """Replace the running configuration."""
         self.ask("config-set", config)
@@ -83,6 +94,13 @@ class KeaClient:
             except OSError as error:
                 raise ChannelDown(f"kea does not answer on {self._path}: {error}") from error
         return b"".join(parts)
+
+
+def lease_hook() -> str:
+    """Path of this host's library of lease commands, empty if there is none: Debian's place, then other builds'."""
+    folders = (f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}", "/usr/lib64", "/usr/lib", "/usr/local/lib")
+    paths = (Path(folder, "kea", "hooks", LEASE_HOOK) for folder in folders)
+    return next((str(path) for path in paths if path.is_file()), "")
 
 
 def client(directories: ServiceDirectories) -> KeaClient:
@@ -103,6 +121,19 @@ def load_config(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ChannelError(f"{path}: is no JSON object")
     return data
+
+
+def pools(config: dict[str, Any]) -> dict[int, list[tuple[int, int]]]:
+    """First and last address, as numbers, of the dynamic ranges of each subnet in a rendered configuration."""
+    top = config["Dhcp4"]
+    subnets = [*top["subnet4"], *(subnet for network in top["shared-networks"] for subnet in network["subnet4"])]
+    found: dict[int, list[tuple[int, int]]] = {}
+    for subnet in subnets:
+        ends = (
+            [int(ipaddress.IPv4Address(end.strip())) for end in pool["pool"].split("-")] for pool in subnet["pools"]
+        )
+        found[int(subnet["id"])] = [(first, last) for first, last in ends]
+    return found
 
 
 def include_paths(text: str) -> tuple[Path, ...]:
