@@ -331,6 +331,27 @@ def test_observations_are_kept(application: Flask, context: Context, seeded: See
     assert ring_of(context).take() == []
 
 
+def test_a_library_that_the_rack_finds_later_changes_what_it_serves(
+    application: Flask, context: Context, seeded: Seeded
+) -> None:
+    """Kea's hook, reported by an enrolled rack, is in its layout and raises its generation once; gone, it is left out."""
+    hook = "/usr/lib/kea/hooks/libdhcp_lease_cmds.so"
+    body = {"offer": 0, "records": 0, "services": {}}
+    seen = []
+    for said in ({}, {"kea_lease_hook": hook}, {"kea_lease_hook": hook}, {}, {"kea_lease_hook": ""}):
+        assert call(application, "POST", "/reports/observation", body | said).status_code == 204
+
+        with context.store.read() as session:
+            rack = session.get_one(Rack, seeded.rack_id)
+            seen.append((rack.layout.get("kea_lease_hook", ""), rack.generation))
+    refused = call(application, "POST", "/reports/observation", body | {"kea_lease_hook": "hooks/x.so"})
+    first = seen[0][1]
+
+    assert seen == [("", first), (hook, first + 1), (hook, first + 1), (hook, first + 1), ("", first + 2)]
+    assert refused.status_code == 422
+    assert "kea_lease_hook" in refused.json["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -339,6 +360,8 @@ def test_observations_are_kept(application: Flask, context: Context, seeded: See
         ("/reports/apply", {"offer": 1, "service": "kea4", "outcome": "kept"}),
         ("/reports/records", {"applied": -1, "failed": []}),
         ("/reports/records", {"applied": 1, "failed": ["x"]}),
+        ("/reports/records", {"applied": 1, "failed": [], "mended": ["x"]}),
+        ("/reports/records", {"applied": 1, "failed": [], "mended": [{"sequence": "1", "scope": "s", "key": "k"}]}),
         ("/reports/observation", {"offer": 1, "records": 1, "services": []}),
         ("/reports/observation", [1, 2]),
     ],

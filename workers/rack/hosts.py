@@ -117,7 +117,7 @@ class HostFiles:
         try:
             if not asked or not {"lease4-get", "lease4-del"} <= daemon.commands():
                 return
-            pools = kea.pools(kea.load_config(self._directories.current / kea.CONFIG_FILE))
+            pools = kea.pools(self._directories.current / kea.CONFIG_FILE)
             for address, (host, is_given) in asked.items():
                 lease = daemon.lease(address)
                 holder = str(lease.get("hw-address", "")).lower()

@@ -123,9 +123,18 @@ def load_config(path: Path) -> dict[str, Any]:
     return data
 
 
-def pools(config: dict[str, Any]) -> dict[int, list[tuple[int, int]]]:
-    """First and last address, as numbers, of the dynamic ranges of each subnet in a rendered configuration."""
-    top = config["Dhcp4"]
+def pools(path: Path) -> dict[int, list[tuple[int, int]]]:
+    """First and last address, as numbers, of the dynamic ranges of each subnet in a rendered configuration.
+
+    The included hosts are not read: they may be many.  ChannelError if the file cannot be read so.
+    """
+    try:
+        return _pools(json.loads(_INCLUDE.sub("", path.read_text()))["Dhcp4"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ChannelError(f"{path}: its ranges cannot be read: {error!r}") from error
+
+
+def _pools(top: dict[str, Any]) -> dict[int, list[tuple[int, int]]]:
     subnets = [*top["subnet4"], *(subnet for network in top["shared-networks"] for subnet in network["subnet4"])]
     found: dict[int, list[tuple[int, int]]] = {}
     for subnet in subnets:
