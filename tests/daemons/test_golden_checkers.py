@@ -1,6 +1,7 @@
 """Every golden output passes the checker of the daemon that has to live with it."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,19 @@ def test_kea_reads_hosts_from_the_included_file_and_needs_it() -> None:
             answers["absent"] = check(spec, base, inside).returncode == 0
 
     assert {"two": True, "garbage": False, "absent": False} == answers
+
+
+def test_kea_starts_without_its_lease_hook_and_refuses_one_that_is_not_there() -> None:
+    """No library named is good; a library that is named and missing is found before it comes near the daemon."""
+    require("ip", "kea-dhcp4")
+    spec = registry.service("kea4")
+    answers = {}
+    for hook in ("", "/nonexistent/libdhcp_lease_cmds.so"):
+        with rack_directory() as root:
+            intent = at(load("lab"), root)
+            intent = replace(intent, layout=replace(intent.layout, kea_lease_hook=hook))
+            base = install(spec, intent)
+            with network_of(intent, f"ml-{os.getpid()}") as inside:
+                answers[hook] = check(spec, base, inside).returncode == 0
+
+    assert {"": True, "/nonexistent/libdhcp_lease_cmds.so": False} == answers
