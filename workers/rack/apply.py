@@ -214,13 +214,16 @@ class Applier:
         lost = previous is not None and any(
             (previous / file.source).exists() for file in wanted.state_files if file.path in report.seeded
         )
-        if not before or before.unit != new.unit or lost:
-            self._units.stop(spec.name)
-            self._start(directories, new.unit)
-            report.seconds["gap"] = time.monotonic() - begin if running else 0.0
-        else:
-            context = ChannelContext(spec.name, directories, self._units, previous)
-            report.seconds["gap"] = channels()[spec.channel].activate(context)
+        try:
+            if not before or before.unit != new.unit or lost:
+                self._units.stop(spec.name)
+                self._start(directories, new.unit)
+                report.seconds["gap"] = time.monotonic() - begin if running else 0.0
+            else:
+                context = ChannelContext(spec.name, directories, self._units, previous)
+                report.seconds["gap"] = channels()[spec.channel].activate(context)
+        except UnitError as error:
+            raise Regression(f"{error}: {self._last_words(spec.name, said)}") from error
         report.seconds["activate"] = time.monotonic() - begin
         report.stage = "probe"
         self._reached(spec.name, "probe")

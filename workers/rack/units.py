@@ -178,7 +178,7 @@ class SupervisorUnits:
             if reached(state):
                 return
             if state in ("BACKOFF", "FATAL") and verb == "start":
-                raise UnitError(f"unit {name}: the process ends as soon as it starts; read {self._logs / name}.log")
+                raise UnitError(f"unit {name}: the process ends as soon as it starts")
             if time.monotonic() > end:
                 raise UnitError(f"unit {name}: did not {verb} within {seconds:g} s, it is {state}")
             time.sleep(0.05)

@@ -47,7 +47,7 @@ def test_a_bmc_that_cannot_be_reached(lab: Lab) -> None:
         lab.api.call("PUT", f"/machines/{machine_id}/power", json={"driver": "manual", "parameters": {}})
         recommission(lab, machine)
 
-    assert "commission failed at step power-on: power pxe failed: unreachable: " in reason
+    assert "commission failed at step power-on: power netboot failed: unreachable: " in reason
     assert f"controller {NOBODY} does not answer" in reason
     assert "check its address and network" in reason
     assert "(tried 3 times)" in reason
