@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any
 
 SECRET_WORDS = ("password", "passwd", "token", "secret", "authorization", "cookie", "private_key")
@@ -31,9 +32,15 @@ def masked(name: str, value: Any) -> Any:
         return {key: masked(str(key), inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [masked(name, inner) for inner in value]
-    if value is not None and any(word in name.lower() for word in SECRET_WORDS):
+    if value is not None and _is_secret(name):
         return MASK
     return without_secrets(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    """Whether a field of this name holds a secret; the same names come with every line."""
+    return any(word in name.lower() for word in SECRET_WORDS)
 
 
 def without_secrets(text: str) -> str:

@@ -199,6 +199,9 @@ def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
 
 def _raise_generations(session: Session, context: Context, changes: list[int | None]) -> None:
     """Raise the generations of the racks noted, and remember behind each which changes and requests it came of."""
+    noted = sorted(session.info.pop(_RACKS, ()))
+    if not noted:
+        return
     rows = []
     values: dict[str, Any] = {"generation": Rack.generation + 1}
     if (request_id := request_of(session)) is not None:
@@ -207,7 +210,7 @@ def _raise_generations(session: Session, context: Context, changes: list[int | N
             (func.length(Rack.request_id) < LONGEST_REQUESTS, Rack.request_id + literal(f" {request_id}")),
             else_=Rack.request_id,
         )
-    for rack_id in sorted(session.info.pop(_RACKS, set())):
+    for rack_id in noted:
         raised = update(Rack).where(Rack.id == rack_id).values(values)
         generation = session.execute(raised.returning(Rack.generation)).scalar_one_or_none()
         if generation is None:  # The rack was deleted in this transaction.
