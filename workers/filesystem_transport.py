@@ -25,21 +25,32 @@ SUFFIX = ".msg"
 UNDECODABLE = "undecodable"
 RACK_QUEUE = "rack."
 MOST_WAITING = 1000
+LOOK_EVERY = 50
+"""How many messages a channel puts until it counts again how many wait; counting reads the whole directory."""
 
 
 class Channel(filesystem.Channel):
     """kombu's channel with messages that appear and disappear by rename."""
 
+    _puts = 0
+
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         folder = Path(self.data_folder_out)
-        if self._size(queue) >= (1 if queue.startswith(RACK_QUEUE) else MOST_WAITING):
-            return
-        name = f"{time_ns():020d}_{uuid.uuid4()}.{queue}{SUFFIX}"
-        hidden = folder / f".{name}.part"
+        if queue.startswith(RACK_QUEUE):
+            name = f"{'':0>20}_wake.{queue}{SUFFIX}"  # One name, so that a second wake takes the first one's place.
+        else:
+            if self._puts % LOOK_EVERY == 0 and self._size(queue) >= MOST_WAITING - LOOK_EVERY:
+                return
+            self._puts += 1
+            name = f"{time_ns():020d}_{uuid.uuid4()}.{queue}{SUFFIX}"
+        hidden = folder / f".{uuid.uuid4()}.part"
+        data = json.dumps(payload).encode()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with hidden.open("wb") as file:
-                file.write(json.dumps(payload).encode())
+            try:
+                hidden.write_bytes(data)
+            except FileNotFoundError:
+                folder.mkdir(parents=True, exist_ok=True)
+                hidden.write_bytes(data)
             hidden.rename(folder / name)
         except OSError as error:
             hidden.unlink(missing_ok=True)
