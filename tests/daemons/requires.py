@@ -13,22 +13,23 @@ def require(*programs: str) -> None:
     """Skip (under CI: fail) unless every program is installed."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        _absent(f"not installed: {', '.join(missing)}")
+        absent(f"not installed: {', '.join(missing)}")
 
 
 def require_file(path: Path, remedy: str) -> None:
     """Skip (under CI: fail) unless the file exists; `remedy` says how to get it."""
     if not path.exists():
-        _absent(f"{path} does not exist: {remedy}")
+        absent(f"{path} does not exist: {remedy}")
 
 
 def require_virtual_rack() -> None:
     """Skip (under CI: fail) unless this host can make namespaces and taps and has the lab's programs."""
     if reasons := probe_capabilities():
-        _absent(" ".join(reasons))
+        absent(" ".join(reasons))
 
 
-def _absent(reason: str) -> None:
+def absent(reason: str) -> None:
+    """Skip (under CI: fail) for what this host cannot give."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason} (CI is set, so this is a failure, not a skip)")
     pytest.skip(reason)

@@ -13,7 +13,7 @@ from lab.simulated import Hardware, SimulatedMachine
 from lab.standing import Lab
 from tests.daemons.lifecycle_faults.agent import AgentProcess, disk
 from tests.daemons.lifecycle_faults.faults import boot_for, commissioned, context_of, redeploy, wait_running
-from tests.daemons.requires import require
+from tests.daemons.requires import absent, require
 from tests.daemons.standing import ask, wait_state
 
 pytestmark = [pytest.mark.daemons, pytest.mark.timeout(300)]
@@ -31,7 +31,7 @@ def loop(tmp_path: Path) -> Iterator[str]:
         file.truncate(4 * GIB)
     made = subprocess.run(["losetup", "-fP", "--show", str(backing)], capture_output=True, text=True, check=False)
     if made.returncode != 0:
-        pytest.skip(f"no loop device: {made.stderr.strip()}")
+        absent(f"no loop device: {made.stderr.strip()}")
     path = made.stdout.strip()
     yield path
     subprocess.run(["losetup", "-d", path], check=True)
