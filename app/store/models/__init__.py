@@ -1,6 +1,9 @@
 """All models, by subject."""
 
 from app.store.models.base import Base, utc_now
+from app.store.models.device import Device
+from app.store.models.dhcp import DhcpSnippet, DhcpSnippetRevision
+from app.store.models.domain import DnsRecord, DnsSecondary, Domain
 from app.store.models.image import Image, ImageFile, Setting
 from app.store.models.journal import ChangeEvent, Event
 from app.store.models.machine import (
@@ -13,7 +16,9 @@ from app.store.models.machine import (
     PowerOperation,
     ScriptResult,
 )
-from app.store.models.network import Domain, Fabric, IpAddress, IpRange, Subnet, Vlan
+from app.store.models.network import Fabric, IpAddress, IpRange, Space, StaticRoute, Subnet, Vlan
+from app.store.models.observed import Lease, Neighbour, SyslogLine
+from app.store.models.package import PackageRepository
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
 from app.store.models.rack import (
     Apply,
@@ -31,9 +36,10 @@ from app.store.models.user import ApiToken, IdempotencyKey, LoginAttempts, SshKe
 from app.store.models.worker import Worker
 
 __all__ = [
-    "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Disk", "Domain", "EnrolmentCode", "Event",
-    "Fabric", "IdempotencyKey", "Image", "ImageFile", "Interface", "IpAddress", "IpRange", "LoginAttempts", "Machine", "Observation",
-    "Offer", "Operation",
-    "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult", "Setting",
-    "SshKey", "Subnet", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "machine_tag", "utc_now",
+    "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Device", "DhcpSnippet", "DhcpSnippetRevision",
+    "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric", "IdempotencyKey", "Image", "ImageFile",
+    "Interface", "IpAddress", "IpRange", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation",
+    "PackageRepository", "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult",
+    "Setting", "Space", "SshKey", "StaticRoute", "Subnet", "SyslogLine", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone",
+    "machine_tag", "utc_now",
 ]  # fmt: skip

@@ -9,7 +9,9 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, Uni
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.store.models.base import Base, CreatedAt, PrimaryKey
-from app.store.models.network import Domain, IpAddress
+from app.store.models.device import Device
+from app.store.models.domain import Domain
+from app.store.models.network import IpAddress
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
 from app.store.models.user import User
 
@@ -59,12 +61,14 @@ class Machine(Base):
 
 
 class Interface(Base):
-    """A network interface of a machine. A MAC address belongs to one interface in the whole fleet."""
+    """A network interface of a machine or of a device. A MAC address belongs to one interface in the whole fleet."""
 
     __tablename__ = "interface"
+    __table_args__ = (CheckConstraint("(machine_id IS NULL) <> (device_id IS NULL)", name="one_owner"),)
 
     id: Mapped[PrimaryKey]
-    machine_id: Mapped[int] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"), index=True)
+    machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"), index=True)
+    device_id: Mapped[int | None] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]
     mac: Mapped[str] = mapped_column(unique=True)
     vlan_id: Mapped[int | None] = mapped_column(ForeignKey("vlan.id"), index=True)
@@ -73,7 +77,8 @@ class Interface(Base):
     link: Mapped[bool | None]
     speed_mbps: Mapped[int | None]
     driver: Mapped[str | None]
-    machine: Mapped[Machine] = relationship(back_populates="interfaces")
+    machine: Mapped[Machine | None] = relationship(back_populates="interfaces")
+    device: Mapped[Device | None] = relationship(back_populates="interfaces")
     addresses: Mapped[list[IpAddress]] = relationship(cascade="all, delete-orphan")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.models.base import Base, CreatedAt, PrimaryKey
@@ -15,11 +15,13 @@ class Rack(Base):
     """A rack host. generation grows whenever desired state that it serves changes; offers are numbered per rack.
 
     Tokens are kept as SHA-256.  relay_token_hash authenticates the rack's squid in front of the machine edge.
-    layout, ports and interfaces are what the rack reported when it enrolled (and since).  request_id: the requests whose
+    layout, ports and interfaces are what the rack reported when it enrolled (and since).  dhcp_server: kea or dhcpd, which
+    daemon serves DHCP there.  request_id: the requests whose
     changes have raised the generation since the last plan, a space apart.
     """
 
     __tablename__ = "rack"
+    __table_args__ = (CheckConstraint("dhcp_server IN ('kea', 'dhcpd')", name="dhcp_server"),)
 
     id: Mapped[PrimaryKey]
     name: Mapped[str] = mapped_column(unique=True)
@@ -37,6 +39,7 @@ class Rack(Base):
     applied_offer: Mapped[int] = mapped_column(default=0)
     applied_records: Mapped[int] = mapped_column(BigInteger, default=0)
     version: Mapped[str | None]
+    dhcp_server: Mapped[str] = mapped_column(default="kea", server_default="kea")
     seen_at: Mapped[dt.datetime | None]
     enrolled_at: Mapped[CreatedAt]
 

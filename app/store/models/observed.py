@@ -1,0 +1,63 @@
+"""What racks have seen on their networks: leases, neighbours, lines of syslog. Observed, never desired."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.store.models.base import Base, PrimaryKey
+
+
+class Lease(Base):
+    """An address that a rack's DHCP server says it has handed out. name: of its DNS record, if it has one."""
+
+    __tablename__ = "lease"
+    __table_args__ = (UniqueConstraint("rack_id", "address"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), index=True)
+    address: Mapped[str]
+    address_key: Mapped[str] = mapped_column(index=True)
+    mac: Mapped[str | None] = mapped_column(index=True)
+    duid: Mapped[str | None]
+    hostname: Mapped[str | None]
+    name: Mapped[str | None]
+    started_at: Mapped[dt.datetime]
+    expires_at: Mapped[dt.datetime] = mapped_column(index=True)
+
+
+class Neighbour(Base):
+    """An address that a rack has seen in use on one of its interfaces (ARP, neighbour discovery)."""
+
+    __tablename__ = "neighbour"
+    __table_args__ = (UniqueConstraint("rack_id", "interface", "address"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    interface: Mapped[str]
+    subnet_id: Mapped[int | None] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), index=True)
+    address: Mapped[str]
+    address_key: Mapped[str] = mapped_column(index=True)
+    mac: Mapped[str] = mapped_column(index=True)
+    first_seen_at: Mapped[dt.datetime]
+    seen_at: Mapped[dt.datetime] = mapped_column(index=True)
+
+
+class SyslogLine(Base):
+    """A line that a machine sent to its rack's syslog (RFC 5424 severity and facility numbers)."""
+
+    __tablename__ = "syslog_line"
+    __table_args__ = (Index("ix_syslog_line_machine_id_id", "machine_id", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"))
+    address: Mapped[str]
+    facility: Mapped[int]
+    severity: Mapped[int]
+    tag: Mapped[str] = mapped_column(default="")
+    message: Mapped[str] = mapped_column(Text)
+    at: Mapped[dt.datetime] = mapped_column(index=True)
