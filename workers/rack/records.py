@@ -16,18 +16,16 @@ from typing import Any
 
 import structlog
 
-from renderers.intent import ZoneIntent
 from workers.rack.channels.base import ChannelDown, ChannelError
-from workers.rack.channels.bind import BindUpdater, RrsetChange, canonical
+from workers.rack.channels.bind import BindUpdater
 from workers.rack.hosts import Host, HostFiles, check_as_client, conflicts, parse_host, parse_key
 from workers.rack.offer import Offer, SubnetOffer
 from workers.rack.record_store import RecordChange, RecordStore
 from workers.rack.retries import Retries
+from workers.rack.zones import ZoneKeeper
 
 log = structlog.get_logger()
 
-MESSAGE_RECORDS = 500
-VERIFY_SAMPLE = 20
 NAMED_REQUESTS = 20
 
 
@@ -72,7 +70,7 @@ class RecordKeeper:
         self.store = store
         self.retries = Retries(clock)
         self._files = files
-        self._updater = updater
+        self.zones = ZoneKeeper(store, updater, serving)
         self._serving = serving
         self._dhcp_port = dhcp_port
         self._check_hosts = check_hosts
@@ -134,7 +132,7 @@ class RecordKeeper:
             self.store.commit(item for item in hosts if (item.scope, item.key) not in failed)
             for scope in sorted({item.scope for item in todo if item.scope.startswith("zone:")}):
                 mine = [item for item in todo if item.scope == scope]
-                self._apply_zone(scope, mine, offer, failed)
+                self.zones.apply(scope, mine, offer, failed)
                 self.store.commit(item for item in mine if (item.scope, item.key) not in failed)
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
@@ -142,28 +140,17 @@ class RecordKeeper:
 
     def refill_zones(self, offer: Offer) -> None:
         """Send everything stored to the zones of this rack: one was seeded anew.  RecordsLater if BIND is away."""
-        for zone in _primaries(offer):
-            stored = self.store.values(f"zone:{zone.name}")
-            changes = [RecordChange(0, f"zone:{zone.name}", key, value) for key, value in stored.items()]
-            failed: dict[tuple[str, str], str] = {}
-            try:
-                self._apply_zone(f"zone:{zone.name}", changes, offer, failed)
-            except ChannelDown as error:
-                raise RecordsLater(str(error)) from error
-            log.info("records.refilled", zone=zone.name, count=len(changes), failed=len(failed))
+        try:
+            self.zones.refill(offer)
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
 
     def zones_are_whole(self, offer: Offer) -> bool:
         """Whether a sample of the stored RRsets is in BIND.  RecordsLater if BIND is away."""
-        updater = self._updater()
         try:
-            for zone in _primaries(offer):
-                stored = list(self.store.values(f"zone:{zone.name}").values())
-                for value in stored[:: max(1, -(-len(stored) // VERIFY_SAMPLE))]:
-                    if _differs(updater, _rrset(value)):
-                        return False
+            return self.zones.are_whole(offer)
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
-        return True
 
     def _apply_hosts(self, changes: list[RecordChange], offer: Offer, failed: dict[tuple[str, str], str]) -> None:
         subnets = {subnet.subnet_id: subnet for subnet in offer.subnets}
@@ -249,108 +236,3 @@ class RecordKeeper:
                         hosts[item.key] = parse_host(item.key, item.value)
             for subnet_id in {subnet_id for name, subnet_id in touched if name == scope}:
                 self._files.write(subnet_id, [host for host in hosts.values() if host.subnet_id == subnet_id])
-
-    def _apply_zone(
-        self, scope: str, changes: list[RecordChange], offer: Offer, failed: dict[tuple[str, str], str]
-    ) -> None:
-        zone = scope.partition(":")[2].rstrip(".")
-        if (
-            not changes
-            or zone not in {item.name.rstrip(".") for item in _primaries(offer)}
-            or not self._serving("bind")
-        ):
-            return
-        rrsets: list[tuple[RecordChange, RrsetChange]] = []
-        for change in changes:
-            try:
-                rrsets.append((change, _rrset_of(change)))
-            except (ChannelError, KeyError, TypeError, ValueError) as error:
-                failed[change.scope, change.key] = f"record {change.key}: {error}"
-        updater = self._updater()
-        for chunk in _chunks(rrsets):
-            self._send(updater, zone, chunk, failed)
-        for change, rrset in rrsets:
-            if (change.scope, change.key) in failed or not (found := _differs(updater, rrset)):
-                continue
-            failed[change.scope, change.key] = found
-            inverse = self.store.value(change.scope, change.key)
-            before = _rrset(inverse) if inverse is not None else RrsetChange(rrset.name, rrset.type, rrset.ttl, ())
-            try:
-                updater.update(zone, [before])
-            except ChannelDown:
-                raise
-            except ChannelError as error:
-                failed[change.scope, change.key] = f"{found}; and what was there could not be put back: {error}"
-
-    def _send(
-        self,
-        updater: BindUpdater,
-        zone: str,
-        chunk: list[tuple[RecordChange, RrsetChange]],
-        failed: dict[tuple[str, str], str],
-    ) -> None:
-        """One update is all or nothing, so a refused one is sent again in halves."""
-        try:
-            updater.update(zone, [rrset for _, rrset in chunk])
-        except ChannelDown:
-            raise
-        except ChannelError as error:
-            if len(chunk) == 1:
-                failed[chunk[0][0].scope, chunk[0][0].key] = str(error)
-                return
-            middle = len(chunk) // 2
-            self._send(updater, zone, chunk[:middle], failed)
-            self._send(updater, zone, chunk[middle:], failed)
-
-
-def _primaries(offer: Offer) -> list[ZoneIntent]:
-    return [zone for zone in offer.zones if zone.role == "primary"]
-
-
-def _rrset(value: dict[str, Any]) -> RrsetChange:
-    kind = str(value["type"]).upper()
-    return RrsetChange(
-        str(value["name"]), kind, int(value["ttl"]), canonical(kind, [str(item) for item in value["rdatas"]])
-    )
-
-
-def _rrset_of(change: RecordChange) -> RrsetChange:
-    word, owner, kind = change.key.split(":", 2)[0], *change.key.rsplit(":", 1)
-    owner = owner.partition(":")[2]
-    if word != "rrset" or not owner.endswith(".") or not kind.isalnum():
-        raise ValueError("a zone's records are rrset:<owner with trailing dot>:<TYPE>")
-    if change.value is None:
-        return RrsetChange(owner, kind, 0, ())
-    rrset = _rrset(change.value)
-    if (rrset.name.lower(), rrset.type) != (owner.lower(), kind.upper()):
-        raise ValueError("owner and type do not match the key")
-    if not rrset.rdatas:
-        raise ValueError("it holds no data; delete it by a tombstone")
-    return rrset
-
-
-def _differs(updater: BindUpdater, wanted: RrsetChange) -> str | None:
-    """What a client sees instead of what was wanted; None if all is well."""
-    ttl, rdatas = updater.lookup(wanted.name, wanted.type)
-    if not wanted.rdatas:
-        return f"it is still there: {', '.join(rdatas)}" if rdatas else None
-    if rdatas != wanted.rdatas:
-        seen = ", ".join(rdatas) or "nothing"
-        return (
-            f"bind took {wanted.name} {wanted.type} and answers {seen}; another record of that name stands against it"
-        )
-    return None if ttl == wanted.ttl else f"{wanted.name} {wanted.type} has a TTL of {ttl} s instead of {wanted.ttl} s"
-
-
-def _chunks(rrsets: list[tuple[RecordChange, RrsetChange]]) -> list[list[tuple[RecordChange, RrsetChange]]]:
-    """Groups of at most MESSAGE_RECORDS records, deletions counted."""
-    chunks: list[list[tuple[RecordChange, RrsetChange]]] = []
-    size = MESSAGE_RECORDS + 1
-    for item in rrsets:
-        weight = len(item[1].rdatas) + 1
-        if size + weight > MESSAGE_RECORDS:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(item)
-        size += weight
-    return chunks
