@@ -23,8 +23,9 @@ from workers.rack.apply import Applier
 from workers.rack.channels.bind import BindUpdater
 from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import RackConfig
-from workers.rack.files import ServiceDirectories, write_atomically
-from workers.rack.hosts import HostFiles
+from workers.rack.files import write_atomically
+from workers.rack.host_keeper import HostKeeper
+from workers.rack.host_strategies.base import FAMILIES
 from workers.rack.observe import observe, summary
 from workers.rack.offer import Envelope, Offer, OfferError, request_ids
 from workers.rack.probing import Prober
@@ -74,12 +75,12 @@ class Agent:
             before_check=self._before_check,
             reached=self._reached,
         )
+        store = RecordStore(config.records_path)
         self.keeper = RecordKeeper(
-            RecordStore(config.records_path),
-            HostFiles(ServiceDirectories(config.root, "kea4")),
+            store,
+            HostKeeper(store, self.applier.directories, self._secrets, self._serving, config.ports.dhcp4),
             lambda: BindUpdater(self._secrets.read("tsig-update"), port=config.ports.dns),
             self._serving,
-            config.ports.dhcp4,
         )
         self._done = self._read_done()
         self._offer = self._load("current.json") or self._load("last-good.json")
@@ -278,9 +279,9 @@ class Agent:
             self._before_check_offer(self._offer, service)
 
     def _before_check_offer(self, offer: Offer, service: str) -> None:
-        """Kea includes the hosts' files, so they must be there before anybody reads its configuration."""
-        if service == "kea4":
-            self.keeper.write_host_files(offer)
+        """A DHCP server must find the stored hosts, so they are there before anybody reads its configuration."""
+        if service in FAMILIES:
+            self.keeper.hosts.prepare(service, offer)
 
     def _load(self, name: str) -> Offer | None:
         path: Path = self._offers / name

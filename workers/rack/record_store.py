@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS record (
   scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, inverse TEXT, sequence INTEGER NOT NULL,
   PRIMARY KEY (scope, key)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS record_address ON record (scope, json_extract(value, '$.address'));
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -73,10 +74,22 @@ class RecordStore:
             row = connection.execute("SELECT value FROM record WHERE scope = ? AND key = ?", (scope, key)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
-    def values(self, scope: str) -> dict[str, dict[str, Any]]:
-        """All keys of a scope."""
+    def values(self, scope: str, prefix: str = "") -> dict[str, dict[str, Any]]:
+        """All keys of a scope, or those that begin with a prefix."""
         with self._connection() as connection:
-            rows = connection.execute("SELECT key, value FROM record WHERE scope = ? ORDER BY key", (scope,)).fetchall()
+            rows = connection.execute(
+                "SELECT key, value FROM record WHERE scope = ? AND key >= ? AND key < ? ORDER BY key",
+                (scope, prefix, f"{prefix}\U0010ffff"),
+            ).fetchall()
+        return {key: json.loads(value) for key, value in rows}
+
+    def holding(self, scope: str, address: str) -> dict[str, dict[str, Any]]:
+        """The keys of a scope whose value holds an address; found by index, at any size."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT key, value FROM record WHERE scope = ? AND json_extract(value, '$.address') = ?",
+                (scope, address),
+            ).fetchall()
         return {key: json.loads(value) for key, value in rows}
 
     def commit(self, changes: Iterable[RecordChange]) -> None:
