@@ -1,0 +1,66 @@
+"""What hosts are refused before any daemon hears of them, and how strategies are found."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.rack.host_strategies import base
+from workers.rack.hosts import Host, HostChange, conflicts, parse_host
+from workers.rack.offer import SubnetOffer
+
+SUBNETS = {1: SubnetOffer(1, 7, "10.0.0.0/24", "eth0", "10.0.0.1")}
+
+
+def host(number: int, address: str | None) -> Host | None:
+    """The host of a machine at an address, None without one."""
+    return Host(1, f"52:54:00:00:00:{number:02x}", address, None) if address else None
+
+
+def change(number: int, before: str | None, after: str | None) -> HostChange:
+    """A machine that had one address and shall have another."""
+    return HostChange("vlan:7", f"host:1:52:54:00:00:00:{number:02x}", host(number, before), host(number, after))
+
+
+A, B = "10.0.0.10", "10.0.0.11"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "changes", "refused"),
+    [
+        ("a free address", [change(1, None, A)], []),
+        ("an address outside", [change(1, None, "10.0.1.1")], [1]),
+        ("an address that is held", [change(2, None, B)], [2]),
+        ("two newcomers for one", [change(1, None, A), change(2, None, A)], [2]),
+        ("two that swap", [change(9, B, A), change(1, A, B)], []),
+        ("one that takes what another leaves", [change(1, None, B), change(9, B, None)], []),
+        ("one that takes what another may not leave", [change(1, None, B), change(9, B, "10.9.9.9")], [1, 9]),
+        ("one that stays", [change(9, B, B)], []),
+    ],
+)
+def test_the_newcomer_is_refused(scenario: str, changes: list[HostChange], refused: list[int]) -> None:
+    """An address belongs to one machine, and only who really leaves makes room."""
+    held = {B: [Host(1, "52:54:00:00:00:09", B, None)]}
+    found = conflicts(changes, lambda item: held.get(item.after.address, []) if item.after else [], SUBNETS)
+
+    assert [f"host:1:52:54:00:00:00:{number:02x}" for number in refused] == sorted(key for _, key in found), scenario
+
+
+def test_a_host_reads_its_record_and_says_it_to_kea() -> None:
+    """Both families; a value that is not its key's is refused."""
+    key = "host:1:52:54:00:00:00:01"
+    value = {"subnet_id": 1, "mac": "52:54:00:00:00:01", "hostname": "n1"}
+
+    assert parse_host(key, value | {"address": A}).as_kea() == {
+        "hw-address": "52:54:00:00:00:01",
+        "ip-address": A,
+        "hostname": "n1",
+    }
+    assert parse_host(key, value | {"address": "2001:db8::1"}).as_kea()["ip-addresses"] == ["2001:db8::1"]
+    with pytest.raises(ValueError, match="do not match"):
+        parse_host(key, value | {"address": A, "subnet_id": 2})
+
+
+def test_strategies_are_found_and_ranked() -> None:
+    """Every daemon has one that always fits, and it is the last resort."""
+    for service in ("kea4", "kea6"):
+        assert base.candidates(service)[-1].name == "config-set"
