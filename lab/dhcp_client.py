@@ -1,7 +1,8 @@
 """A small DHCPv4 client (RFC 2131), as a network card's firmware or iPXE has one.
 
 It asks by broadcast on one interface, which need not have an address, and says which architecture (option 93, RFC 4578)
-and user class (option 77) it is, as the boot file depends on them.
+and user class (option 77) it is, as the boot file depends on them.  It can also ask as a relay agent does for a client
+behind it (RFC 1542, section 4): from an address of its own, straight to the server.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ DISCOVER, OFFER, REQUEST, ACK, NAK = 1, 2, 3, 5, 6
 COOKIE = bytes.fromhex("63825363")
 BROADCAST_FLAG = 0x8000
 BIOS = 0
-REQUESTED_OPTIONS = bytes([1, 3, 6, 12, 15, 42, 51, 54, 66, 67])
+REQUESTED_OPTIONS = bytes([1, 3, 6, 12, 15, 26, 42, 51, 54, 66, 67, 121])
 TRIES, TRY_SECONDS = 4, 1.5
 
 
@@ -50,9 +51,19 @@ def discover_and_request(
     user_class: str | None = None,
     architecture: int = BIOS,
     vendor_class: str = "PXEClient",
+    relay: tuple[str, str] | None = None,
+    tries: int = TRIES,
 ) -> Lease:
     """DISCOVER, take the first OFFER, REQUEST it. DhcpFailed when no server answers or it says NAK."""
-    return exchange(interface, mac, user_class=user_class, architecture=architecture, vendor_class=vendor_class)[1]
+    return exchange(
+        interface,
+        mac,
+        user_class=user_class,
+        architecture=architecture,
+        vendor_class=vendor_class,
+        relay=relay,
+        tries=tries,
+    )[1]
 
 
 def exchange(
@@ -62,22 +73,24 @@ def exchange(
     user_class: str | None = None,
     architecture: int = BIOS,
     vendor_class: str = "PXEClient",
+    relay: tuple[str, str] | None = None,
+    tries: int = TRIES,
 ) -> tuple[Lease, Lease]:
-    """What the OFFER said and what was acknowledged."""
+    """What the OFFER said and what was acknowledged. relay: the address of the agent, which this host has, and the server's."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-        link.bind(("", 68))
+        link.bind((relay[0], 67) if relay else ("", 68))
         own: list[tuple[int, bytes]] = [
             (60, vendor_class.encode()), (93, struct.pack("!H", architecture)), (94, bytes([1, 2, 1])),
             (55, REQUESTED_OPTIONS),
         ]  # fmt: skip
         if user_class:
             own.append((77, user_class.encode()))
-        offer = _ask(link, mac, DISCOVER, own)
+        offer = _ask(link, mac, DISCOVER, own, relay, tries)
         chosen = [*own, (50, offer[16:20]), (54, _options(offer)[54])]
-        acknowledged = _ask(link, mac, REQUEST, chosen)
+        acknowledged = _ask(link, mac, REQUEST, chosen, relay, tries)
     if _options(acknowledged)[53] != bytes([ACK]):
         raise DhcpFailed(f"{mac}: the server refused {ipaddress.IPv4Address(offer[16:20])} (DHCPNAK)")
     return _lease(offer), _lease(acknowledged)
@@ -97,13 +110,21 @@ def _lease(packet: bytes) -> Lease:
     )
 
 
-def _ask(link: socket.socket, mac: str, kind: int, options: list[tuple[int, bytes]]) -> bytes:
+def _ask(
+    link: socket.socket,
+    mac: str,
+    kind: int,
+    options: list[tuple[int, bytes]],
+    relay: tuple[str, str] | None,
+    tries: int,
+) -> bytes:
     xid = os.urandom(4)
     body = b"".join(bytes([number, len(value)]) + value for number, value in [(53, bytes([kind])), *options])
     hardware = bytes.fromhex(mac.replace(":", ""))
     packet = (
-        struct.pack("!BBBB4sHH", 1, 1, 6, 0, xid, 0, BROADCAST_FLAG)
-        + bytes(16)
+        struct.pack("!BBBB4sHH", 1, 1, 6, 1 if relay else 0, xid, 0, BROADCAST_FLAG)
+        + bytes(12)
+        + (ipaddress.IPv4Address(relay[0]).packed if relay else bytes(4))
         + hardware.ljust(16, b"\0")
         + bytes(192)
         + COOKIE
@@ -111,8 +132,8 @@ def _ask(link: socket.socket, mac: str, kind: int, options: list[tuple[int, byte
         + b"\xff"
     )
     wanted = (OFFER,) if kind == DISCOVER else (ACK, NAK)
-    for _ in range(TRIES):
-        link.sendto(packet.ljust(300, b"\0"), ("255.255.255.255", 67))
+    for _ in range(tries):
+        link.sendto(packet.ljust(300, b"\0"), (relay[1] if relay else "255.255.255.255", 67))
         end = time.monotonic() + TRY_SECONDS
         while (left := end - time.monotonic()) > 0:
             link.settimeout(left)
@@ -124,7 +145,7 @@ def _ask(link: socket.socket, mac: str, kind: int, options: list[tuple[int, byte
                 said = _options(answer).get(53, b"\0")[0]
                 if said in wanted:
                     return answer
-    raise DhcpFailed(f"{mac}: no answer to DHCP message {kind} in {TRIES} tries of {TRY_SECONDS} s")
+    raise DhcpFailed(f"{mac}: no answer to DHCP message {kind} in {tries} tries of {TRY_SECONDS} s")
 
 
 def _options(packet: bytes) -> dict[int, bytes]:

@@ -51,12 +51,35 @@ class RackPorts:
 
 
 @dataclass(frozen=True)
+class SnippetIntent:
+    """What people add to DHCP in one scope, in the order in which it counts (a later one goes over an earlier one).
+
+    kind: option (lines of `NAME VALUE`), kea4, kea6 (a JSON object) or dhcpd (text of dhcpd.conf).
+    """
+
+    snippet_id: int
+    name: str
+    kind: str
+    body: str
+
+
+@dataclass(frozen=True)
+class RouteIntent:
+    """Clients of a subnet reach the network `destination` through `gateway`, an address of theirs."""
+
+    destination: str
+    gateway: str
+    metric: int = 0
+
+
+@dataclass(frozen=True)
 class PoolIntent:
     """A dynamic range: addresses that DHCP leases to clients without a reservation. Both ends included."""
 
     range_id: int
     start: str
     end: str
+    snippets: tuple[SnippetIntent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +87,12 @@ class SubnetIntent:
     """One subnet on a VLAN that this rack serves.
 
     subnet_id is the row id and never reused.  `rack_address` is the rack's own address in the subnet, the one clients
-    are given as next-server, DNS and NTP server; None when the rack has none there (then DHCP does not serve it).
+    are given as next-server, DNS and NTP server; None when the rack has none there (then DHCP does not serve it).  On a
+    relayed VLAN it is the address at which the relay agent reaches the rack, and lies elsewhere.
+    managed: DHCP never leases in an unmanaged one, whatever `pools` says.
+    boot_lease_seconds: how long firmware that is booting keeps its address.
+    disabled_boot_architectures: clients that get an address and no boot file; names of `renderers.dhcp.boot`.
+    unknown_clients: serve, or ignore: then only clients that have a host record are answered.
     """
 
     subnet_id: int
@@ -76,6 +104,12 @@ class SubnetIntent:
     domain: str
     pools: tuple[PoolIntent, ...] = ()
     lease_seconds: int = 600
+    boot_lease_seconds: int = 120
+    managed: bool = True
+    disabled_boot_architectures: tuple[str, ...] = ()
+    unknown_clients: str = "serve"
+    routes: tuple[RouteIntent, ...] = ()
+    snippets: tuple[SnippetIntent, ...] = ()
 
     @property
     def family(self) -> int:
@@ -85,7 +119,10 @@ class SubnetIntent:
 
 @dataclass(frozen=True)
 class VlanIntent:
-    """One VLAN as this rack sees it: the interface on which it is served and what is switched on there."""
+    """One VLAN as this rack sees it: the interface on which it is served and what is switched on there.
+
+    relayed: the rack is not on it; a relay agent brings its clients' questions to `interface`, which is another VLAN's.
+    """
 
     vlan_id: int
     name: str
@@ -94,6 +131,8 @@ class VlanIntent:
     dhcp_on: bool
     router_advertisements: bool
     subnets: tuple[SubnetIntent, ...] = ()
+    relayed: bool = False
+    snippets: tuple[SnippetIntent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +175,7 @@ class RackIntent:
     ports: RackPorts = field(default_factory=RackPorts)
     disciplines_clock: bool = False
     cache_megabytes: int = 20_000
+    snippets: tuple[SnippetIntent, ...] = ()
 
     @property
     def subnets(self) -> tuple[SubnetIntent, ...]:

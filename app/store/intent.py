@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from app.store.dhcp_intent import with_dhcp
 from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
 from app.store.queries.scopes import ZoneName, zones
 from renderers.intent import (
@@ -48,7 +49,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
         pools[row.subnet_id].append(PoolIntent(row.id, row.start, row.end))
     names = ("dns_forwarders", "ntp_upstreams")
     settings = {row.name: row.value for row in session.scalars(select(Setting).where(Setting.name.in_(names)))}
-    return RackIntent(
+    intent = RackIntent(
         rack_id=rack.id,
         rack_name=rack.name,
         generation=rack.generation,
@@ -61,6 +62,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
         layout=RackLayout(**_known(RackLayout, rack.layout)),
         ports=RackPorts(**_known(RackPorts, rack.ports)),
     )
+    return with_dhcp(session, intent)
 
 
 def _vlan(rack: Rack, vlan: Vlan, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]) -> VlanIntent | None:
@@ -100,8 +102,12 @@ def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -
         dns_servers=tuple(subnet.dns_servers) or rack_itself,
         ntp_servers=rack_itself,
         domain=subnet.domain.name,
-        pools=tuple(pools),
+        pools=tuple(pools) if subnet.managed else (),
         lease_seconds=subnet.lease_seconds,
+        boot_lease_seconds=subnet.boot_lease_seconds,
+        managed=subnet.managed,
+        disabled_boot_architectures=tuple(subnet.disabled_boot_architectures),
+        unknown_clients=subnet.unknown_clients,
     )
 
 

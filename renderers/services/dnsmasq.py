@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from renderers import text
 from renderers.bundle import Bundle, RenderedFile
+from renderers.dhcp.boot import LOADERS
 from renderers.intent import RackIntent
-from renderers.services.kea4 import LOADERS
 from renderers.spec import ProbeSpec, ServiceSpec
 
 NAME = "dnsmasq"

@@ -17,7 +17,7 @@ from typing import TypeVar
 from lab import namespace
 from lab.process import ProcessName, end_processes, name_process
 from renderers.intent import RackIntent
-from renderers.services import kea4
+from renderers.kea import hosts_path
 from renderers.spec import ServiceSpec
 from workers.rack.channels import kea
 
@@ -44,14 +44,15 @@ def rack_directory() -> Iterator[str]:
 def network_of(intent: RackIntent, name: str) -> Iterator[str]:
     """A namespace with the intent's interfaces and the rack's addresses; their other ends are in `name`-c, up.
 
-    The other end of the n-th interface is called `end<n>`.
+    The other end of the n-th interface is called `end<n>`.  Relayed VLANs have no interface of their own.
     """
     client = f"{name}-c"
     for space in (name, client):
         namespace.run(["ip", "netns", "add", space])
     try:
         commands = ["link set lo up"]
-        for number, vlan in enumerate(intent.vlans):
+        own = [vlan for vlan in intent.vlans if not vlan.relayed]
+        for number, vlan in enumerate(own):
             commands.append(f"link add {vlan.interface} type veth peer name end{number} netns {client}")
             commands.append(f"link set {vlan.interface} up")
             for subnet in vlan.subnets:
@@ -60,9 +61,7 @@ def network_of(intent: RackIntent, name: str) -> Iterator[str]:
                     nodad = " nodad" if subnet.family == 6 else ""
                     commands.append(f"addr add {subnet.rack_address}/{length} dev {vlan.interface}{nodad}")
         namespace.batch(name, commands)
-        namespace.batch(
-            client, ["link set lo up", *(f"link set end{number} up" for number in range(len(intent.vlans)))]
-        )
+        namespace.batch(client, ["link set lo up", *(f"link set end{number} up" for number in range(len(own)))])
         yield name
     finally:
         for space in (name, client):
@@ -97,9 +96,9 @@ def install(spec: ServiceSpec, intent: RackIntent) -> Path:
         path = base / "state" / item.path
         shutil.copy(release / item.source, path)
         _give(path, spec.user)
-    if spec.name == kea4.NAME:
+    if spec.channel == "kea":
         for subnet in intent.subnets:
-            path = Path(kea4.hosts_path(intent, subnet.subnet_id))
+            path = Path(hosts_path(intent, spec.name, subnet.subnet_id))
             path.parent.mkdir(exist_ok=True)
             path.touch()
     return base

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from renderers import registry
-from renderers.services import kea4
+from renderers.kea import hosts_path
 from tests.daemons.rack_root import at, check, install, network_of, rack_directory
 from tests.daemons.requires import require
 from tests.golden.case import cases, load
@@ -42,7 +42,7 @@ def test_kea_reads_hosts_from_the_included_file_and_needs_it() -> None:
     with rack_directory() as root:
         intent = at(load("lab"), root)
         base = install(spec, intent)
-        hosts = Path(kea4.hosts_path(intent, 1))
+        hosts = Path(hosts_path(intent, "kea4", 1))
         good = '{"hw-address": "52:54:00:00:00:01", "ip-address": "10.20.0.10"}'
         with network_of(intent, f"mh-{os.getpid()}") as inside:
             for name, text in {

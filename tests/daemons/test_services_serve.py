@@ -21,7 +21,7 @@ import pytest
 from lab import dhcp_client, namespace, tftp_client
 from renderers import registry
 from renderers.intent import RackIntent
-from renderers.services import kea4
+from renderers.kea import hosts_path
 from tests.daemons.rack_root import SECRETS, at, eventually, network_of, rack_directory, running
 from tests.daemons.requires import require
 from tests.golden.case import load
@@ -111,7 +111,7 @@ def test_kea_serves_hosts_from_the_included_file(rack: tuple[RackIntent, str, st
     """A reservation in the hosts file is given to its MAC, also inside the pool, and to nobody else."""
     intent, inside, client = rack
     spec = registry.service("kea4")
-    hosts = Path(kea4.hosts_path(intent, 1))
+    hosts = Path(hosts_path(intent, "kea4", 1))
     hosts.parent.mkdir(parents=True)
     hosts.write_text(f'{{"hw-address": "{MAC}", "ip-address": "10.20.0.10", "hostname": "one"}}')
     with running(spec, intent, inside):

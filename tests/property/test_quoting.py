@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from renderers import text
 from renderers.boot import ipxe
-from renderers.services.kea4 import _include, _option
+from renderers.dhcp.kea_options import option as _option
+from renderers.kea import include
 
 ANY = st.text() | st.text(alphabet="ab\"'\\#;{}()%$,|& \t\n\r\0\x7f\u0085\u2028é<?>/", max_size=12)
 WORDS = [text.squid, text.dnsmasq, text.chrony, text.radvd, text.ipxe]
@@ -74,7 +75,7 @@ def test_kea_options_hold_one_value_each(value: str) -> None:
 def test_kea_includes_only_plain_paths(value: str) -> None:
     """A path that could end the include early is refused."""
     try:
-        mark = _include(f"/{value}")
+        mark = include(f"/{value}")
     except ValueError:
         return
 

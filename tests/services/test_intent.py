@@ -130,7 +130,7 @@ def test_queries_do_not_grow(tmp_path: Path) -> None:
 
     assert len(intent.subnets) == 51
     assert len(large) == len(small)
-    assert len(small) <= 10
+    assert len(small) <= 12
     assert len(large_fetch) == len(small_fetch)
 
 

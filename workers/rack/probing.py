@@ -1,7 +1,7 @@
 """Asks all probes of a service, and knows where silence is right.
 
-A DHCP server without a free address for strangers (no pool, or a full one) says nothing to our DISCOVER and is well all
-the same.  There Kea's own counter of received packets must have grown instead.
+A DHCP server without a free address for strangers (no pool, a full one, or one for known clients or a class only) says
+nothing to our DISCOVER and is well all the same.  There Kea's own counter of received packets must have grown instead.
 """
 
 from __future__ import annotations
@@ -89,14 +89,19 @@ def _packets(directories: ServiceDirectories) -> int | None:
 
 
 def silence_is_right(directories: ServiceDirectories, subnet_id: int) -> bool:
-    """Whether a stranger gets nothing in this subnet's network by the running files: no pool, or all of them full."""
+    """Whether a stranger gets nothing in this subnet's network by the running files: no pool is open to it, or all are full."""
     try:
         config = kea.load_config(directories.current / kea.CONFIG_FILE)["Dhcp4"]
         subnets = _siblings(config, subnet_id)
-        pooled = [subnet for subnet in subnets if subnet.get("pools")]
+        pooled = [subnet for subnet in subnets if any(map(_is_open, subnet.get("pools", ())))]
         return bool(subnets) and all(_full(directories, int(subnet["id"])) for subnet in pooled)
     except (ChannelError, KeyError, TypeError, ValueError):
         return False
+
+
+def _is_open(pool: dict[str, Any]) -> bool:
+    """Whether a pool lends to everybody: Kea 2 names one class, Kea 3 several."""
+    return not pool.get("client-class") and not pool.get("client-classes")
 
 
 def _siblings(config: dict[str, Any], subnet_id: int) -> list[dict[str, Any]]:

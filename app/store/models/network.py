@@ -70,7 +70,7 @@ class Subnet(Base):
     managed: Muster hands out what lies outside the ranges; else only what lies inside reserved ranges, and DHCP never
     leases there.  boot_lease_seconds: for clients that are booting.  reverse_dns: off, on, or rfc2317 (networks smaller
     than a /24 get a zone of their own, RFC 2317).  allow_dns, allow_proxy: whether its clients may use the racks' DNS
-    recursion and proxy.  disabled_boot_architectures: names of `renderers.services.kea4.LOADERS`.  unknown_clients:
+    recursion and proxy.  disabled_boot_architectures: names of `renderers.dhcp.boot`.  unknown_clients:
     serve or ignore, for MACs that Muster has never heard of.
     """
 

@@ -2,8 +2,9 @@
 
 Frames go out by AF_PACKET, because a machine without an address has no socket to ask from, and because Kea on the same
 interface sees them only there.  The broadcast flag is set (RFC 2131, section 4.1), so the answer comes back without an
-address or an ARP entry.  Only an OFFER with our transaction number and our own server identifier counts: a foreign
-DHCP server must not make a deaf one look well.  Kea keeps no lease for a DISCOVER.
+address or an ARP entry.  On a relayed VLAN the question is one that a relay agent passes on: it carries the agent's
+address (giaddr), and the answer goes to port 67 of that.  Only an OFFER with our transaction number and our own server
+identifier counts: a foreign DHCP server must not make a deaf one look well.  Kea keeps no lease for a DISCOVER.
 """
 
 from __future__ import annotations
@@ -59,17 +60,22 @@ def parse_mac(mac: str) -> bytes:
     return parts
 
 
-def build_discover(mac: bytes, transaction: int, port: int = 67) -> bytes:
-    """A whole Ethernet frame with a DHCPDISCOVER (RFC 2131, table 5)."""
-    bootp = _BOOTP.pack(1, 1, 6, 0, transaction, 0, 0x8000, *(bytes(4),) * 4, mac + bytes(10), bytes(64), bytes(128))
+def build_discover(mac: bytes, transaction: int, port: int = 67, giaddr: str | None = None, server: str = "") -> bytes:
+    """A whole Ethernet frame with a DHCPDISCOVER (RFC 2131, table 5); one relayed by `giaddr` to `server` (RFC 1542)."""
+    source, target, hops, source_port = bytes(4), b"\xff" * 4, 0, 68
+    if giaddr is not None:
+        source, target = ipaddress.IPv4Address(giaddr).packed, ipaddress.IPv4Address(server).packed
+        hops, source_port = 1, 67
+    relay = source if hops else bytes(4)
+    addresses = (*(bytes(4),) * 3, relay)
+    bootp = _BOOTP.pack(1, 1, 6, hops, transaction, 0, 0x8000, *addresses, mac + bytes(10), bytes(64), bytes(128))
     options = bytes([53, 1, DISCOVER]) + bytes([55, 5, 1, 3, 6, 66, 67]) + b"\xff"
     payload = (bootp + COOKIE + options).ljust(300, b"\0")
     length = 8 + len(payload)
-    source, target = bytes(4), b"\xff" * 4
     pseudo = source + target + struct.pack("!BBH", 0, _UDP, length)
-    udp = struct.pack("!HHHH", 68, port, length, 0)
+    udp = struct.pack("!HHHH", source_port, port, length, 0)
     # A checksum of zero would mean "none" (RFC 768).
-    udp = struct.pack("!HHHH", 68, port, length, checksum(pseudo + udp + payload) or 0xFFFF)
+    udp = struct.pack("!HHHH", source_port, port, length, checksum(pseudo + udp + payload) or 0xFFFF)
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0x10, 20 + length, 0, 0, 64, _UDP, 0, source, target)
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     return BROADCAST_MAC + mac + struct.pack("!H", _ETHERTYPE_IPV4) + head + udp + payload
@@ -83,7 +89,7 @@ def parse_offer(frame: bytes, mac: bytes, transaction: int) -> Offered | None:
     head = (packet[0] & 0x0F) * 4
     if packet[0] >> 4 != 4 or packet[9] != _UDP or head < 20 or len(packet) < head + 8 + _BOOTP.size + 4:
         return None
-    if struct.unpack("!H", packet[head + 2 : head + 4])[0] != 68:
+    if struct.unpack("!H", packet[head + 2 : head + 4])[0] not in (67, 68):
         return None
     bootp = packet[head + 8 :]
     fields = _BOOTP.unpack(bootp[: _BOOTP.size])
@@ -119,11 +125,21 @@ def parse_options(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def discover(interface: str, mac: str, servers: frozenset[str], port: int = 67, tries: int = TRIES) -> Offered:
-    """Ask on an interface for an address.  ProbeFailure if none of our servers offers one."""
+def discover(
+    interface: str,
+    mac: str,
+    servers: frozenset[str],
+    port: int = 67,
+    tries: int = TRIES,
+    giaddr: str | None = None,
+) -> Offered:
+    """Ask on an interface for an address, as a relay agent of that address where there is one.
+
+    ProbeFailure if none of our servers offers one.
+    """
     hardware = parse_mac(mac)
     transaction = int.from_bytes(os.urandom(4), "big")
-    frame = build_discover(hardware, transaction, port)
+    frame = build_discover(hardware, transaction, port, giaddr, min(servers))
     foreign: set[str] = set()
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL)) as wire:
         try:
@@ -146,18 +162,23 @@ def discover(interface: str, mac: str, servers: frozenset[str], port: int = 67, 
                     return offer
                 foreign.add(offer.server)
     others = f", but foreign servers do: {', '.join(sorted(foreign))}" if foreign else ""
-    raise ProbeFailure(f"no offer from {' or '.join(sorted(servers))} on {interface} after {tries} tries{others}")
+    relayed = f" through the relay agent {giaddr}" if giaddr else ""
+    raise ProbeFailure(
+        f"no offer from {' or '.join(sorted(servers))} on {interface}{relayed} after {tries} tries{others}"
+    )
 
 
 class Dhcp4Probe:
-    """Parameters: interface, server (our identifier there), port; subnet_id is for people."""
+    """Parameters: interface, server (our identifier there), port, on a relayed VLAN giaddr; subnet_id is for people."""
 
     kind = "dhcp4"
 
     def ask(self, spec: ProbeSpec, context: ProbeContext) -> str:
         """What is offered and with which boot file."""
         server = frozenset({text(spec, "server")})
-        offer = discover(text(spec, "interface"), context.client_mac, server, number(spec, "port"))
+        relay = dict(spec.parameters).get("giaddr")
+        giaddr = None if relay is None else str(relay)
+        offer = discover(text(spec, "interface"), context.client_mac, server, number(spec, "port"), giaddr=giaddr)
         boot = f", boot file {offer.boot_file}" if offer.boot_file else ""
         return f"{offer.server} offers {offer.address} on {text(spec, 'interface')}{boot}"
 
