@@ -2,6 +2,7 @@
 
 A VLAN with several subnets is a shared network.  A relayed VLAN's subnets name no interface: Kea finds them by the relay
 agent's address (giaddr), and a question without one must not find them.
+What people add goes into its scope; options of the whole and of the VLAN go into each subnet (see `kea_options`).
 A subnet that ignores unknown clients lends its pools to clients with a host record only (Kea's class KNOWN), and is not
 `authoritative`: it must not send a DHCPNAK to a client that another server serves.
 """
@@ -12,22 +13,44 @@ import ipaddress
 
 from renderers import kea, text
 from renderers.dhcp.boot import boot_files
-from renderers.dhcp.kea_options import option, raw
+from renderers.dhcp.kea_merge import merge, options, settings
+from renderers.dhcp.kea_options import Entry, option, overlay, raw
 from renderers.dhcp.routes import encode, with_default
 from renderers.intent import PoolIntent, RackIntent, SubnetIntent, VlanIntent
 
 STANDARD_MTU = 1500
 ROUTES = 121
+KIND = "kea4"
 
 
-def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: SubnetIntent) -> dict[str, object]:
+def network_entry(vlan: VlanIntent, subnets: list[Entry]) -> Entry:
+    """A shared network."""
+    entry: Entry = {
+        "name": f"vlan-{vlan.vlan_id}",
+        **({} if vlan.relayed else {"interface": vlan.interface}),
+        "subnet4": subnets,
+    }
+    return merge(entry, settings(vlan.snippets, "vlan", KIND))
+
+
+def is_shared(vlan: VlanIntent, subnets: list[Entry]) -> bool:
+    """Whether the VLAN must be a shared network: it has several subnets, or settings of its own."""
+    return len(subnets) > 1 or any(data.keys() - {"option-data"} for data in settings(vlan.snippets, "vlan", KIND))
+
+
+def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: SubnetIntent) -> Entry:
     """One subnet with its pools. ValueError names what does not fit together."""
     network = ipaddress.IPv4Network(text.network(subnet.cidr))
     name = f"subnet {subnet.cidr}"
     rack = ipaddress.IPv4Address(text.address(subnet.rack_address))
     if not vlan.relayed and rack not in network:
         raise ValueError(f"{name}: the rack's address {subnet.rack_address} is not in it; correct the address")
-    entry: dict[str, object] = {
+    layers = (
+        options(intent.snippets, "global", KIND),
+        options(vlan.snippets, "vlan", KIND),
+        options(subnet.snippets, "subnet", KIND),
+    )
+    entry: Entry = {
         "id": subnet.subnet_id,
         "subnet": subnet.cidr,
         **({} if vlan.relayed else {"interface": vlan.interface}),
@@ -36,12 +59,12 @@ def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: Sub
         "calculate-tee-times": True,
         # Kea wants one answer to this from all subnets of a shared network.
         **({"authoritative": False} if any(ignores_strangers(one) for one in vlan.subnets) else {}),
-        "option-data": _options(vlan, subnet),
+        "option-data": overlay(_options(vlan, subnet), *layers),
         "require-client-classes": [f"{kind}-{subnet.subnet_id}" for kind in boot_files(intent, subnet)],
         "pools": [_pool(subnet, network, pool) for pool in subnet.pools if subnet.managed],
         "reservations": [kea.include(kea.hosts_path(intent, service, subnet.subnet_id))],
     }
-    return entry
+    return merge(entry, settings(subnet.snippets, "subnet", KIND))
 
 
 def ignores_strangers(subnet: SubnetIntent) -> bool:
@@ -51,35 +74,43 @@ def ignores_strangers(subnet: SubnetIntent) -> bool:
     return subnet.unknown_clients == "ignore"
 
 
-def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent) -> dict[str, object]:
+def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent) -> Entry:
     start, end = ipaddress.IPv4Address(text.address(pool.start)), ipaddress.IPv4Address(text.address(pool.end))
     if start > end or start not in network or end not in network:
         raise ValueError(
             f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is upside down or not inside; correct the range"
         )
-    entry: dict[str, object] = {"pool": f"{pool.start} - {pool.end}"}
+    entry: Entry = {"pool": f"{pool.start} - {pool.end}"}
+    if layer := options(pool.snippets, "range", KIND):
+        entry["option-data"] = layer
+    entry = merge(entry, settings(pool.snippets, "range", KIND))
     if ignores_strangers(subnet):
+        if {"client-class", "client-classes"} & entry.keys():
+            raise ValueError(
+                f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is for known clients only, because the subnet ignores"
+                " unknown ones, so a snippet cannot give it a class; take the class out, or serve unknown clients"
+            )
         entry["client-class"] = "KNOWN"
     return entry
 
 
-def _options(vlan: VlanIntent, subnet: SubnetIntent) -> list[dict[str, object]]:
+def _options(vlan: VlanIntent, subnet: SubnetIntent) -> list[Entry]:
     """What every client of the subnet is told."""
     name = f"subnet {subnet.cidr}"
-    options = []
+    own = []
     if subnet.gateway is not None:
-        options.append(option("routers", text.address(subnet.gateway)))
+        own.append(option("routers", text.address(subnet.gateway)))
     if subnet.routes:
         # A client that gets it ignores the routers (RFC 3442), so it is for those only that ask for it.
         routes = with_default(subnet.routes, subnet.gateway)
-        options.append(raw(ROUTES, encode(routes), "; ".join(f"{one.destination} via {one.gateway}" for one in routes)))
-    options.append(option("domain-name-servers", *_addresses(name, "DNS", subnet.dns_servers, subnet.rack_address)))
-    options.append(option("ntp-servers", *_addresses(name, "NTP", subnet.ntp_servers, subnet.rack_address)))
+        own.append(raw(ROUTES, encode(routes), "; ".join(f"{one.destination} via {one.gateway}" for one in routes)))
+    own.append(option("domain-name-servers", *_addresses(name, "DNS", subnet.dns_servers, subnet.rack_address)))
+    own.append(option("ntp-servers", *_addresses(name, "NTP", subnet.ntp_servers, subnet.rack_address)))
     if subnet.domain:
-        options += [option(word, text.domain(subnet.domain)) for word in ("domain-name", "domain-search")]
+        own += [option(word, text.domain(subnet.domain)) for word in ("domain-name", "domain-search")]
     if vlan.mtu != STANDARD_MTU:
-        options.append(option("interface-mtu", str(vlan.mtu)))
-    return options
+        own.append(option("interface-mtu", str(vlan.mtu)))
+    return own
 
 
 def _addresses(subnet: str, kind: str, given: tuple[str, ...], rack_address: str | None) -> list[str]:

@@ -1,12 +1,17 @@
 """Every golden output passes the checker of the daemon that has to live with it."""
 
+import json
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from renderers import registry
+from renderers.dhcp import dhcpd_form, kea_options
+from renderers.dhcp.catalogue import CATALOGUE
+from renderers.dhcp.options import parse_line
 from renderers.kea import hosts_path
 from tests.daemons.rack_root import at, check, install, network_of, rack_directory
 from tests.daemons.requires import require
@@ -71,3 +76,43 @@ def test_kea_starts_without_its_lease_hook_and_refuses_one_that_is_not_there() -
                 answers[hook] = check(spec, base, inside).returncode == 0
 
     assert {"": True, "/nonexistent/libdhcp_lease_cmds.so": False} == answers
+
+
+def test_every_option_of_the_catalogue_is_one_that_the_servers_take() -> None:
+    """Kea takes each as bytes and dhcpd by its own name, with a value of its kind."""
+    require("kea-dhcp4", "kea-dhcp6", "dhcpd")
+    samples = {
+        "ip": "10.0.0.1", "ips": "10.0.0.1, 10.0.0.2", "ip6s": "2001:db8::1", "int32": "-1", "uint8": "7",
+        "uint16": "700", "uint32": "70000", "uint16s": "700 800", "flag": "on", "text": "a, b", "name": "a.example",
+        "names": "a.example b.example", "pairs": "10.0.0.0 10.0.0.1", "routes": "10.0.0.0/8 via 10.1.1.1",
+        "bytes": "0x0102",
+    }  # fmt: skip
+    # Enterprise number, length, data (RFC 3925).
+    samples |= {"vivco-suboptions": "0x00000009020102", "vivso-suboptions": "0x0000000903010102"}
+    options = [
+        parse_line(f"{entry.name} {samples.get(entry.name, samples[entry.kind])}", "machine")
+        for entry in CATALOGUE.values()
+    ]
+    answers = {}
+    with rack_directory() as root:
+        for family in (4, 6):
+            mine = [option for option in options if option.family == family]
+            servers = {
+                f"kea-dhcp{family}": json.dumps({
+                    f"Dhcp{family}": {
+                        "interfaces-config": {"interfaces": []},
+                        "lease-database": {"type": "memfile", "persist": False},
+                        "option-data": [kea_options.of(option) for option in mine],
+                    }
+                }),
+                "dhcpd": "\n".join([*dhcpd_form.definitions(mine), *map(dhcpd_form.statement, mine)]),
+            }  # fmt: skip
+            for program, text in servers.items():
+                path = Path(root, f"{program}-{family}.conf")
+                path.write_text(text)
+                argv = [program, f"-{family}", "-t", "-cf", path] if program == "dhcpd" else [program, "-t", path]
+                environment = {**os.environ, "KEA_LOCKFILE_DIR": "none"}
+                done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, env=environment)
+                answers[program, family] = (done.returncode, done.stdout[-500:] + done.stderr[-500:])
+
+    assert {0} == {code for code, _ in answers.values()}, answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 
 from lab import dhcp_client, namespace
 from renderers import registry
+from renderers.dhcp import kea_options
+from renderers.dhcp.options import parse
 from renderers.intent import RackIntent
 from renderers.kea import hosts_path
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory, running
@@ -21,6 +24,7 @@ from workers.rack.probes.base import ProbeResult
 from workers.rack.probing import Prober
 
 MAC, KNOWN, STRANGER = "52:54:00:21:00:01", "52:54:00:21:00:02", "52:54:00:21:00:03"
+SPECIAL, PLAIN = "52:54:00:21:00:04", "52:54:00:21:00:05"
 RELAY = ("10.30.0.254", "10.20.0.1")
 
 
@@ -51,13 +55,21 @@ def rack() -> Iterator[Rack]:
         with network_of(intent, f"mk-{os.getpid()}") as inside:
             namespace.batch(f"{inside}-c", ["addr add 10.20.0.50/24 dev end0", "addr add 10.30.0.254/23 dev lo"])
             namespace.batch(inside, ["route add 10.30.0.0/23 via 10.20.0.50"])
-            hosts = Path(hosts_path(intent, "kea4", 2))
-            hosts.parent.mkdir(parents=True)
-            hosts.write_text(f'{{"hw-address": "{KNOWN}", "hostname": "known"}}')
+            write_hosts(intent, 2, [{"hw-address": KNOWN, "hostname": "known"}])
+            option = kea_options.of(parse("log-servers 10.20.0.94", "machine")[0])
+            special = {"hw-address": SPECIAL, "ip-address": "10.20.0.20", "option-data": [option]}
+            write_hosts(intent, 1, [special, {"hw-address": PLAIN, "ip-address": "10.20.0.21"}])
             with running(registry.service("kea4"), intent, inside):
                 made = Rack(intent, inside)
                 eventually(lambda: made.lease("end0", MAC))
                 yield made
+
+
+def write_hosts(intent: RackIntent, subnet_id: int, hosts: list[dict[str, Any]]) -> None:
+    """The included file of one subnet."""
+    path = Path(hosts_path(intent, "kea4", subnet_id))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(",".join(map(json.dumps, hosts)))
 
 
 def seconds(lease: dhcp_client.Lease) -> int:
@@ -111,7 +123,7 @@ def test_unknown_clients_hear_nothing_where_they_are_ignored(rack: Rack) -> None
     silent = rack.probe()[1]
 
     assert ("10.21.0.100", struct.pack("!H", 9000)) == (known.address, known.options[26])
-    assert (("10.21.0.53", "10.21.0.54"), ("10.21.0.123",)) == (known.addresses(6), known.addresses(42))
+    assert ("10.21.0.53", "10.21.0.54") == known.addresses(6)
     assert silent.ok
     assert "the question arrived" in silent.detail
 
@@ -125,3 +137,27 @@ def test_a_relayed_vlan_is_served_by_the_agents_address(rack: Rack) -> None:
     assert ("10.30.0.254",) == lease.addresses(3)
     assert [True, True, True] == [result.ok for result in probes], [result.detail for result in probes]
     assert "10.20.0.1 offers 10.30.0." in probes[2].detail
+
+
+def test_the_narrowest_scope_sets_an_option(rack: Rack) -> None:
+    """Machine over range over subnet over VLAN over global over Muster's own, whether it is an option or Kea's JSON."""
+    asked = {"machine": SPECIAL, "range": MAC, "subnet": PLAIN}
+    leases = {name: rack.lease("end0", mac) for name, mac in asked.items()}
+    leases["global"] = rack.lease("end1", KNOWN)
+    logs = {name: lease.addresses(7) for name, lease in leases.items()}
+
+    assert {
+        "machine": ("10.20.0.94",), "range": ("10.20.0.93",), "subnet": ("10.20.0.92",), "global": ("10.20.0.90",)
+    } == logs  # fmt: skip
+    assert [("10.20.0.80",), ("10.20.0.80",), ("10.20.0.80",), ()] == [lease.addresses(71) for lease in leases.values()]
+    assert {("10.20.0.99",)} == {lease.addresses(42) for lease in leases.values()}
+    assert {b"Europe/Berlin"} == {lease.options[101] for lease in leases.values()}
+    assert [b"\1\2", b"\1\2", b"\1\2", None] == [lease.options.get(224) for lease in leases.values()]
+
+
+def test_a_range_may_be_for_one_class_of_clients(rack: Rack) -> None:
+    """Members of the class that a snippet defines get its range and options, and nobody else."""
+    phone = rack.lease("end0", "52:54:00:21:00:06", vendor_class="Phone 7", architecture=0x0006)
+
+    assert ("10.20.0.200", b"phone.cfg") == (phone.address, phone.options[67])
+    assert "10.20.0.200" != rack.lease("end0", "52:54:00:21:00:07").address

@@ -7,7 +7,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "renderers"
 ALLOWED = {
-    *("__future__", "base64", "collections", "dataclasses", "hashlib", "ipaddress", "json", "re", "types", "typing"),
+    *(
+        "__future__",
+        "base64",
+        "collections",
+        "dataclasses",
+        "difflib",
+        "hashlib",
+        "ipaddress",
+        "json",
+        "re",
+        "types",
+        "typing",
+    ),
     *("jinja2", "renderers"),
 }
 ALSO = {"text.py": {"pathlib"}, "registry.py": {"importlib", "pkgutil"}}
