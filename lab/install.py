@@ -28,7 +28,7 @@ LOCK_WAIT_SECONDS = 600
 WHY = {
     "the virtual environment": ("python3-venv",),
     "namespaces and taps": ("iproute2", "iputils-ping", "procps", "kmod"),
-    "DHCP": ("kea-dhcp4-server",),
+    "DHCP": ("kea-dhcp4-server", "kea-dhcp6-server"),
     "DNS": ("bind9", "bind9-utils", "bind9-dnsutils"),
     "TFTP": ("dnsmasq-base",),
     "HTTP proxy": ("squid",),

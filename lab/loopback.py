@@ -19,7 +19,16 @@ from lab.standing import listen_locally
 from lab.supervise import Supervisor, rack_programs
 from lab.terminal import Terminal
 
-PORTS = {"dns": 5353, "rndc": 1953, "dhcp4": 1067, "tftp": 1069, "ntp": 1123, "machine_http": 15248, "proxy": 13128}
+PORTS = {
+    "dns": 5353,
+    "rndc": 1953,
+    "dhcp4": 1067,
+    "dhcp6": 1547,
+    "tftp": 1069,
+    "ntp": 1123,
+    "machine_http": 15248,
+    "proxy": 13128,
+}
 NOT_SHOWN = "DHCP, TFTP, PXE and a virtual machine cannot be shown without network namespaces"
 
 

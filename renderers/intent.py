@@ -42,6 +42,7 @@ class RackPorts:
     """Ports the rack's daemons bind; other than the standard ones only on a rack without privileges."""
 
     dhcp4: int = 67
+    dhcp6: int = 547
     dns: int = 53
     tftp: int = 69
     ntp: int = 123
@@ -93,6 +94,7 @@ class SubnetIntent:
     boot_lease_seconds: how long firmware that is booting keeps its address.
     disabled_boot_architectures: clients that get an address and no boot file; names of `renderers.dhcp.boot`.
     unknown_clients: serve, or ignore: then only clients that have a host record are answered.
+    slaac: clients of an IPv6 /64 may make up their own addresses (RFC 4862).
     """
 
     subnet_id: int
@@ -110,6 +112,7 @@ class SubnetIntent:
     unknown_clients: str = "serve"
     routes: tuple[RouteIntent, ...] = ()
     snippets: tuple[SnippetIntent, ...] = ()
+    slaac: bool = False
 
     @property
     def family(self) -> int:

@@ -1,4 +1,4 @@
-"""Kea's client classes for DHCPv4: what a client is, how long it keeps its address, which boot file it is told.
+"""Kea's client classes: what a client is, how long it keeps its address, which boot file it is told.
 
 What a client is, is the same everywhere.  What it is told differs by subnet (the rack's address there), so each subnet
 *requires* classes of its own, which Kea evaluates after it has chosen the subnet and before it fills in next-server and
@@ -17,7 +17,8 @@ from renderers.dhcp.kea_options import option
 from renderers.intent import RackIntent, SubnetIntent, VlanIntent
 
 Served = tuple[tuple[VlanIntent, tuple[SubnetIntent, ...]], ...]
-TESTS = (
+Tests = tuple[tuple[str, str], ...]
+TESTS: Tests = (
     ("ipxe", "option[77].exists and option[77].hex == 'iPXE'"),
     (
         "uefi-http",
@@ -35,28 +36,44 @@ TESTS = (
         " and option[93].hex == 0x0000",
     ),
 )
-FIRMWARE = tuple(name for name, _ in TESTS if name != "ipxe")
+TESTS6: Tests = (
+    # Each user class has its length before it (RFC 8415, section 21.15).
+    ("ipxe", "option[15].exists and substring(option[15].hex,2,4) == 'iPXE'"),
+    (
+        "uefi-http",
+        "not member('ipxe') and option[61].exists and substring(option[61].hex,0,2) == 0x0010"
+        " and substring(option[16].hex,6,10) == 'HTTPClient'",
+    ),
+    (
+        "uefi-x64",
+        "not member('ipxe') and not member('uefi-http') and option[61].exists"
+        " and (substring(option[61].hex,0,2) == 0x0007 or substring(option[61].hex,0,2) == 0x0009)",
+    ),
+)
+"""The same in DHCPv6: architecture in option 61 (RFC 5970), iPXE by its user class (option 15). BIOS has no IPv6."""
 
 
-def kinds(served: Served) -> list[dict[str, object]]:
+def kinds(
+    served: Served, tests: Tests = TESTS, lifetimes: tuple[str, ...] = ("valid-lifetime",)
+) -> list[dict[str, object]]:
     """The classes that say what a client is and how long it keeps its address; a class's lifetime goes before the subnet's."""
     longest = max((subnet.lease_seconds for _, subnets in served for subnet in subnets), default=0)
     leases = {vlan.vlan_id: max(subnet.boot_lease_seconds for subnet in subnets) for vlan, subnets in served}
     common = len(set(leases.values())) == 1
     made: list[dict[str, object]] = []
-    for name, test in TESTS:
+    for name, test in tests:
         made.append({"name": name, "test": test})
         if name == "ipxe":
-            made[-1]["valid-lifetime"] = max(IPXE_LEASE_SECONDS, longest)
+            made[-1] |= dict.fromkeys(lifetimes, max(IPXE_LEASE_SECONDS, longest))
         elif common:
-            made[-1]["valid-lifetime"] = next(iter(leases.values()))
+            made[-1] |= dict.fromkeys(lifetimes, next(iter(leases.values())))
     if not common:
-        booting = " or ".join(f"member('{name}')" for name in FIRMWARE)
+        booting = " or ".join(f"member('{name}')" for name, _ in tests if name != "ipxe")
         made += [
             {
                 "name": f"boot-vlan-{vlan.vlan_id}",
                 "test": f"({booting}) and {_from(vlan, subnets)}",
-                "valid-lifetime": leases[vlan.vlan_id],
+                **dict.fromkeys(lifetimes, leases[vlan.vlan_id]),
             }
             for vlan, subnets in served
         ]
@@ -93,7 +110,8 @@ def _ipxe_test(subnet: SubnetIntent) -> str:
 def _from(vlan: VlanIntent, subnets: tuple[SubnetIntent, ...]) -> str:
     """A test for questions of a VLAN's clients."""
     if not vlan.relayed:
-        return f"pkt.iface == '{text.interface(vlan.interface)}' and pkt4.giaddr == 0.0.0.0"
+        direct = "pkt4.giaddr == 0.0.0.0" if subnets[0].family == 4 else "relay6[0].linkaddr == ''"
+        return f"pkt.iface == '{text.interface(vlan.interface)}' and {direct}"
     return "(" + " or ".join(test for subnet in subnets for test in _relay_in(subnet.cidr)) + ")"
 
 
@@ -101,10 +119,12 @@ def _relay_in(cidr: str) -> list[str]:
     """Tests of which one is true when the relay agent's address is in a network.
 
     Kea compares whole bytes only, so the byte in which the prefix ends is spelled out: at most 128 tests.
+    In DHCPv6 it is the agent next to the client that counts.
     """
-    network = ipaddress.IPv4Network(text.network(cidr))
+    network = ipaddress.ip_network(text.network(cidr))
+    agent = "pkt4.giaddr" if network.version == 4 else "relay6[-1].linkaddr"
     whole, bits = divmod(network.prefixlen, 8)
     length = whole + (bits > 0)
     head, base = network.network_address.packed[:whole], network.network_address.packed
     last = [bytes([value]) for value in range(base[whole], base[whole] + (1 << (8 - bits)))] if bits else [b""]
-    return [f"substring(pkt4.giaddr,0,{length}) == 0x{(head + end).hex()}" for end in last] if length else ["true"]
+    return [f"substring({agent},0,{length}) == 0x{(head + end).hex()}" for end in last] if length else ["true"]

@@ -12,39 +12,41 @@ from renderers import text
 from renderers.bundle import Bundle, RenderedFile
 from renderers.dhcp.boot import LOADERS
 from renderers.intent import RackIntent
+from renderers.services import kea6
 from renderers.spec import ProbeSpec, ServiceSpec
 
 NAME = "dnsmasq"
 FILE = "dnsmasq.conf"
 
 
-def _addresses(intent: RackIntent) -> list[str]:
-    return [item for item in intent.rack_addresses if ":" not in item]
-
-
 def render(intent: RackIntent) -> Bundle:
     """One file, without secrets."""
     body = text.fill(
         "config/dnsmasq/dnsmasq.conf.j2",
-        addresses=_addresses(intent),
+        addresses=intent.rack_addresses,
         root=intent.layout.boot_files,
         pid_file=intent.layout.run_path(NAME, "dnsmasq.pid"),
     )
     return Bundle(NAME, (RenderedFile(FILE, body, 0o644),))
 
 
+def _loader(address: str) -> str:
+    """What a machine would read there: BIOS has no IPv6."""
+    return kea6.LOADER if ":" in address else LOADERS["bios"]
+
+
 SERVICE = ServiceSpec(
     name=NAME,
     title="TFTP (dnsmasq)",
-    wanted=lambda intent: intent.ports.tftp == 69 and bool(_addresses(intent)),
+    wanted=lambda intent: intent.ports.tftp == 69 and bool(intent.rack_addresses),
     render=render,
     command=("dnsmasq", "-k", f"--conf-file={{current}}/{FILE}"),
     checker=("dnsmasq", "--test", f"--conf-file={{staged}}/{FILE}"),
     user="dnsmasq",
     channel="dnsmasq",
     probes=lambda intent: tuple(
-        ProbeSpec("tftp", (("server", address), ("port", intent.ports.tftp), ("file", LOADERS["bios"])))
-        for address in _addresses(intent)
+        ProbeSpec("tftp", (("server", address), ("port", intent.ports.tftp), ("file", _loader(address))))
+        for address in intent.rack_addresses
     ),
     packages=("dnsmasq-base", "ipxe"),
 )

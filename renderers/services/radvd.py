@@ -1,8 +1,10 @@
 """radvd: router advertisements where a VLAN asks for them, above all so that iPXE's IPv6 wait ends at once.
 
 A rack never routes: the router lifetime is 0 (RFC 4861, section 4.2), so no machine takes it for a default gateway.
-Addresses are not by DHCPv6, so the M and O flags are off.  A VLAN without an IPv6 subnet still gets an advertisement,
-without a prefix.
+What an advertisement says of addresses follows from the subnets: the M flag (addresses by DHCPv6) is on where this rack
+serves DHCPv6 for a subnet that is not left to autoconfiguration, the O flag (other settings by DHCPv6) where it serves
+DHCPv6 at all.  A prefix may be autoconfigured from only where that was chosen for its subnet, which must be a /64.
+A VLAN without an IPv6 subnet still gets an advertisement, without a prefix.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import ipaddress
 
 from renderers import text
 from renderers.bundle import Bundle, RenderedFile
-from renderers.intent import RackIntent, VlanIntent
+from renderers.intent import RackIntent, SubnetIntent, VlanIntent
+from renderers.services import kea6
 from renderers.spec import ProbeSpec, ServiceSpec
 
 NAME = "radvd"
@@ -21,20 +24,27 @@ SLAAC_LENGTH = 64
 
 
 def _vlans(intent: RackIntent) -> list[VlanIntent]:
-    return [vlan for vlan in intent.vlans if vlan.router_advertisements]
+    """Where it is wanted and the rack is on the link."""
+    return [vlan for vlan in intent.vlans if vlan.router_advertisements and not vlan.relayed]
+
+
+def _autonomous(subnet: SubnetIntent) -> bool:
+    """Whether clients make up addresses. ValueError where that was chosen and cannot be."""
+    if subnet.slaac and ipaddress.ip_network(text.network(subnet.cidr)).prefixlen != SLAAC_LENGTH:
+        raise ValueError(f"subnet {subnet.cidr}: only a /{SLAAC_LENGTH} can be autoconfigured from; switch SLAAC off")
+    return subnet.slaac
 
 
 def render(intent: RackIntent) -> Bundle:
     """One file, not writable by radvd's own user: radvd refuses that."""
+    by_dhcp = {vlan.vlan_id: subnets for vlan, subnets in kea6.served_vlans(intent)}
     interfaces = [
         {
             "name": vlan.interface,
             "mtu": vlan.mtu,
-            "prefixes": [
-                (subnet.cidr, ipaddress.ip_network(text.network(subnet.cidr)).prefixlen == SLAAC_LENGTH)
-                for subnet in vlan.subnets
-                if subnet.family == 6
-            ],
+            "managed": any(not subnet.slaac for subnet in by_dhcp.get(vlan.vlan_id, ())),
+            "other": vlan.vlan_id in by_dhcp,
+            "prefixes": [(subnet.cidr, _autonomous(subnet)) for subnet in vlan.subnets if subnet.family == 6],
             "servers": [sub.rack_address for sub in vlan.subnets if sub.family == 6 and sub.rack_address is not None],
             "domains": list(dict.fromkeys(sub.domain for sub in vlan.subnets if sub.family == 6 and sub.domain)),
         }

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.query
 
 from lab import namespace, tftp_client
+from lab.dhcp6_client import Client6, Lease6
 from lab.process import ProcessName, end_processes, name_process
 from renderers import registry
 from renderers.intent import RackIntent
@@ -68,6 +70,11 @@ class RackHost:
         """Kea's control socket."""
         return KeaClient(self.root / "services" / "kea4" / "run" / "kea4-ctrl-socket")
 
+    @property
+    def kea6(self) -> KeaClient:
+        """The control socket of Kea's DHCPv6 server."""
+        return KeaClient(self.root / "services" / "kea6" / "run" / "kea6-ctrl-socket", family=6)
+
     def boot(self) -> None:
         """Start supervisord with the agent, as the host's init would."""
         agent = self.agent.format(root=self.root)
@@ -109,6 +116,10 @@ class RackHost:
     def discover(self, mac: str = MAC) -> Offered:
         """Ask for an address from the machines' side."""
         return namespace.inside(f"{self.inside}-c", lambda: discover("end0", mac, frozenset({RACK})))
+
+    def lease6(self, **what: Any) -> Lease6:
+        """Take an IPv6 address from the machines' side; `what` is who asks."""
+        return namespace.inside(f"{self.inside}-c", lambda: Client6("end0", **what).solicit_and_request())
 
     def resolve(self, name: str, kind: str = "A") -> list[str]:
         """Ask the rack's DNS from the machines' side."""

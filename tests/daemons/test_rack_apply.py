@@ -14,11 +14,14 @@ from lab import dhcp_client, namespace
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
+from renderers.services import kea6
 from tests.daemons.rack_host import MAC, RACK, RackHost
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory
 from tests.daemons.requires import require
 from tests.factories.fake_control_plane import FakeControlPlane, offer_content
 from tests.golden.case import load
+from workers.rack.probes import dhcp6
+from workers.rack.probes.dhcp6 import solicit
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Host(RackHost):
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A rack host that is enrolled and up, with nothing offered yet; machines are at 10.20.0.50."""
-    require("ip", "kea-dhcp4", "named", "dnsmasq", "chronyd", "radvd", "squid")
+    require("ip", "kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "chronyd", "radvd", "squid")
     with rack_directory() as directory:
         root = Path(directory)
         intent = at(load("lab"), directory)
@@ -58,13 +61,14 @@ def host() -> Iterator[Host]:
                 plane.stop()
 
 
-def with_lease_path(intent: RackIntent, path: str) -> Bundle:
+def with_lease_path(intent: RackIntent, path: str, family: int = 4) -> Bundle:
     """Kea's bundle with another lease file."""
-    bundle = registry.service("kea4").render(intent)
+    service = f"kea{family}"
+    bundle = registry.service(service).render(intent)
     file = bundle.files[0]
-    text = file.text.replace(intent.layout.state_path("kea4", "kea-leases4.csv"), path)
+    text = file.text.replace(intent.layout.state_path(service, f"kea-leases{family}.csv"), path)
     assert text != file.text
-    return Bundle("kea4", (replace(file, text=text),))
+    return Bundle(service, (replace(file, text=text),))
 
 
 def test_a_rack_applies_keeps_undoes_and_survives(host: Host) -> None:
@@ -242,6 +246,57 @@ def test_an_address_that_was_freed_is_the_next_machines_at_once(host: Host) -> N
     host.plane.wait_until(lambda: any(asked in item["mended"] for item in host.plane.record_reports), 180)
 
     assert host.discover(fourth).address == dynamic
+
+
+def test_kea6_is_changed_broken_and_mended_and_its_hosts_are_live(host: Host) -> None:
+    """A change is one config-set on the living process, a deaf or refused one is undone; hosts are live by the same strategy."""
+    vlan = host.intent.vlans[0]
+    four, six = vlan.subnets
+    scope, other = f"vlan:{vlan.vlan_id}", "52:54:00:20:00:0b"
+    duid = dhcp6.duid_of(bytes.fromhex(MAC.replace(":", "")))
+
+    def promise(mac: str, address: str | None) -> dict[str, str]:
+        value = {"subnet_id": six.subnet_id, "mac": mac, "address": address, "hostname": "n1"} if address else None
+        host.plane.add_record(scope, f"host:{six.subnet_id}:{mac}", value)
+        wanted = len(host.plane.records)
+        host.plane.wait_until(lambda: any(item["applied"] == wanted for item in host.plane.record_reports), 60)
+        return {item["key"]: item["reason"] for report in host.plane.record_reports for item in report["failed"]}
+
+    first = host.apply(host.intent)["kea6"]
+    pid = host.units.pid("kea6")
+
+    assert ("kept", "our server advertises fd20::1:0 on lan0") == (first["outcome"], first["probes"][0]["detail"])
+
+    # A host is given its address, also from outside the pools; with the lease ended, the next one is given it at once.
+    assert {} == promise(MAC, "fd20::77")
+    assert "fd20::77" == host.lease6(duid=duid).address
+    assert {} == promise(MAC, None)
+    assert {} == promise(other, "fd20::77")
+    assert {} == host.kea6.lease("fd20::77")
+    assert f"host:{six.subnet_id}:{MAC}" in promise(MAC, "fd20::77")
+
+    # Kea's checker passes a lease file that cannot be written; Kea is deaf then, and last-good mends it.
+    deaf = host.apply(host.intent, (with_lease_path(host.intent, "/proc/muster/kea-leases6.csv", 6),))["kea6"]
+
+    assert ("undone", "activate", True) == (deaf["outcome"], deaf["stage"], deaf["undone_ok"])
+    assert host.lease6(iaid=2).address
+
+    broken = registry.service("kea6").render(host.intent).files[0]
+    refused = host.apply(host.intent, (Bundle("kea6", (replace(broken, text='{"Dhcp6": {"nonsense": 1}}'),)),))["kea6"]
+
+    assert ("failed", "check") == (refused["outcome"], refused["stage"])
+
+    longer = replace(vlan, subnets=(four, replace(six, lease_seconds=700)))
+    changed = host.apply(replace(host.intent, vlans=(longer,)))
+
+    assert ("kept", "unchanged") == (changed["kea6"]["outcome"], changed["kea4"]["outcome"])
+    assert (pid, 700) == (host.units.pid("kea6"), host.lease6(iaid=3).valid)
+
+    # The process starts into the same hosts.
+    host.units.restart("kea6")
+    server = kea6.server_duid(host.intent)
+    ask = lambda: solicit("lan0", other, server, link_address="fd20::1").address  # noqa: E731
+    eventually(lambda: _equal("fd20::77", namespace.inside(host.inside, ask)), 15)
 
 
 def _equal(expected: object, actual: object) -> None:

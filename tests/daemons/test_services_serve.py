@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dns.flags
@@ -32,7 +33,7 @@ MAC = "52:54:00:20:00:0a"
 @pytest.fixture
 def rack() -> Iterator[tuple[RackIntent, str, str]]:
     """The intent of the golden case `lab`, the rack's namespace and a client's, which has 10.20.0.50 and fd20::50."""
-    require("ip", "kea-dhcp4", "named", "dnsmasq", "chronyd", "radvd", "squid")
+    require("ip", "kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "chronyd", "radvd", "squid")
     with rack_directory() as root:
         intent = at(load("lab"), root)
         with network_of(intent, f"ms-{os.getpid()}") as inside:
@@ -186,8 +187,11 @@ def test_chrony_gives_time_from_its_own_clock(rack: tuple[RackIntent, str, str])
 
 
 def test_radvd_answers_a_solicitation_without_becoming_a_router(rack: tuple[RackIntent, str, str]) -> None:
-    """A solicitation is answered with lifetime 0, no M or O flag, the prefix, and the rack as name server."""
+    """The lifetime is 0 and the rack is name server; M, O and A flags say who gives addresses: DHCPv6, nobody, the client."""
     intent, inside, client = rack
+    lan, spec = intent.vlans[0], registry.service("radvd")
+    slaac = tuple(replace(item, slaac=item.family == 6) for item in lan.subnets)
+    kinds = {"dhcp": lan, "silent": replace(lan, dhcp_on=False), "slaac": replace(lan, subnets=slaac)}
 
     def solicit() -> bytes:
         with namespace.socket_in(client, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as link:
@@ -201,9 +205,16 @@ def test_radvd_answers_a_solicitation_without_becoming_a_router(rack: tuple[Rack
                 if packet[0] == 134:
                     return packet
 
-    with running(registry.service("radvd"), intent, inside):
-        packet = eventually(solicit, 20)
+    packets: dict[str, bytes] = {}
+    for name, vlan in kinds.items():
+        with rack_directory() as root, running(spec, at(replace(intent, vlans=(vlan,)), root), inside):
+            packets[name] = eventually(solicit, 20)
+    # M and O are the upper bits of the flags; L and A those of a prefix (RFC 4861, sections 4.2 and 4.6.2).
+    prefixes = {name: packet[packet.index(b"\x03\x04\x40") :] for name, packet in packets.items()}
 
-    assert (0, 0) == (packet[5] & 0xC0, struct.unpack("!H", packet[6:8])[0])
-    assert socket.inet_pton(socket.AF_INET6, "fd20::") in packet[16:]
-    assert socket.inet_pton(socket.AF_INET6, "fd20::1") in packet[16:]
+    assert {"dhcp": 0xC0, "silent": 0, "slaac": 0x40} == {name: packet[5] & 0xC0 for name, packet in packets.items()}
+    assert {"dhcp": 0x80, "silent": 0x80, "slaac": 0xC0} == {name: prefix[3] for name, prefix in prefixes.items()}
+    assert {0} == {struct.unpack("!H", packet[6:8])[0] for packet in packets.values()}
+    for packet, prefix in zip(packets.values(), prefixes.values(), strict=True):
+        assert socket.inet_pton(socket.AF_INET6, "fd20::") == prefix[16:32]
+        assert socket.inet_pton(socket.AF_INET6, "fd20::1") in packet[16:]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.rack.probes import dhcp4, ntp, router_solicitation, tftp
+from workers.rack.probes import dhcp4, dhcp6, ntp, router_solicitation, tftp
 from workers.rack.probes.base import ProbeFailure
 from workers.rack.probing import client_mac
 
@@ -115,3 +116,66 @@ def test_a_rack_asks_with_one_mac_of_its_own(one: str, other: str) -> None:
 
     assert (first[0] & 0x03, client_mac(one)) == (0x02, client_mac(one))
     assert (client_mac(one) == client_mac(other)) == (one == other)
+
+
+def advertise_frame(
+    mac: bytes, transaction: int, server: bytes, address: bytes | None, *, relayed: bool = False
+) -> bytes:
+    """An ADVERTISE as a server sends it; relayed: within a RELAY-REPL."""
+    promised = dhcp6.option(5, address + bytes(8)) if address is not None else dhcp6.option(13, b"\0\2no")
+    body = bytes([2]) + transaction.to_bytes(3) + dhcp6.option(1, dhcp6.duid_of(mac)) + dhcp6.option(2, server)
+    body += dhcp6.option(3, mac[2:] + bytes(8) + promised) + dhcp6.option(59, b"http://[fd20::1]/x")
+    if relayed:
+        body = bytes([13, 0]) + bytes(32) + dhcp6.option(9, body)
+    udp = struct.pack("!HHHH", 547, 546, 8 + len(body), 0) + body
+    head = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + bytes(32)
+    return mac + bytes(6) + b"\x86\xdd" + head + udp
+
+
+transactions = st.integers(min_value=0, max_value=2**24 - 1)
+
+
+@given(
+    macs,
+    transactions,
+    st.binary(min_size=1, max_size=130),
+    st.none() | st.binary(min_size=16, max_size=16),
+    st.booleans(),
+)
+def test_an_advertisement_is_read(mac: bytes, number: int, server: bytes, address: bytes | None, relayed: bool) -> None:
+    """Address, server's DUID and boot URL come out as they went in, relayed or not; for another client or question nothing."""
+    message = dhcp6.message_in(advertise_frame(mac, number, server, address, relayed=relayed))
+    found = dhcp6.parse_answer(message, dhcp6.duid_of(mac), number)
+
+    assert found is not None
+    assert (found.server, found.boot_file) == (server, "http://[fd20::1]/x")
+    assert found.address == ("" if address is None else str(ipaddress.IPv6Address(address)))
+    assert dhcp6.parse_answer(message, dhcp6.duid_of(mac), number ^ 1) is None
+    assert dhcp6.parse_answer(message, dhcp6.duid_of(bytes([mac[0] ^ 1]) + mac[1:]), number) is None
+
+
+@given(macs, transactions)
+def test_a_relayed_solicit_names_its_client(mac: bytes, number: int) -> None:
+    """The relay agent's message holds the link address, the client's link-local address, its MAC and its own message."""
+    message = dhcp6.build_solicit(mac, number)
+    relayed = dhcp6.build_relayed(message, mac, "fd20::1")
+    options = dhcp6.parse_options(relayed[34:])
+
+    assert (relayed[0], ipaddress.IPv6Address("fd20::1").packed) == (12, relayed[2:18])
+    assert (b"\0\1" + mac, message) == (options[79], options[9])
+    link_local = relayed[18:34]
+    assert (b"\xfe\x80" + bytes(6), mac[0] ^ 2, mac[1:3] + b"\xff\xfe" + mac[3:]) == (
+        link_local[:8],
+        link_local[8],
+        link_local[9:],
+    )
+
+
+@given(st.binary(max_size=200), st.integers(0, 300), macs, st.booleans())
+def test_no_frame_breaks_the_reading_of_advertisements(noise: bytes, cut: int, mac: bytes, relayed: bool) -> None:
+    """Noise, and a right frame cut anywhere, are read without an exception."""
+    frame = advertise_frame(mac, 7, b"server", bytes(16), relayed=relayed)
+    for message in (noise, dhcp6.message_in(noise), dhcp6.message_in(frame[:cut]), dhcp6.message_in(frame)[:cut]):
+        dhcp6.parse_answer(message, dhcp6.duid_of(mac), 7)
+
+    assert dhcp6.parse_answer(noise, dhcp6.duid_of(mac), 7) is None

@@ -78,7 +78,7 @@ class Agent:
         store = RecordStore(config.records_path)
         self.keeper = RecordKeeper(
             store,
-            HostKeeper(store, self.applier.directories, self._secrets, self._serving, config.ports.dhcp4),
+            HostKeeper(store, self.applier.directories, self._secrets, self._serving, config.ports),
             lambda: BindUpdater(self._secrets.read("tsig-update"), port=config.ports.dns),
             self._serving,
         )

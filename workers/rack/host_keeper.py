@@ -7,19 +7,19 @@ not get, is taken back by its inverse.  Hosts of a daemon that does not run here
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import structlog
 
+from renderers.intent import RackPorts
 from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelDown
 from workers.rack.files import ServiceDirectories
 from workers.rack.host_leases import end_leases
+from workers.rack.host_questions import ASKERS, Asker
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange, conflicts, parse_host, parse_key
 from workers.rack.offer import Offer, SubnetOffer
 from workers.rack.probes.base import ProbeFailure
-from workers.rack.probes.dhcp4 import discover
 from workers.rack.record_store import RecordChange, RecordStore
 from workers.rack.secret_files import SecretFiles
 
@@ -27,7 +27,6 @@ log = structlog.get_logger()
 
 SAMPLE = 20
 """Hosts of a batch that are asked for as a client."""
-Asker = Callable[..., Any]
 Failures = dict[tuple[str, str], str]
 Present = dict[int, dict[str, Host]]
 
@@ -45,15 +44,15 @@ class HostKeeper:
         directories: Callable[[str], ServiceDirectories],
         secrets: SecretFiles,
         serving: Callable[[str], bool],
-        port: int = 67,
-        askers: Mapping[int, Asker] | None = None,
+        ports: RackPorts | None = None,
+        askers: Mapping[int, Asker] = ASKERS,
     ) -> None:
         self._store = store
         self._directories = directories
         self._secrets = secrets
         self._serving = serving
-        self._port = port
-        self._askers = askers if askers is not None else {4: discover}
+        self._ports = ports or RackPorts()
+        self._askers = askers
 
     def apply(self, changes: Sequence[RecordChange], offer: Offer) -> Failures:
         """Make record changes of hosts live; those that are not, with the reason.  ChannelDown: all of them later."""
@@ -109,8 +108,7 @@ class HostKeeper:
         live = [item for item in changes if (item.scope, item.key) not in failed]
         gone = [item.before for item in live if item.before is not None and _moved(item)]
         given = [item.after for item in live if item.after is not None]
-        if daemon.family == 4:
-            end_leases(daemon.directories, given, gone)
+        end_leases(daemon.directories, given, gone)
         wrong = self._check_as_client(daemon, live, offer)
         if wrong:
             strategy.apply(daemon, [item.inverse for item in live if (item.scope, item.key) in wrong])
@@ -131,16 +129,17 @@ class HostKeeper:
                 continue
             before = kea.client(daemon.directories).packets_received()
             try:
-                offered = ask(subnet.interface, host.mac, _ours(subnets.values(), subnet), self._port)
+                offered = ask(daemon, host, subnet, offer, self._ports)
             except ProbeFailure as failure:
                 if kea.client(daemon.directories).packets_received() <= before:
                     raise ChannelDown(
                         f"{daemon.service} does not hear {host.mac} on {subnet.interface}: {failure}"
                     ) from failure
                 continue
-            if offered.address != host.address:
+            if offered != host.address:
                 wrong[change.scope, change.key] = (
-                    f"asking as {host.mac} gets {offered.address} instead of {host.address}; another machine may hold it"
+                    f"asking as {host.mac} gets {offered or 'nothing'} instead of {host.address};"
+                    " another machine may hold it"
                 )
         return wrong
 
@@ -185,10 +184,3 @@ def _family(change: HostChange, subnets: Mapping[int, SubnetOffer]) -> int:
 
 def _subnets(offer: Offer, family: int) -> list[int]:
     return [item.subnet_id for item in offer.subnets if (6 if ":" in item.cidr else 4) == family]
-
-
-def _ours(subnets: Iterable[SubnetOffer], subnet: SubnetOffer) -> frozenset[str]:
-    """Our server identifiers on the interface of a subnet."""
-    return frozenset(
-        str(item.rack_address) for item in subnets if item.interface == subnet.interface and item.rack_address
-    )

@@ -25,6 +25,8 @@ def end_leases(directories: ServiceDirectories, given: Iterable[Host], gone: Ite
     no lease and refuses.  Leases out of a dynamic range are left alone unless their holder is gone: those were
     nobody's promise and may be in use.  So are declined addresses (state 1), which something unknown uses.
 
+    In DHCPv6 a lease is held under a DUID.  The holder's MAC is known to Kea all the same, as that of whoever asked.
+
     One question for each host, and one order for each stale lease.  What Kea refuses is logged: whether the address
     can be had is found out by asking as a client.
     """
@@ -32,15 +34,15 @@ def end_leases(directories: ServiceDirectories, given: Iterable[Host], gone: Ite
     ended = {(host.address, host.mac) for host in gone}
     daemon = kea.client(directories)
     try:
-        if not asked or not {"lease4-get", "lease4-del"} <= daemon.commands():
+        if not asked or not daemon.ends_leases():
             return
-        pools = kea.pools(directories.current / kea.CONFIG_FILE)
+        pools = kea.pools(directories)
         for address, (host, is_given) in asked.items():
             lease = daemon.lease(address)
             holder = str(lease.get("hw-address", "")).lower()
             if not lease or lease.get("state") != 0 or (is_given and holder == host.mac):
                 continue
-            number = int(ipaddress.IPv4Address(address))
+            number = int(ipaddress.ip_address(address))
             dynamic = any(start <= number <= end for start, end in pools.get(host.subnet_id, ()))
             if (address, holder) in ended or (is_given and not dynamic):
                 daemon.end_lease(address)

@@ -2,6 +2,7 @@
 
 A DHCP server without a free address for strangers (no pool, a full one, or one for known clients or a class only) says
 nothing to our DISCOVER and is well all the same.  There Kea's own counter of received packets must have grown instead.
+A DHCPv6 server says that it has none.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _packets(directories: ServiceDirectories) -> int | None:
 def silence_is_right(directories: ServiceDirectories, subnet_id: int) -> bool:
     """Whether a stranger gets nothing in this subnet's network by the running files: no pool is open to it, or all are full."""
     try:
-        config = kea.load_config(directories.current / kea.CONFIG_FILE)["Dhcp4"]
+        config = kea.structure(directories)
         subnets = _siblings(config, subnet_id)
         pooled = [subnet for subnet in subnets if any(map(_is_open, subnet.get("pools", ())))]
         return bool(subnets) and all(_full(directories, int(subnet["id"])) for subnet in pooled)

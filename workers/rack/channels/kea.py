@@ -1,4 +1,4 @@
-"""Kea's control socket, by a client of our own.
+"""Kea's control socket, by a client of our own; the same for its two servers but for the names in `KINDS`.
 
 One command is one JSON object on one connection; the answer ends when Kea closes (Kea ARM, "Management API").  Results:
 0 success, 1 error, 2 unsupported, 3 empty.  `config-write` is never sent: it rewrites the rendered file.  A `config-set`
@@ -13,26 +13,52 @@ import json
 import re
 import socket
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workers.rack.channels.base import ChannelContext, ChannelDown, ChannelError, measured
 from workers.rack.files import ServiceDirectories
 
-CONFIG_FILE = "kea-dhcp4.conf"
-SOCKET_FILE = "kea4-ctrl-socket"
 LEASE_HOOK = "libdhcp_lease_cmds.so"
 SECONDS = 30.0
 SUCCESS, ERROR, UNSUPPORTED, EMPTY = 0, 1, 2, 3
 _INCLUDE = re.compile(r'<\?include\s+"([^"]+)"\s*\?>')
 
 
+@dataclass(frozen=True)
+class KeaKind:
+    """One of Kea's servers: the family of its addresses, its files, and what it calls the same things."""
+
+    family: int
+    config_file: str
+    socket_file: str
+
+    @property
+    def top(self) -> str:
+        """The name that its configuration stands under."""
+        return f"Dhcp{self.family}"
+
+    @property
+    def subnets(self) -> str:
+        """The name of its list of subnets."""
+        return f"subnet{self.family}"
+
+
+KINDS = {
+    "kea4": KeaKind(4, "kea-dhcp4.conf", "kea4-ctrl-socket"),
+    "kea6": KeaKind(6, "kea-dhcp6.conf", "kea6-ctrl-socket"),
+}
+"""By service."""
+
+
 class KeaClient:
     """Asks one Kea daemon.  ChannelDown if nobody listens, ChannelError if Kea says no."""
 
-    def __init__(self, path: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, path: Path, seconds: float = SECONDS, family: int = 4) -> None:
         self._path = path
         self._seconds = seconds
+        self._family = family
 
     def ask(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a command; the arguments of the answer ({} for result 3, which means: nothing found)."""
@@ -56,8 +82,9 @@ class KeaClient:
         return frozenset(str(name) for name in self.ask("list-commands").get("list", []))
 
     def packets_received(self) -> int:
-        """How many DHCPv4 packets Kea has seen since it started."""
-        samples = self.ask("statistic-get", {"name": "pkt4-received"}).get("pkt4-received", [[0]])
+        """How many DHCP packets Kea has seen since it started."""
+        name = f"pkt{self._family}-received"
+        samples = self.ask("statistic-get", {"name": name}).get(name, [[0]])
         return int(samples[0][0])
 
     def status(self) -> dict[str, Any]:
@@ -66,17 +93,25 @@ class KeaClient:
 
     def leases(self) -> list[dict[str, Any]]:
         """All leases, if the lease_cmds hook is loaded; reclaimed ones too (state 2)."""
-        if "lease4-get-all" not in self.commands():
+        command = f"lease{self._family}-get-all"
+        if command not in self.commands():
             return []
-        return [dict(item) for item in self.ask("lease4-get-all").get("leases", [])]
+        return [dict(item) for item in self.ask(command).get("leases", [])]
+
+    def ends_leases(self) -> bool:
+        """Whether it was started with the lease commands."""
+        return {f"lease{self._family}-get", f"lease{self._family}-del"} <= self.commands()
 
     def lease(self, address: str) -> dict[str, Any]:
         """The lease of an address, {} if there is none.  It needs the lease_cmds hook."""
-        return self.ask("lease4-get", {"ip-address": address})
+        return self.ask(f"lease{self._family}-get", self._one(address))
 
     def end_lease(self, address: str) -> None:
         """Forget the lease of an address; nothing happens if there is none.  It needs the lease_cmds hook."""
-        self.ask("lease4-del", {"ip-address": address})
+        self.ask(f"lease{self._family}-del", self._one(address))
+
+    def _one(self, address: str) -> dict[str, Any]:
+        return {"ip-address": address} if self._family == 4 else {"type": "IA_NA", "ip-address": address}
 
     def set_config(self, config: dict[str, Any]) -> None:
         """Replace the running configuration."""
@@ -105,7 +140,13 @@ def lease_hook() -> str:
 
 def client(directories: ServiceDirectories) -> KeaClient:
     """The client of the daemon of one service."""
-    return KeaClient(directories.run / SOCKET_FILE)
+    kind = KINDS[directories.service]
+    return KeaClient(directories.run / kind.socket_file, family=kind.family)
+
+
+def config_path(directories: ServiceDirectories) -> Path:
+    """The present configuration of the daemon of one service."""
+    return directories.current / KINDS[directories.service].config_file
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -123,24 +164,41 @@ def load_config(path: Path) -> dict[str, Any]:
     return data
 
 
-def pools(path: Path) -> dict[int, list[tuple[int, int]]]:
-    """First and last address, as numbers, of the dynamic ranges of each subnet in a rendered configuration.
+def structure(directories: ServiceDirectories) -> dict[str, Any]:
+    """The present configuration of a daemon, below its top name, without its hosts, which may be many.
 
-    The included hosts are not read: they may be many.  ChannelError if the file cannot be read so.
+    ChannelError if the file cannot be read so.
     """
+    path = config_path(directories)
     try:
-        return _pools(json.loads(_INCLUDE.sub("", path.read_text()))["Dhcp4"])
+        return dict(json.loads(_INCLUDE.sub("", path.read_text()))[KINDS[directories.service].top])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ChannelError(f"{path}: its ranges cannot be read: {error!r}") from error
+        raise ChannelError(f"{path}: cannot be read: {error!r}") from error
 
 
-def _pools(top: dict[str, Any]) -> dict[int, list[tuple[int, int]]]:
-    subnets = [*top["subnet4"], *(subnet for network in top["shared-networks"] for subnet in network["subnet4"])]
+def server_duid(directories: ServiceDirectories) -> bytes:
+    """The DUID under which our DHCPv6 server answers.  ChannelError if its configuration does not say."""
+    try:
+        said = structure(directories)["server-id"]
+        return (2).to_bytes(2) + int(said["enterprise-id"]).to_bytes(4) + bytes.fromhex(said["identifier"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChannelError(f"{config_path(directories)}: it names no server of type EN: {error!r}") from error
+
+
+def pools(directories: ServiceDirectories) -> dict[int, list[tuple[int, int]]]:
+    """First and last address, as numbers, of the dynamic ranges of each subnet.  ChannelError if they cannot be read."""
+    name = KINDS[directories.service].subnets
+    try:
+        return _pools(structure(directories), name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ChannelError(f"{config_path(directories)}: its ranges cannot be read: {error!r}") from error
+
+
+def _pools(top: dict[str, Any], name: str) -> dict[int, list[tuple[int, int]]]:
+    subnets = [*top[name], *(subnet for network in top["shared-networks"] for subnet in network[name])]
     found: dict[int, list[tuple[int, int]]] = {}
     for subnet in subnets:
-        ends = (
-            [int(ipaddress.IPv4Address(end.strip())) for end in pool["pool"].split("-")] for pool in subnet["pools"]
-        )
+        ends = ([int(ipaddress.ip_address(end.strip())) for end in pool["pool"].split("-")] for pool in subnet["pools"])
         found[int(subnet["id"])] = [(first, last) for first, last in ends]
     return found
 
@@ -157,7 +215,7 @@ class KeaChannel:
 
     def activate(self, context: ChannelContext) -> float:
         """Send the present files.  A process that does not answer is restarted into them."""
-        config = load_config(context.directories.current / CONFIG_FILE)
+        config = load_config(config_path(context.directories))
         try:
             return measured(lambda: client(context.directories).set_config(config))
         except ChannelDown:

@@ -129,7 +129,7 @@ class KeaConfig:
 
     def _send(self, daemon: HostDaemon) -> None:
         """Send the present files to Kea."""
-        config = kea.load_config(daemon.directories.current / kea.CONFIG_FILE)
+        config = kea.load_config(kea.config_path(daemon.directories))
         kea.client(daemon.directories).set_config(config)
 
 
