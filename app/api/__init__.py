@@ -26,6 +26,7 @@ from app.api import (
     results,
     session,
     settings,
+    spaces,
     streams,
     subnets,
     tokens,
@@ -37,7 +38,7 @@ from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
     accounts, addresses, allocation, domains, events, fabrics, health, images, keys, lifecycle, machines, operations, places, power,
-    racks, ranges, results, session, settings, streams, subnets, tokens, users, vlans,
+    racks, ranges, results, session, settings, spaces, streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (
     "One control plane from which racks of servers are discovered, enlisted, deployed and released. "

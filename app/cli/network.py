@@ -1,4 +1,4 @@
-"""`muster fabric`, `vlan`, `subnet`, `range`, `domain`: the network as it should be."""
+"""`muster fabric`, `space`, `vlan`, `subnet`, `range`, `domain`: the network as it should be."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Kind:
     arguments: tuple[str, ...]
     options: tuple[tuple[str, Any, str], ...]
     changes: tuple[tuple[str, Any, str], ...]
+    merges: bool = False
 
 
 TEXT, NUMBER, FLAG = str, int, bool
@@ -28,6 +29,8 @@ VLAN_OPTIONS = (
     ("vid", NUMBER, "VLAN tag, 0 to 4094."),
     ("name", TEXT, "Name."),
     ("mtu", NUMBER, "Largest packet."),
+    ("space_id", NUMBER, "Space that its subnets are in."),
+    ("relay_vlan_id", NUMBER, "VLAN whose racks a relay agent brings its DHCP to."),
 )
 SUBNET_OPTIONS = (
     ("name", TEXT, "Name."),
@@ -38,26 +41,49 @@ SUBNET_OPTIONS = (
 )
 RANGE_OPTIONS = (("comment", TEXT, "What it is for."),)
 KINDS = (
-    Kind("fabric", "Sets of VLANs that reach each other.", ("id", "name"), ("name",), (), (("name", TEXT, "Name."),)),
+    Kind(
+        "fabric",
+        "Sets of VLANs that reach each other.",
+        ("id", "name", "found", "description"),
+        ("name",),
+        (("description", TEXT, "What it is."),),
+        (("name", TEXT, "Name."), ("description", TEXT, "What it is.")),
+        merges=True,
+    ),
+    Kind(
+        "space",
+        "Sets of VLANs whose subnets reach each other.",
+        ("id", "name", "vlans", "subnets", "without_subnets", "description"),
+        ("name",),
+        (("description", TEXT, "What it is."),),
+        (("name", TEXT, "Name."), ("description", TEXT, "What it is.")),
+    ),
     Kind(
         "vlan",
         "Broadcast domains; DHCP is switched on here.",
-        ("id", "fabric", "vid", "name", "mtu", "dhcp_on", "router_advertisements", "rack_id"),
+        ("id", "fabric", "vid", "name", "mtu", "space", "dhcp_on", "rack_id", "secondary_rack_id", "relay_vlan_id"),
         (),
         (("fabric_id", NUMBER, "Fabric it belongs to."), *VLAN_OPTIONS),
         (
             *VLAN_OPTIONS,
             ("dhcp_on", FLAG, "Whether Muster serves DHCP."),
             ("router_advertisements", FLAG, "Whether racks advertise IPv6."),
-            ("rack_id", NUMBER, "Rack that serves it."),
+            ("rack_id", NUMBER, "Rack that serves it; 0 for none."),
+            ("secondary_rack_id", NUMBER, "Rack that takes over when the first fails; 0 for none."),
+            ("fabric_id", NUMBER, "Fabric that it moves to."),
         ),
+        merges=True,
     ),
     Kind(
         "subnet",
         "IP networks on VLANs.",
         ("id", "cidr", "name", "vlan_id", "domain", "gateway", "managed"),
         ("cidr",),
-        (("vlan_id", NUMBER, "VLAN it is on."), *SUBNET_OPTIONS),
+        (
+            ("vlan_id", NUMBER, "VLAN it is on; the default fabric's untagged one otherwise."),
+            ("fabric", TEXT, "Name of a new fabric that it is the first subnet of."),
+            *SUBNET_OPTIONS,
+        ),
         (("vlan_id", NUMBER, "VLAN it is on."), *SUBNET_OPTIONS),
     ),
     Kind(
@@ -87,6 +113,11 @@ def _option(name: str, kind: Any, about: str) -> click.Option:
     return click.Option([flag, name], type=kind, help=words)
 
 
+def _given(name: str, value: Any) -> Any:
+    """0 takes away what a thing refers to: no row has that id."""
+    return None if name.endswith("_id") and value == 0 else value
+
+
 def _make(kind: Kind) -> click.Group:
     group = click.Group(kind.word, help=kind.about)
     path = f"/{kind.word}s"
@@ -105,7 +136,7 @@ def _make(kind: Kind) -> click.Group:
 
     @click.pass_obj
     def change(session: Session, /, number: int, **given: Any) -> None:
-        body = {name: value for name, value in given.items() if value is not None}
+        body = {name: _given(name, value) for name, value in given.items() if value is not None}
         if not body:
             raise click.UsageError("say what to change; see --help")
         output.show_one(session.call("PATCH", f"{path}/{number}", body), session.as_json)
@@ -123,6 +154,16 @@ def _make(kind: Kind) -> click.Group:
     def delete(session: Session, number: int) -> None:
         """Delete one that nothing uses."""
         session.call("DELETE", f"{path}/{number}")
+
+    if kind.merges:
+
+        @group.command("merge")
+        @click.argument("number", metavar="ID", type=int)
+        @click.argument("into_id", metavar="INTO", type=int)
+        @click.pass_obj
+        def merge(session: Session, number: int, into_id: int) -> None:
+            """Merge one into another, which stays."""
+            output.show_one(session.call("POST", f"{path}/{number}/merge", {"into_id": into_id}), session.as_json)
 
     arguments: list[click.Parameter] = [click.Argument([name]) for name in kind.arguments]
     options = [_option(*option) for option in kind.options]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.services import versions
 from app.services.addressing import address_key, parse_address, parse_network, usable
-from app.services.changes import audit, changing, touch_racks
+from app.services.changes import audit, changing, touch_vlans
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK
@@ -61,7 +61,7 @@ def create(context: Context, subnet_id: int, kind: str, start: str, end: str, co
         _draw(session, subnet, row, kind, start, end)
         session.add(row)
         session.flush()
-        touch_racks(session, [subnet.vlan.rack_id])
+        touch_vlans(session, [subnet.vlan_id])
         audit(session, context, "create", "range", row.id, subnet=subnet.cidr, kind=kind, start=row.start, end=row.end)
         return row
 
@@ -83,7 +83,7 @@ def update(context: Context, range_id: int, **changes: Any) -> IpRange:
                 changes.get("end", row.end),
             )  # fmt: skip
         row.comment = changes.get("comment", row.comment)
-        touch_racks(session, [subnet.vlan.rack_id])
+        touch_vlans(session, [subnet.vlan_id])
         audit(session, context, "update", "range", row.id, **{name: [before[name], changes[name]] for name in changes})
         return row
 
@@ -96,7 +96,7 @@ def delete(context: Context, range_id: int) -> None:
         row = _row(session, range_id)
         versions.check(context, row, f"range {row.start}-{row.end}")
         subnet = subnet_row(session, row.subnet_id)
-        touch_racks(session, [subnet.vlan.rack_id])
+        touch_vlans(session, [subnet.vlan_id])
         audit(session, context, "delete", "range", row.id, subnet=subnet.cidr, start=row.start, end=row.end)
         session.delete(row)
 

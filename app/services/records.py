@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.services.changes import RECORDS, put_record
@@ -170,6 +170,28 @@ def clear_scope(session: Session, scope: str) -> None:
     for row in session.scalars(statement):
         if row.value is not None:
             put_record(session, scope, row.key, None)
+
+
+def move_scope(session: Session, old: str, new: str) -> int:
+    """Let the records of a scope that ends go on in another one, oldest word first; how many there were.
+
+    There are no tombstones in the old scope: racks drop a scope as soon as their offer does not name it, and until then
+    they serve what it holds.
+    """
+    statement = select(RecordChange).where(RecordChange.scope == old, ~_superseded(RecordChange))
+    count = 0
+    for row in session.scalars(statement.order_by(RecordChange.sequence)):
+        if row.value is not None:
+            put_record(session, new, row.key, row.value, author=row.actor)
+            count += 1
+    forget_scope(session, old)
+    return count
+
+
+def forget_scope(session: Session, scope: str) -> None:
+    """Delete every word of a scope that is no more, so that its name may be used again."""
+    statement = delete(RecordChange).where(RecordChange.scope == scope)
+    session.execute(statement.execution_options(synchronize_session=False))
 
 
 def _superseded(row: type[RecordChange]) -> Any:

@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session, selectinload
 
 from app.services import versions
 from app.services.addressing import Network, address_key, parse_address, parse_network, supernets, usable
-from app.services.changes import audit, changing, touch_racks
+from app.services.changes import audit, changing, touch_racks, touch_vlans
 from app.services.context import Context
 from app.services.domains import domain_row
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach_all
-from app.services.vlans import check_dhcp, refuse_unknown, vlan_row
+from app.services.vlan_rules import check_behind, check_dhcp
+from app.services.vlans import refuse_unknown, vlan_for, vlan_row
 from app.store.locks import hold
 from app.store.models import Interface, IpAddress, IpRange, Rack, Subnet, Vlan
 from app.store.queries.page import page
@@ -33,6 +34,7 @@ def find(
     limit: int | None = None,
     *,
     fabric_id: int | None = None,
+    space_id: int | None = None,
     domain_id: int | None = None,
     managed: bool | None = None,
     cidr: str | None = None,
@@ -47,6 +49,8 @@ def find(
         statement = statement.where(Subnet.cidr == str(parse_network(cidr, "cidr")))
     if fabric_id is not None:
         statement = statement.where(Subnet.vlan_id.in_(select(Vlan.id).where(Vlan.fabric_id == fabric_id)))
+    if space_id is not None:
+        statement = statement.where(Subnet.vlan_id.in_(select(Vlan.id).where(Vlan.space_id == space_id)))
     if address is not None:
         statement = statement.where(Subnet.cidr.in_(list(supernets(str(parse_address(address, "address"))))))
     with context.store.read() as session:
@@ -62,8 +66,9 @@ def get(context: Context, subnet_id: int) -> Subnet:
 def create(
     context: Context,
     cidr: str,
-    vlan_id: int,
+    vlan_id: int | None = None,
     *,
+    fabric: str | None = None,
     name: str | None = None,
     domain_id: int | None = None,
     gateway: str | None = None,
@@ -73,6 +78,8 @@ def create(
 ) -> Subnet:
     """A new subnet on a VLAN. Rack interfaces with an address in it serve it from then on.
 
+    Without a VLAN it joins the untagged one of the default fabric, or of a new one that is named `fabric`.
+
     Invalid when the gateway is outside; Conflict when it overlaps another subnet.
     """
     context.require("admin", "add a subnet")
@@ -80,10 +87,10 @@ def create(
     values = _checked({"gateway": gateway, "dns_servers": list(dns_servers), "lease_seconds": lease_seconds}, network)
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
-        vlan = vlan_row(session, vlan_id)
+        vlan = vlan_for(session, context, vlan_id, fabric)
         _refuse_overlap(session, network)
         _refuse_gateway_in_use(session, network, values["gateway"])
-        subnet = Subnet(cidr=str(network), name=name or str(network), vlan_id=vlan_id, managed=managed, **values)
+        subnet = Subnet(cidr=str(network), name=name or str(network), vlan_id=vlan.id, managed=managed, **values)
         subnet.domain_id = domain_row(session, domain_id).id
         session.add(subnet)
         session.flush()
@@ -123,9 +130,9 @@ def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
         if subnet.vlan_id != left.id:
             attach_all(session, context)
             session.execute(sa.update(Interface).where(Interface.subnet_id == subnet.id).values(vlan_id=subnet.vlan_id))
-            if left.dhcp_on:
-                check_dhcp(session, left)
-        touch_racks(session, [left.rack_id, subnet.vlan.rack_id])
+            check_dhcp(session, left)
+            check_behind(session, left)
+        touch_vlans(session, [left.id, subnet.vlan_id])
         audit(session, context, "update", "subnet", subnet.id, **changed)
         return subnet
 
@@ -146,8 +153,8 @@ def delete(context: Context, subnet_id: int) -> None:
         audit(session, context, "delete", "subnet", subnet.id, cidr=subnet.cidr)
         session.delete(subnet)
         session.flush()
-        if vlan.dhcp_on:
-            check_dhcp(session, vlan)
+        check_dhcp(session, vlan)
+        check_behind(session, vlan)
 
 
 def address_lock(subnet_id: int) -> str:

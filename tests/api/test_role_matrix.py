@@ -32,8 +32,8 @@ ENDED = ("expired", "closed", "revoked")
 CALLERS = ("nobody", *PEOPLE, "rack", "machine", *SCOPED, *READERS, *ENDED)
 SAFE = ("GET",)
 CRUD = {
-    "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "subnets": "admin",
-    "vlans": "admin", "tags": "operator",
+    "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "spaces": "admin",
+    "subnets": "admin", "vlans": "admin", "tags": "operator",
 }  # fmt: skip
 ROUTES = {
     "GET addresses": "viewer",
@@ -43,6 +43,7 @@ ROUTES = {
     "GET audit": "admin",
     "GET events": "viewer",
     "GET events/stream": "viewer",
+    "POST fabrics/*/merge": "admin",
     "GET health/live": "public",
     "GET health/ready": "public",
     "GET images": "viewer",
@@ -108,6 +109,7 @@ ROUTES = {
     "PATCH users/*": "admin",
     "DELETE users/*": "admin",
     "PUT users/*/password": "viewer",
+    "POST vlans/*/merge": "admin",
 }
 for _name, _role in CRUD.items():
     ROUTES |= {f"GET {_name}": "viewer", f"GET {_name}/*": "viewer", f"POST {_name}": _role}

@@ -162,7 +162,8 @@ def test_a_rack_that_takes_a_vlan_over_finds_its_records(context: Context) -> No
     """When a VLAN gets another rack, its live records are written anew, after what that rack has seen."""
     seeded = seed(context)
     with context.store.write() as session:
-        other = Rack(name="other", token_hash="y", enrolled_at=context.clock())
+        interfaces = [{"name": "eth0", "mac": "02:00:00:00:00:02", "addresses": ["10.20.0.2/24"]}]
+        other = Rack(name="other", token_hash="y", interfaces=interfaces, enrolled_at=context.clock())
         session.add(other)
         session.get_one(Vlan, seeded.vlan_id).dhcp_on = False
     scope = f"vlan:{seeded.vlan_id}"

@@ -14,13 +14,15 @@ from app.factory import create_app
 from app.lifecycle.table import actions
 from tests.factories.control import make_context, seed
 
-NETWORK = ("fabric", "vlan", "subnet", "range", "domain")
+NETWORK = ("fabric", "space", "vlan", "subnet", "range", "domain")
 PLACES = ("zone", "pool", "tag")
 COMMANDS = {
     "GET /addresses": "address list",
     "POST /addresses": "address reserve",
     "GET /addresses/*": "address show",
     "DELETE /addresses/*": "address delete",
+    "POST /fabrics/*/merge": "fabric merge",
+    "POST /vlans/*/merge": "vlan merge",
     "GET /images/*": "image show",
     "GET /keys/*": "key show",
     "GET /operations": "machine all-operations",

@@ -1,18 +1,16 @@
-"""Fabrics, VLANs, subnets, ranges, domains."""
+"""Subnets, ranges, domains, addresses."""
 
 from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery
-from app.api.schemas.strict import Boolean, Id, Integer, Number, Reference, Switch
-from app.services import domains, subnets, vlans
+from app.api.schemas.strict import Boolean, Id, Integer, Reference, Switch
+from app.services import domains, subnets
 from app.services.ranges import KINDS
 
 Word = validate.Length(min=1, max=253)
 Address = validate.Length(min=2, max=64)
-Vid = validate.Range(min=vlans.LIMITS["vid"][0], max=vlans.LIMITS["vid"][1])
-Mtu = validate.Range(min=vlans.LIMITS["mtu"][0], max=vlans.LIMITS["mtu"][1])
 Lease = validate.Range(*subnets.LEASE_SECONDS)
 Ttl = validate.Range(*domains.TTL_SECONDS)
 ADDRESS_KINDS = ("auto", "sticky", "user_reserved", "rack", "bmc")
@@ -24,68 +22,8 @@ class NamedQuery(PageQuery):
     name = fields.String()
 
 
-class FabricQuery(NamedQuery):
-    """Which fabrics."""
-
-
 class DomainQuery(NamedQuery):
     """Which domains."""
-
-
-class FabricSchema(Schema):
-    """VLANs that can reach each other."""
-
-    id = fields.Integer()
-    name = fields.String()
-
-
-class NewFabricSchema(Schema):
-    """A fabric to be, or its new name."""
-
-    name = fields.String(required=True, validate=Word)
-
-
-class VlanQuery(NamedQuery):
-    """Which VLANs."""
-
-    fabric_id = Id()
-    rack_id = Id()
-    vid = Number(validate=validate.Range(min=0, max=4094))
-    dhcp_on = Switch()
-
-
-class VlanSchema(Schema):
-    """A broadcast domain."""
-
-    id = fields.Integer()
-    fabric_id = fields.Integer()
-    fabric = fields.String(attribute="fabric.name")
-    vid = fields.Integer()
-    name = fields.String()
-    mtu = fields.Integer()
-    dhcp_on = fields.Boolean()
-    router_advertisements = fields.Boolean()
-    rack_id = fields.Integer(allow_none=True)
-
-
-class NewVlanSchema(Schema):
-    """A VLAN to be."""
-
-    fabric_id = Reference(required=True)
-    vid = Integer(required=True, validate=Vid)
-    name = fields.String(load_default=None, allow_none=True, validate=Word)
-    mtu = Integer(load_default=1500, validate=Mtu)
-
-
-class VlanChangeSchema(Schema):
-    """What may change of a VLAN."""
-
-    vid = Integer(validate=Vid)
-    name = fields.String(validate=Word)
-    mtu = Integer(validate=Mtu)
-    dhcp_on = Boolean()
-    router_advertisements = Boolean()
-    rack_id = Reference(allow_none=True)
 
 
 class SubnetQuery(NamedQuery):
@@ -93,6 +31,7 @@ class SubnetQuery(NamedQuery):
 
     vlan_id = Id()
     fabric_id = Id()
+    space_id = Id()
     domain_id = Id()
     managed = Switch()
     cidr = fields.String()
@@ -106,6 +45,7 @@ class SubnetSchema(Schema):
     cidr = fields.String()
     name = fields.String()
     vlan_id = fields.Integer()
+    space_id = fields.Integer(attribute="vlan.space_id", allow_none=True, metadata={"description": "that of its VLAN"})
     domain_id = fields.Integer()
     domain = fields.String(attribute="domain.name")
     gateway = fields.String(allow_none=True)
@@ -130,7 +70,17 @@ class NewSubnetSchema(SubnetChangeSchema):
     """A subnet to be."""
 
     cidr = fields.String(required=True, validate=Address)
-    vlan_id = Reference(required=True)
+    vlan_id = Reference(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "the default fabric's untagged VLAN when there is none"},
+    )
+    fabric = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=Word,
+        metadata={"description": "name of a new fabric, whose untagged VLAN the subnet joins"},
+    )
 
 
 class RangeQuery(PageQuery):
@@ -223,20 +173,6 @@ class AddressPage(Schema):
     """Addresses."""
 
     items = fields.List(fields.Nested(AddressSchema))
-    next = fields.Integer(allow_none=True)
-
-
-class FabricPage(Schema):
-    """Fabrics."""
-
-    items = fields.List(fields.Nested(FabricSchema))
-    next = fields.Integer(allow_none=True)
-
-
-class VlanPage(Schema):
-    """VLANs."""
-
-    items = fields.List(fields.Nested(VlanSchema))
     next = fields.Integer(allow_none=True)
 
 
