@@ -21,6 +21,7 @@ from app.services.context import Context
 from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange
 from app.store.queries.serving import racks_of_vlans
 from app.store.unit_of_work import after_commit
+from renderers.record_digest import bucket_of, weight
 
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
@@ -182,8 +183,11 @@ def _write_records(session: Session, context: Context) -> None:
             "scope": scope,
             "key": key,
             "value": value,
+            "bucket": bucket_of(key),
+            "weight": weight(key, value),
             "actor": authors[scope, key] or context.actor.name,
             "request_id": request_of(session),
+            "asked_at": context.asked_at,
             "at": now,
         }
         for index, ((scope, key), value) in enumerate(noted.items())
