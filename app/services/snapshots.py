@@ -28,8 +28,8 @@ NAMED_KEYS = 20
 PLACES = ("store", "daemon")
 
 
-def read(context: Context, rack_id: int, wanted: Mapping[str, int], most: int = MOST) -> dict[str, Any]:
-    """Records of the rack's scopes from a bucket of each on; as many whole buckets as fit. Four queries and the scopes'.
+def read(context: Context, rack_id: int, wanted: Mapping[str, tuple[int, int]], most: int = MOST) -> dict[str, Any]:
+    """Records of the rack's scopes, from a first to a last bucket of each; as many whole buckets as fit. Four queries and the scopes'.
 
     A part names its first and last bucket and holds all there is in them.  NotFound for a scope that the rack does not
     serve.
@@ -38,15 +38,18 @@ def read(context: Context, rack_id: int, wanted: Mapping[str, int], most: int = 
         strange = sorted(set(wanted) - set(scopes_of_rack(session, rack_id)))
         if strange:
             raise NotFound(f"scope {strange[0]}: this rack does not serve it", field="scopes")
-        if any(not 0 <= first < BUCKETS for first in wanted.values()):
+        if any(not 0 <= first <= last < BUCKETS for first, last in wanted.values()):
             raise Invalid(f"scopes: buckets go from 0 to {BUCKETS - 1}", field="scopes")
         as_of = records.last(session)
         spans = _spans(_sizes(session, wanted), wanted, most)
         rows = session.scalars(_standing_in(spans)).all() if spans else []
-    parts = {scope: {"scope": scope, "first": span[0], "last": span[1], "records": []} for scope, span in spans.items()}
+    held: dict[str, list[dict[str, Any]]] = {scope: [] for scope in spans}
     for row in rows:
-        parts[row.scope]["records"].append({"sequence": row.sequence, "key": row.key, "value": row.value})
-    return {"as_of": as_of, "parts": list(parts.values())}
+        held[row.scope].append({"sequence": row.sequence, "key": row.key, "value": row.value})
+    parts = [
+        {"scope": scope, "first": first, "last": last, "records": held[scope]} for scope, (first, last) in spans.items()
+    ]
+    return {"as_of": as_of, "parts": parts}
 
 
 def compare(context: Context, rack_id: int, sequence: int, roots: Mapping[str, int]) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def compare(context: Context, rack_id: int, sequence: int, roots: Mapping[str, i
     if found is None:
         return {"comparable": False, "differ": {}}
     differ = {scope: buckets for scope, buckets in found.items() if total(buckets) != roots[scope]}
-    whole = not differ and len(scopes) == len(mine)
+    whole = not differ
     if (sequence if whole else known[0], sorted(differ)) != known:
         with changing(context) as session:
             rack = rack_row(session, rack_id)
@@ -84,10 +87,14 @@ def drifted(
     scope: str,
     place: str,
     buckets: int,
-    found: list[str],
-    left: list[str],
+    found: int,
+    left: int,
+    keys: list[str],
 ) -> None:
-    """Keep that a rack found records that were not as they should be, and which of them it could not mend."""
+    """Keep that a rack found records that were not as they should be, and how many of them it could not mend.
+
+    keys: some of them, those that are left first.
+    """
     if place not in PLACES:
         raise Invalid(f"place {place!r}: there are {', '.join(PLACES)}", field="place")
     with changing(context) as session:
@@ -97,16 +104,15 @@ def drifted(
         if row is None:
             row = RecordDrift(rack_id=rack_id, scope=scope, place=place)
             session.add(row)
-        row.buckets, row.found, row.left, row.at = buckets, len(found), len(left), context.clock()
-        row.keys = (left or found)[:NAMED_KEYS]
+        row.buckets, row.found, row.left, row.at = buckets, found, left, context.clock()
+        row.keys = keys[:NAMED_KEYS]
         what = "the rack's own copy" if place == "store" else "what its daemon serves"
-        mended = "all mended" if not left else f"{len(left)} could not be mended"
+        mended = "all mended" if not left else f"{left} could not be mended"
         event(
             session,
             context,
             "rack.records.drifted",
-            f"Rack {rack.name}: {len(found)} records of {scope} differed in {what}, the first {found[0] if found else '-'};"
-            f" {mended}.",
+            f"Rack {rack.name}: {found} records of {scope} differed in {what}, among them {', '.join(keys[:3])}; {mended}.",
             rack_id=rack_id,
             level="error" if left else "warning",
             scope=scope,
@@ -116,7 +122,7 @@ def drifted(
         )
 
 
-def _sizes(session: Session, wanted: Mapping[str, int]) -> dict[str, dict[int, int]]:
+def _sizes(session: Session, wanted: Mapping[str, tuple[int, int]]) -> dict[str, dict[int, int]]:
     """How many rows each bucket has at most: superseded words count too, so none is larger than it looks."""
     statement = (
         select(RecordChange.scope, RecordChange.bucket, func.count().label("size"))
@@ -130,15 +136,17 @@ def _sizes(session: Session, wanted: Mapping[str, int]) -> dict[str, dict[int, i
     return sizes
 
 
-def _spans(sizes: dict[str, dict[int, int]], wanted: Mapping[str, int], most: int) -> dict[str, tuple[int, int]]:
+def _spans(
+    sizes: dict[str, dict[int, int]], wanted: Mapping[str, tuple[int, int]], most: int
+) -> dict[str, tuple[int, int]]:
     """First and last bucket of each scope, in order of scope, until there is enough; at least one bucket."""
     spans: dict[str, tuple[int, int]] = {}
     room = most
     for scope in sorted(wanted):
-        first = wanted[scope]
-        last = BUCKETS - 1
+        first, wished = wanted[scope]
+        last = wished
         for bucket, size in sizes.get(scope, {}).items():
-            if bucket < first:
+            if not first <= bucket <= wished:
                 continue
             if size > room and (spans or bucket > first):
                 last = bucket - 1
@@ -146,7 +154,7 @@ def _spans(sizes: dict[str, dict[int, int]], wanted: Mapping[str, int], most: in
             room -= size
         if last >= first:
             spans[scope] = (first, last)
-        if last < BUCKETS - 1:
+        if last < wished:
             break
     return spans
 

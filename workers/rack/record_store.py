@@ -22,6 +22,8 @@ from typing import Any
 from renderers.record_digest import BUCKETS, MODULUS, bucket_of, total, weight
 
 VERSION = "2"
+RecordKey = tuple[str, str]
+"""Scope and key."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
   scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, inverse TEXT, sequence INTEGER NOT NULL,
@@ -38,7 +40,7 @@ CREATE TABLE IF NOT EXISTS place (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failed (
   scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT, sequence INTEGER NOT NULL, reason TEXT NOT NULL,
-  PRIMARY KEY (scope, key)
+  final INTEGER NOT NULL, PRIMARY KEY (scope, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
   scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT, inverse TEXT, sequence INTEGER NOT NULL, PRIMARY KEY (scope, key)
@@ -109,7 +111,7 @@ class RecordStore:
         """The scopes of which not all is here, and from which bucket on."""
         with self._connection() as connection:
             rows = connection.execute("SELECT name, next FROM scope WHERE next < ?", (BUCKETS,)).fetchall()
-        return {name: first for name, first in rows}
+        return dict(rows)
 
     def miss(self, scopes: Iterable[str]) -> None:
         """A snapshot of these scopes is needed: something of them may have been given up before it was read."""
@@ -224,11 +226,13 @@ class RecordStore:
                 )
             _add(connection, deltas)
 
-    def fail(self, changes: Iterable[RecordChange], reasons: Mapping[tuple[str, str], str]) -> None:
-        """Remember words that could not be made live; what was there before is served."""
+    def fail(
+        self, changes: Iterable[RecordChange], reasons: Mapping[tuple[str, str], str], final: bool = False
+    ) -> None:
+        """Remember words that could not be made live; what was there before is served. final: they are not tried again."""
         with self._connection() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO failed (scope, key, value, sequence, reason) VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO failed (scope, key, value, sequence, reason, final) VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     (
                         change.scope,
@@ -236,6 +240,7 @@ class RecordStore:
                         None if change.value is None else json.dumps(change.value, sort_keys=True),
                         change.sequence,
                         reasons[change.scope, change.key],
+                        final,
                     )
                     for change in changes
                     if (change.scope, change.key) in reasons
@@ -249,11 +254,17 @@ class RecordStore:
                 "DELETE FROM failed WHERE scope = ? AND key = ?", [(change.scope, change.key) for change in changes]
             )
 
-    def failed(self) -> list[RecordChange]:
-        """The words that could not be made live, oldest first."""
+    def failed(self, tried_again: bool = False) -> dict[RecordKey, tuple[RecordChange, str]]:
+        """The words that could not be made live and why, oldest first; those only that are tried again, if asked for."""
         with self._connection() as connection:
-            rows = connection.execute("SELECT sequence, scope, key, value FROM failed ORDER BY sequence").fetchall()
-        return [RecordChange(*row[:3], None if row[3] is None else json.loads(row[3])) for row in rows]
+            rows = connection.execute(
+                "SELECT sequence, scope, key, value, reason FROM failed WHERE final <= ? ORDER BY sequence",
+                (0 if tried_again else 1,),
+            ).fetchall()
+        return {
+            (scope, key): (RecordChange(sequence, scope, key, None if value is None else json.loads(value)), reason)
+            for sequence, scope, key, value, reason in rows
+        }
 
     def digests(self, scopes: Iterable[str]) -> dict[str, dict[int, int]]:
         """The digests of each scope's buckets, as they would be if what has failed were live; empty ones left out."""
@@ -262,7 +273,7 @@ class RecordStore:
             for scope, bucket, number in connection.execute("SELECT scope, bucket, total FROM digest"):
                 if scope in found:
                     found[scope][bucket] = number
-        for word in self.failed():
+        for word, _ in self.failed().values():
             if word.scope in found:
                 bucket = bucket_of(word.key)
                 held = self.value(word.scope, word.key)
