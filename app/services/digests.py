@@ -24,7 +24,6 @@ from app.store.models import Counter, RecordChange, RecordDigest, RecordScope
 from renderers.record_digest import MODULUS
 
 DIGESTED = "digested"
-LOCK = "record-digests"
 FOLD = 2000
 """Records of one transaction of `fold`; below the 32,767 whose weights fit in a number of the database."""
 _OLD = aliased(RecordChange)
@@ -54,7 +53,7 @@ def fold(context: Context, most: int = FOLD) -> int:
     done = 0
     while True:
         with context.store.write() as session:
-            hold(session, LOCK)
+            hold(session, records.DIGESTS_LOCK)
             low, high = _digested(session), records.last(session)
             high = min(high, low + min(most, FOLD))
             if high <= low:
@@ -108,7 +107,7 @@ def compact(context: Context, days: int, batch: int) -> int:
 def _drop_superseded(context: Context, before: dt.datetime, batch: int) -> int:
     old = select(RecordChange.sequence).where(RecordChange.superseded_at < before)
     with context.store.write() as session:
-        hold(session, LOCK)
+        hold(session, records.DIGESTS_LOCK)
         found = list(session.scalars(old.order_by(RecordChange.superseded_at).limit(batch)))
         if found:
             session.execute(delete(RecordChange).where(RecordChange.sequence.in_(found)))
@@ -118,7 +117,7 @@ def _drop_superseded(context: Context, before: dt.datetime, batch: int) -> int:
 def _drop_tombstones(context: Context, before: dt.datetime, batch: int) -> int:
     """With a tombstone go all older words of its key, or they would come to life again."""
     with context.store.write() as session:
-        hold(session, LOCK)
+        hold(session, records.DIGESTS_LOCK)
         old = (
             select(RecordChange.sequence, RecordChange.scope, RecordChange.key)
             .where(

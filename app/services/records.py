@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from app.services.changes import RECORDS, put_record
 from app.services.context import Context
 from app.services.names import fqdn, reverse_name, reverse_zone_of
+from app.store.locks import hold
 from app.store.models import (
     Counter,
     Domain,
@@ -22,12 +23,15 @@ from app.store.models import (
     Machine,
     Rack,
     RecordChange,
+    RecordDigest,
     RecordFailure,
     RecordScope,
     Subnet,
 )
 from app.store.queries.scopes import applied_by, scopes_of_rack
 
+DIGESTS_LOCK = "record-digests"
+"""Held by whoever folds the log into digests or deletes rows of it."""
 LARGEST_FETCH = 1000
 LARGEST_TRANSACTION = 10_000
 _TOGETHER = select(RecordChange.scope, RecordChange.sequence).where(  # The records of one transaction share its moment.
