@@ -33,7 +33,8 @@ CALLERS = ("nobody", *PEOPLE, "rack", "machine", *SCOPED, *READERS, *ENDED)
 SAFE = ("GET",)
 CRUD = {
     "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "spaces": "admin",
-    "subnets": "admin", "vlans": "admin", "tags": "operator",
+    "subnets": "admin", "vlans": "admin", "tags": "operator", "routes": "admin", "reservations": "operator",
+    "devices": "operator",
 }  # fmt: skip
 ROUTES = {
     "GET addresses": "viewer",
@@ -41,6 +42,14 @@ ROUTES = {
     "GET addresses/*": "viewer",
     "DELETE addresses/*": "operator",
     "GET audit": "admin",
+    "POST devices/*/interfaces": "operator",
+    "PATCH devices/*/interfaces/*": "operator",
+    "DELETE devices/*/interfaces/*": "operator",
+    "GET interfaces": "viewer",
+    "GET interfaces/*": "viewer",
+    "PUT interfaces/*/links/*": "operator",
+    "DELETE interfaces/*/links/*": "operator",
+    "POST reservations/import": "operator",
     "GET events": "viewer",
     "GET events/stream": "viewer",
     "POST fabrics/*/merge": "admin",
