@@ -42,8 +42,11 @@ def uncached(response: Response) -> Response:
 @blueprint.get("/boot/v1/start.ipxe")
 def start() -> Response:
     """The first script: it asks for the machine's own."""
-    relay.relayed()
-    return _script(ipxe.start())
+    source = relay.relayed()
+    if ":" not in source.address:
+        return _script(ipxe.start())
+    rack, port = boot.place_of(source.context, source.rack, source.address)
+    return _script(ipxe.start(port, rack))
 
 
 @blueprint.get("/boot/v1/script")
@@ -66,6 +69,10 @@ def script() -> Response:
         initrd_sha256=wanted.initrd_sha256,
         root_sha256=wanted.root_sha256,
         hostname=wanted.hostname,
+        address=wanted.address,
+        prefix_length=wanted.prefix_length,
+        gateway=wanted.gateway,
+        dns=wanted.rack_address if wanted.address else None,
     )
     return _script(ipxe.ephemeral(machine, platform))
 

@@ -19,10 +19,10 @@ from app.lifecycle.states import State
 from app.services import boot_tokens, images, racks, settings
 from app.services.changes import changing, event
 from app.services.context import Context
-from app.services.errors import Invalid, ServiceError
+from app.services.errors import Conflict, Invalid, ServiceError
 from app.services.racks import KnownRack
-from app.store.models import Interface, Machine, Operation, Rack, Vlan
-from app.store.queries.serving import served_by
+from app.services.subnets import subnet_of
+from app.store.models import Interface, Machine, Operation, Rack, Subnet, Vlan
 
 MACHINE_PORT = 5248
 ENROLMENT_POLICY = "enrolment_policy"
@@ -44,7 +44,10 @@ _NOBODY = frozenset(
 
 @dataclass(frozen=True)
 class EphemeralBoot:
-    """What the kernel is told: where the rack is as the machine sees it, the token, the image's digests."""
+    """What the kernel is told: where the rack is as the machine sees it, the token, the image's digests.
+
+    address, prefix_length, gateway: the machine's own, where it came by IPv6; by IPv4 its loader knows them.
+    """
 
     rack_address: str
     rack_port: int
@@ -54,6 +57,9 @@ class EphemeralBoot:
     initrd_sha256: str
     root_sha256: str
     mac: str
+    address: str | None = None
+    prefix_length: int | None = None
+    gateway: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,13 @@ def base_url(rack_address: str, port: int) -> str:
 def machine_port(rack: Rack) -> int:
     """The rack's port for machines."""
     return int(rack.ports.get("machine_http", MACHINE_PORT))
+
+
+def place_of(context: Context, known: KnownRack, client_address: str) -> tuple[str, int]:
+    """Address and port at which a client reaches the rack. Conflict when the rack has no address of its family."""
+    with context.store.read() as session:
+        rack = racks.rack_row(session, known.id)
+        return racks.address_towards(session, rack, client_address), machine_port(rack)
 
 
 def decide(
@@ -203,11 +216,11 @@ def same_system(known: str | None, seen: str | None) -> bool:
 
 
 def _serves(session: Session, rack: Rack, machine: Machine, mac: str) -> bool:
-    """Whether the rack is the machine's own, or one of those of the VLAN of the interface that boots."""
+    """Whether the rack is the machine's own, or that of the VLAN of the interface that boots."""
     if machine.rack_id in (None, rack.id):
         return True
-    statement = select(Interface.id).join(Vlan, Interface.vlan_id == Vlan.id)
-    return session.scalar(statement.where(Interface.mac == mac, served_by(rack.id))) is not None
+    statement = select(Vlan.rack_id).join(Interface, Interface.vlan_id == Vlan.id).where(Interface.mac == mac)
+    return session.scalar(statement) == rack.id
 
 
 def _signals(session: Session, operation_id: int) -> dict[str, object]:
@@ -219,6 +232,7 @@ def _ephemeral(
 ) -> EphemeralBoot:
     rack_address = racks.address_towards(session, rack, address)
     image = images.current(session, images.DEFAULT_NAME)
+    subnet = _subnet6(session, address) if ":" in address else None
     digests = {kind: images.file_of(image, kind).sha256 for kind in ("kernel", "initrd", "squashfs")}
     return EphemeralBoot(
         rack_address=rack_address,
@@ -229,4 +243,16 @@ def _ephemeral(
         initrd_sha256=digests["initrd"],
         root_sha256=digests["squashfs"],
         mac=mac,
+        address=None if subnet is None else address,
+        prefix_length=None if subnet is None else int(subnet.cidr.partition("/")[2]),
+        gateway=None if subnet is None else subnet.gateway,
     )
+
+
+def _subnet6(session: Session, address: str) -> Subnet:
+    subnet = subnet_of(session, address)
+    if subnet is None:
+        raise Conflict(
+            f"{address} is in no subnet that Muster knows, so the length of its prefix is unknown; add the subnet"
+        )
+    return subnet

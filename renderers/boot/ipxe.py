@@ -27,7 +27,8 @@ class Ephemeral:
     rack: address of the rack, as the machine sees it; port: the rack's port for machines.
     token: the boot token, which ends on the kernel command line.  kernel_options: words appended as they are.
     kernel_sha256, initrd_sha256, root_sha256: digests that name the image's files.
-    With mac, address and the rest of the lease None, iPXE fills in its own lease when the script runs.
+    With mac, address and the rest of the lease None, iPXE fills in its own lease when the script runs.  It can do so for
+    IPv4 only; a machine that is served by IPv6 needs address and prefix_length, and its netmask is not used.
     """
 
     rack: str
@@ -40,6 +41,7 @@ class Ephemeral:
     mac: str | None = None
     address: str | None = None
     netmask: str | None = None
+    prefix_length: int | None = None
     gateway: str | None = None
     dns: str | None = None
     kernel_options: tuple[str, ...] = ()
@@ -50,13 +52,14 @@ class Ephemeral:
         return f"http://{text.bracketed(self.rack)}:{text.port(self.port)}"
 
 
-def start(port: int = 5248) -> str:
+def start(port: int = 5248, rack: str | None = None) -> str:
     """The first script, the same for every machine behind racks with this port.
 
-    It asks the rack that DHCP named as next-server.  A relative address would be shorter, but iPXE takes the first colon
-    of an address for the end of a scheme, and a MAC has colons.
+    It asks the rack that DHCP named as next-server; DHCPv6 names none, so there the rack's address is written in.  A
+    relative address would be shorter, but iPXE takes the first colon of an address for the end of a scheme, and a MAC
+    has colons.
     """
-    return text.fill("boot/start.ipxe.j2", port=port)
+    return text.fill("boot/start.ipxe.j2", port=port, rack=rack)
 
 
 def local(platform: str, sanboot: bool = False) -> str:
@@ -101,23 +104,43 @@ def command_line(machine: Ephemeral) -> tuple[str, ...]:
         f"muster.root_sha256={root}",
         f"muster.url={machine.base}/machine/v1",
         f"muster.token={machine.token}",
-        _ip(machine),
+        *_ip(machine),
         f"BOOTIF=01-{'${netX/mac:hexhyp}' if machine.mac is None else _mac(machine.mac).replace(':', '-')}",
         *(("console=ttyS0,115200",) if not any(word.startswith("console=") for word in machine.kernel_options) else ()),
         *machine.kernel_options,
     )
 
 
-def _ip(machine: Ephemeral) -> str:
-    """The kernel's own static configuration (nfsroot.txt of the kernel): it spares klibc ten seconds of DHCP."""
+def _ip(machine: Ephemeral) -> tuple[str, ...]:
+    """The kernel's own static configuration (nfsroot.txt of the kernel): it spares klibc ten seconds of DHCP.
+
+    That has no IPv6, so there the address is in a word of our own, and `ip` says the host name only.
+    """
     hostname = text.host(machine.hostname)
+    if ":" in machine.rack:
+        return (f"ip=::::{hostname}::off", f"muster.ip6={_ip6(machine)}")
     if machine.address is None:
-        return "ip=${netX/ip}::${netX/gateway}:${netX/netmask}:" + hostname + "::off:${netX/dns}"
+        return ("ip=${netX/ip}::${netX/gateway}:${netX/netmask}:" + hostname + "::off:${netX/dns}",)
     if machine.netmask is None:
         raise ValueError(f"machine {hostname}: address {machine.address} without a netmask; give both or neither")
     gateway = text.address(machine.gateway) if machine.gateway else ""
     dns = text.address(machine.dns) if machine.dns else ""
-    return f"ip={text.address(machine.address)}::{gateway}:{text.address(machine.netmask)}:{hostname}::off:{dns}"
+    return (f"ip={text.address(machine.address)}::{gateway}:{text.address(machine.netmask)}:{hostname}::off:{dns}",)
+
+
+def _ip6(machine: Ephemeral) -> str:
+    """ADDRESS/LENGTH,GATEWAY,DNS; the last two may be empty."""
+    if machine.address is None or machine.prefix_length is None or not 1 <= machine.prefix_length <= 128:
+        raise ValueError(
+            f"machine {machine.hostname}: it is served by IPv6, so its address and prefix length must be known; they are"
+            f" {machine.address} and {machine.prefix_length}"
+        )
+    for name, value in (("address", machine.address), ("gateway", machine.gateway), ("DNS server", machine.dns)):
+        if value is not None and ":" not in text.address(value):
+            raise ValueError(
+                f"machine {machine.hostname}: its {name} {value} is not IPv6, and the rack's {machine.rack} is"
+            )
+    return f"{machine.address}/{machine.prefix_length},{machine.gateway or ''},{machine.dns or ''}"
 
 
 def _digest(what: str, value: str) -> str:

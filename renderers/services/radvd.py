@@ -2,8 +2,9 @@
 
 A rack never routes: the router lifetime is 0 (RFC 4861, section 4.2), so no machine takes it for a default gateway.
 What an advertisement says of addresses follows from the subnets: the M flag (addresses by DHCPv6) is on where this rack
-serves DHCPv6 for a subnet that is not left to autoconfiguration, the O flag (other settings by DHCPv6) where it serves
-DHCPv6 at all.  A prefix may be autoconfigured from only where that was chosen for its subnet, which must be a /64.
+serves DHCPv6 for a subnet with a dynamic range that is not left to autoconfiguration (iPXE asks for 15 s where it finds
+the flag and no address), the O flag (other settings by DHCPv6) where it serves DHCPv6 at all.  A prefix may be
+autoconfigured from only where that was chosen for its subnet, which must be a /64.
 A VLAN without an IPv6 subnet still gets an advertisement, without a prefix.
 """
 
@@ -28,6 +29,11 @@ def _vlans(intent: RackIntent) -> list[VlanIntent]:
     return [vlan for vlan in intent.vlans if vlan.router_advertisements and not vlan.relayed]
 
 
+def _leased_from(subnet: SubnetIntent) -> bool:
+    """Whether a client that Muster knows nothing of is given an address by DHCPv6."""
+    return bool(subnet.pools) and subnet.managed and not subnet.slaac
+
+
 def _autonomous(subnet: SubnetIntent) -> bool:
     """Whether clients make up addresses. ValueError where that was chosen and cannot be."""
     if subnet.slaac and ipaddress.ip_network(text.network(subnet.cidr)).prefixlen != SLAAC_LENGTH:
@@ -42,7 +48,7 @@ def render(intent: RackIntent) -> Bundle:
         {
             "name": vlan.interface,
             "mtu": vlan.mtu,
-            "managed": any(not subnet.slaac for subnet in by_dhcp.get(vlan.vlan_id, ())),
+            "managed": any(map(_leased_from, by_dhcp.get(vlan.vlan_id, ()))),
             "other": vlan.vlan_id in by_dhcp,
             "prefixes": [(subnet.cidr, _autonomous(subnet)) for subnet in vlan.subnets if subnet.family == 6],
             "servers": [sub.rack_address for sub in vlan.subnets if sub.family == 6 and sub.rack_address is not None],

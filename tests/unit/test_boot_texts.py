@@ -4,12 +4,13 @@ import email
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
 
 from renderers.boot import cloudinit, ipxe, netplan, storage
-from tests.golden.boot.texts import DISKS, KEY, MACHINE, NICS, SEED, STRANGER
+from tests.golden.boot.texts import DISKS, KEY, MACHINE, NICS, SEED, STRANGER, STRANGER6
 
 
 def test_the_command_line_is_the_contract() -> None:
@@ -30,12 +31,39 @@ def test_the_command_line_is_the_contract() -> None:
 
 
 def test_a_stranger_hands_over_its_own_lease() -> None:
-    """Without a known lease iPXE fills its own in; an IPv6 rack is written in brackets."""
+    """Without a known lease iPXE fills its own in."""
     words = ipxe.command_line(STRANGER)
 
     assert "ip=${netX/ip}::${netX/gateway}:${netX/netmask}:muster::off:${netX/dns}" in words
     assert "BOOTIF=01-${netX/mac:hexhyp}" in words
+    assert "muster.url=http://10.20.0.1:5248/machine/v1" in words
+
+
+def test_a_machine_served_by_ipv6_is_told_its_own_address() -> None:
+    """iPXE cannot fill an IPv6 lease in, so address, length, gateway and DNS are written; `ip` says the host name only."""
+    words = ipxe.command_line(STRANGER6)
+    alone = ipxe.command_line(replace(STRANGER6, gateway=None, dns=None))
+
+    assert {"ip=::::muster::off", "muster.ip6=fd20::1:0/64,fe80::1,fd20::1"} <= set(words)
     assert "muster.url=http://[fd20::1]:5248/machine/v1" in words
+    assert "muster.ip6=fd20::1:0/64,," in alone
+    assert "http://[fd20::1]:5248/boot/v1/script?mac=" in ipxe.start(5248, "fd20::1")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"address": None},
+        {"prefix_length": None},
+        {"prefix_length": 0},
+        {"gateway": "10.0.0.1"},
+        {"address": "10.0.0.9"},
+    ],
+)
+def test_an_ipv6_lease_that_is_no_lease_is_refused(wrong: dict[str, Any]) -> None:
+    """No address, no length, or another family: better no boot than a machine that waits for ever."""
+    with pytest.raises(ValueError, match="muster"):
+        ipxe.command_line(replace(STRANGER6, **wrong))
 
 
 @pytest.mark.parametrize(("platform", "last"), [("pcbios", "exit 0"), ("efi", "exit 1")])

@@ -10,10 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.store.models.base import Base, CreatedAt, PrimaryKey
 from app.store.models.domain import Domain
 from app.store.models.placement import Zone
-from app.store.models.user import User
 
 if TYPE_CHECKING:
-    from app.store.models.machine import Interface, Machine
+    from app.store.models.machine import Interface
 
 
 class Device(Base):
@@ -31,11 +30,7 @@ class Device(Base):
     created_at: Mapped[CreatedAt]
     domain: Mapped[Domain] = relationship()
     zone: Mapped[Zone] = relationship()
-    owner: Mapped[User | None] = relationship()
-    parent: Mapped[Machine | None] = relationship()
-    interfaces: Mapped[list[Interface]] = relationship(
-        back_populates="device", cascade="all, delete-orphan", order_by="Interface.id"
-    )
+    interfaces: Mapped[list[Interface]] = relationship(back_populates="device", cascade="all, delete-orphan")
 
     @property
     def fqdn(self) -> str:

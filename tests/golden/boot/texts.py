@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from renderers.boot import cloudinit, ipxe, netplan, storage
@@ -22,7 +23,10 @@ MACHINE = ipxe.Ephemeral(
     gateway="10.20.0.254",
     dns="10.20.0.1",
 )
-STRANGER = ipxe.Ephemeral("fd20::1", 5248, "enlist-token-0123", "a" * 64, "b" * 64, "c" * 64, kernel_options=("quiet",))
+STRANGER = ipxe.Ephemeral(
+    "10.20.0.1", 5248, "enlist-token-0123", "a" * 64, "b" * 64, "c" * 64, kernel_options=("quiet",)
+)
+STRANGER6 = replace(STRANGER, rack="fd20::1", address="fd20::1:0", prefix_length=64, gateway="fe80::1", dns="fd20::1")
 NICS = (
     netplan.Nic(
         "eno1",
@@ -59,6 +63,8 @@ def rendered_texts() -> dict[str, str]:
         made[f"local-{platform}.ipxe"] = ipxe.local(platform)
         made[f"poweroff-{platform}.ipxe"] = ipxe.poweroff(platform)
         made[f"ephemeral-{platform}.ipxe"] = ipxe.ephemeral(MACHINE, platform)
+    made["start-6.ipxe"] = ipxe.start(5248, "fd20::1")
+    made["enlist-6-efi.ipxe"] = ipxe.ephemeral(STRANGER6, "efi")
     made["enlist-pcbios.ipxe"] = ipxe.ephemeral(STRANGER, "pcbios")
     made |= {f"seed/{name}": text for name, text in cloudinit.seed(SEED).items()}
     made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"
