@@ -125,6 +125,7 @@ class VlanIntent:
     """One VLAN as this rack sees it: the interface on which it is served and what is switched on there.
 
     relayed: the rack is not on it; a relay agent brings its clients' questions to `interface`, which is another VLAN's.
+    secondary: another rack is the VLAN's primary.
     """
 
     vlan_id: int
@@ -136,6 +137,7 @@ class VlanIntent:
     subnets: tuple[SubnetIntent, ...] = ()
     relayed: bool = False
     snippets: tuple[SnippetIntent, ...] = ()
+    secondary: bool = False
 
 
 @dataclass(frozen=True)

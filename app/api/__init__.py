@@ -10,11 +10,13 @@ from app.api import (
     addresses,
     allocation,
     description,
+    devices,
     domains,
     events,
     fabrics,
     health,
     images,
+    interfaces,
     keys,
     lifecycle,
     machines,
@@ -23,9 +25,12 @@ from app.api import (
     power,
     racks,
     ranges,
+    reservations,
     results,
+    routes,
     session,
     settings,
+    spaces,
     streams,
     subnets,
     tokens,
@@ -36,8 +41,9 @@ from app.api.frame import BASE
 from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
-    accounts, addresses, allocation, domains, events, fabrics, health, images, keys, lifecycle, machines, operations, places, power,
-    racks, ranges, results, session, settings, streams, subnets, tokens, users, vlans,
+    accounts, addresses, allocation, devices, domains, events, fabrics, health, images, interfaces, keys, lifecycle,
+    machines, operations, places, power, racks, ranges, reservations, results, routes, session, settings, spaces,
+    streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (
     "One control plane from which racks of servers are discovered, enlisted, deployed and released. "

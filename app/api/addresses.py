@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.network import AddressPage, AddressQuery, AddressSchema, NewAddressSchema
+from app.api.schemas.address import AddressPage, AddressQuery, AddressSchema, NewAddressSchema
 from app.identity import current_context
 from app.services import addresses, machines
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.network import FabricPage, FabricQuery, FabricSchema, NewFabricSchema
+from app.api.schemas.vlan import (
+    FabricChangeSchema,
+    FabricPage,
+    FabricQuery,
+    FabricSchema,
+    MergeSchema,
+    NewFabricSchema,
+)
 from app.identity import current_context
-from app.services import fabrics
+from app.services import fabrics, merging
 
 blueprint = Resource("fabrics", "Fabrics: VLANs that can reach each other at layer 2")
 
@@ -40,11 +47,20 @@ def show(fabric_id: int) -> Any:
 
 @blueprint.patch("/fabrics/<int:fabric_id>")
 @allow("admin", "change fabrics")
-@blueprint.arguments(NewFabricSchema)
+@blueprint.arguments(FabricChangeSchema)
 @blueprint.response(200, FabricSchema)
 def change(body: dict[str, Any], fabric_id: int) -> Any:
     """Change a fabric."""
     return fabrics.update(current_context(), fabric_id, **body)
+
+
+@blueprint.post("/fabrics/<int:fabric_id>/merge")
+@allow("admin", "merge fabrics")
+@blueprint.arguments(MergeSchema)
+@blueprint.response(200, FabricSchema)
+def merge(body: dict[str, Any], fabric_id: int) -> Any:
+    """Merge a fabric into another one, which stays: VLANs of the same tag become one."""
+    return merging.fabrics(current_context(), fabric_id, body["into_id"])
 
 
 @blueprint.delete("/fabrics/<int:fabric_id>")

@@ -1,15 +1,15 @@
-"""Ranges of subnets: dynamic (DHCP leases from them) and reserved."""
+"""Ranges of subnets: dynamic, reserved, static pools."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.network import NewRangeSchema, RangeChangeSchema, RangePage, RangeQuery, RangeSchema
+from app.api.schemas.subnet import ForceQuery, NewRangeSchema, RangeChangeSchema, RangePage, RangeQuery, RangeSchema
 from app.identity import current_context
 from app.services import ranges
 
-blueprint = Resource("ranges", "Ranges of subnets: dynamic (DHCP leases from them) and reserved")
+blueprint = Resource("ranges", "Ranges of subnets: dynamic, reserved, static pools")
 
 
 @blueprint.get("/ranges")
@@ -40,17 +40,26 @@ def show(range_id: int) -> Any:
 
 @blueprint.patch("/ranges/<int:range_id>")
 @allow("admin", "change ranges")
+@blueprint.arguments(ForceQuery, location="query")
 @blueprint.arguments(RangeChangeSchema)
 @blueprint.response(200, RangeSchema)
-def change(body: dict[str, Any], range_id: int) -> Any:
-    """Change a range."""
-    return ranges.update(current_context(), range_id, **body)
+def change(query: dict[str, Any], body: dict[str, Any], range_id: int) -> Any:
+    """Change a range.
+
+    409 while an address that it would lose is leased or given, naming it and its holder, unless force is true.
+    """
+    return ranges.update(current_context(), range_id, force=query["force"], **body)
 
 
 @blueprint.delete("/ranges/<int:range_id>")
 @allow("admin", "delete ranges")
+@blueprint.arguments(ForceQuery, location="query")
 @blueprint.response(204)
-def delete(range_id: int) -> Any:
-    """Delete a range that nothing uses."""
-    ranges.delete(current_context(), range_id)
+def delete(query: dict[str, Any], range_id: int) -> Any:
+    """Delete a range that nothing uses.
+
+    409 while an address of it is leased or given, naming it and its holder, unless force is true: then what is leased
+    stays leased until it ends.
+    """
+    ranges.delete(current_context(), range_id, force=query["force"])
     return NO_CONTENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.network import NewSubnetSchema, SubnetChangeSchema, SubnetPage, SubnetQuery, SubnetSchema
+from app.api.schemas.subnet import NewSubnetSchema, SubnetChangeSchema, SubnetPage, SubnetQuery, SubnetSchema
 from app.identity import current_context
 from app.services import subnets
 

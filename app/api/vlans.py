@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.network import NewVlanSchema, VlanChangeSchema, VlanPage, VlanQuery, VlanSchema
+from app.api.schemas.vlan import MergeSchema, NewVlanSchema, VlanChangeSchema, VlanPage, VlanQuery, VlanSchema
 from app.identity import current_context
-from app.services import vlans
+from app.services import merging, vlans
 
 blueprint = Resource("vlans", "VLANs: broadcast domains; DHCP is switched on here")
 
@@ -47,6 +47,16 @@ def change(body: dict[str, Any], vlan_id: int) -> Any:
     """Change a vlan."""
     context = current_context()
     return vlans.get(context, vlans.update(context, vlan_id, **body).id)
+
+
+@blueprint.post("/vlans/<int:vlan_id>/merge")
+@allow("admin", "merge vlans")
+@blueprint.arguments(MergeSchema)
+@blueprint.response(200, VlanSchema)
+def merge(body: dict[str, Any], vlan_id: int) -> Any:
+    """Merge a VLAN into another one, which stays: subnets and interfaces move."""
+    context = current_context()
+    return vlans.get(context, merging.vlans(context, vlan_id, body["into_id"]).id)
 
 
 @blueprint.delete("/vlans/<int:vlan_id>")

@@ -16,6 +16,7 @@ from app.cli import (
     account,
     address,
     completion,
+    device,
     event,
     image,
     local,
@@ -24,7 +25,9 @@ from app.cli import (
     output,
     place,
     rack,
+    reservation,
     setting,
+    subnet,
     upkeep,
 )
 from app.cli.client import CliError, Session
@@ -41,7 +44,11 @@ def muster(context: click.Context, url: str | None, as_json: bool) -> None:
     context.obj = Session(url, as_json)
 
 
-for _part in (account, address, completion, event, image, local, machine, network, place, rack, setting, upkeep):
+_PARTS = (
+    account, address, completion, device, event, image, local, machine, network, place, rack, reservation, setting, subnet,
+    upkeep,
+)  # fmt: skip
+for _part in _PARTS:
     for _command in _part.COMMANDS:
         muster.add_command(_command)
 output.add_json_option(muster)

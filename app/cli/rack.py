@@ -60,6 +60,11 @@ def rack_show(session: Session, rack: str) -> None:
     if found["applies"]:
         click.echo("\nThe last applies, newest first:")
         output.show_list(found["applies"][:SHOWN], applies, False)
+    for one in found["drift"]:
+        where = "the rack's own copy" if one["place"] == "store" else "what its daemon serves"
+        mended = "all mended" if not one["left"] else f"{one['left']} not mended"
+        keys = ", ".join(one["keys"][:3])
+        click.echo(f"\nDrift at {one['at']}: {one['found']} records of {one['scope']} in {where}, {mended}\n  {keys}")
     for one in found["refused"]:
         _show_refusal(one)
     for plan in found["held"]:

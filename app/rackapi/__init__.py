@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from app.rackapi import enrolment, news, power, reports
+from app.rackapi import enrolment, news, power, reports, snapshots
 
 blueprint = Blueprint("rackapi", __name__, url_prefix="/rack/v1")
-for _part in (enrolment, news, power, reports):
+for _part in (enrolment, news, power, reports, snapshots):
     _part.mount(blueprint)

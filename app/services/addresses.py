@@ -1,91 +1,57 @@
-"""Addresses of machines: given at deploy, taken back at release, never the same one twice.
+"""Addresses in use: those of machines, given at deploy and taken back at release, and those kept by hand.
 
-An address is found by walking over what is blocked, in order, a page at a time; so a /8 or a /64 costs memory for one
-page.  Whoever gives addresses of a subnet holds its lock, and the database refuses a second row for an address
-(`uq_ip_address_subnet_id_address`) should anything slip past the lock; then the next address is tried.
-With the address go its records: the DHCP host, the A or AAAA RRset and the PTR.
+Never the same one twice (`app.services.free_space`).  With an address go its records: the DHCP host, the names of its
+owner, the pointer (`app.services.address_records`).
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
+from sqlalchemy import bindparam, select, update
+from sqlalchemy import delete as delete_rows
+from sqlalchemy.orm import Session, joinedload
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session, joinedload, selectinload
-
-from app.services import versions
-from app.services.addressing import (
-    Interval,
-    address_key,
-    address_of,
-    first_free,
-    number_key,
-    parse_address,
-    parse_network,
-    usable,
-)
+from app.services import address_records, versions
+from app.services.address_records import Owner
+from app.services.addressing import address_key, parse_address, parse_network, usable
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.services.names import fqdn
-from app.services.records import put_host, put_names, put_pointer
+from app.services.free_space import give
 from app.services.subnets import address_lock, subnet_of, subnet_row
 from app.store.locks import hold
-from app.store.models import Domain, Interface, IpAddress, IpRange, Machine, Subnet
+from app.store.models import Domain, Interface, InterfaceLink, IpAddress, IpRange, Machine, Subnet
 from app.store.queries.page import page
 
-__all__ = ["claim", "delete", "find", "free", "get", "renamed", "reserve", "subnet_of"]
-PAGE = 1000
-ATTEMPTS = 20
-NAMED = ("auto", "sticky")
-_OF_MACHINE = Interface.machine_id == bindparam("machine_id")
-_AUTOMATIC = (
-    select(IpAddress, Interface.mac)
-    .join(Interface, Interface.id == IpAddress.interface_id)
-    .where(_OF_MACHINE, IpAddress.kind == "auto")
-    .options(joinedload(IpAddress.subnet).joinedload(Subnet.domain))
+__all__ = [
+    "KINDS", "check_free", "claim", "delete", "find", "forget", "free", "get", "renamed", "reserve", "subnet_of", "tie",
+]  # fmt: skip
+KINDS = ("auto", "sticky", "static", "user_reserved", "reservation", "rack", "bmc")
+_INTERFACES = (
+    select(Interface, InterfaceLink.subnet_id, InterfaceLink.mode)
+    .outerjoin(InterfaceLink, InterfaceLink.interface_id == Interface.id)
+    .where(Interface.machine_id == bindparam("machine_id"))
+    .order_by(Interface.boot.desc(), Interface.id, InterfaceLink.id)
 )
-_MINE = (
-    select(IpAddress)
-    .where(IpAddress.interface_id == bindparam("interface_id"), IpAddress.subnet_id == bindparam("subnet_id"))
-    .where(IpAddress.kind.in_(NAMED))
-    .order_by(IpAddress.id)
-    .limit(1)
-)
-_HELD = (
-    select(IpAddress.address)
-    .join(Interface, Interface.id == IpAddress.interface_id)
-    .where(_OF_MACHINE, IpAddress.kind.in_(NAMED))
-    .order_by(IpAddress.address_key)
-)
-_USED = (
-    select(IpAddress.address_key)
-    .where(IpAddress.subnet_id == bindparam("subnet_id"), IpAddress.address_key > bindparam("after"))
-    .order_by(IpAddress.address_key)
-    .limit(PAGE)
-)
-_RANGES = (
-    select(Subnet.gateway, IpRange.start_key, IpRange.end_key)
-    .outerjoin(IpRange, IpRange.subnet_id == Subnet.id)
-    .where(Subnet.id == bindparam("subnet_id"))
-)
-_BOOT_INTERFACE = select(Interface).where(_OF_MACHINE).order_by(Interface.boot.desc(), Interface.id).limit(1)
-_INSERT = {
-    name: insert(IpAddress)
-    .on_conflict_do_nothing(index_elements=[IpAddress.subnet_id, IpAddress.address])
-    .returning(IpAddress.id)
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
-_SUBNET = select(Subnet).where(Subnet.id == bindparam("subnet_id")).options(joinedload(Subnet.domain))
+_WHOLE = (joinedload(Subnet.domain), joinedload(Subnet.vlan))
+_SUBNETS = select(Subnet).where(Subnet.id.in_(bindparam("ids", expanding=True))).options(*_WHOLE).order_by(Subnet.id)
 _SUBNET_OF_VLAN = (
     select(Subnet)
-    .where(Subnet.vlan_id == bindparam("vlan_id"), Subnet.managed, ~Subnet.cidr.contains(":"))
-    .options(joinedload(Subnet.domain))
-    .order_by(Subnet.id)
+    .where(Subnet.vlan_id == bindparam("vlan_id"), ~Subnet.cidr.contains(":"))
+    .options(*_WHOLE)
+    .order_by(Subnet.managed.desc(), Subnet.id)
     .limit(1)
 )
+_REMEDIES = {
+    "reservation": "delete the reservation instead",
+    "auto": "release the machine, or unlink the interface",
+    "sticky": "unlink the interface instead",
+    "static": "unlink the interface instead",
+    "rack": "change the rack's interface instead",
+    "bmc": "change the machine's power settings instead",
+}
+_RENAME = update(IpAddress).where(IpAddress.id.in_(bindparam("ids", expanding=True))).values(hostname=bindparam("name"))
+_UNTIE = update(IpAddress).where(IpAddress.id.in_(bindparam("ids", expanding=True))).values(interface_id=None)
+_FORGET = delete_rows(IpAddress).where(IpAddress.id.in_(bindparam("ids", expanding=True)))
 
 
 def find(
@@ -112,114 +78,186 @@ def find(
         return list(session.scalars(page(statement, IpAddress.id, after, limit)))
 
 
-def claim(session: Session, context: Context, machine: Machine) -> str:
-    """Give the machine an address in its boot interface's subnet, with host, name and pointer records.
+def claim(session: Session, context: Context, machine: Machine) -> str | None:
+    """Give the machine an address for every link that wants one from Muster, with host, name and pointer records.
 
-    The address it has there already is kept.  Conflict when there is no subnet or no free address.
+    What it has there already is kept: a sticky or static address, or the one that is reserved for the interface's MAC.
+    The first address of the boot interface; None when the machine gets all of its addresses by DHCP.  Conflict when
+    there is no subnet or no free address.
     """
-    interface = _boot_interface(session, machine)
-    subnet = _subnet_of_interface(session, machine, interface)
-    hold(session, address_lock(subnet.id))
-    row = session.scalar(_MINE, {"interface_id": interface.id, "subnet_id": subnet.id})
-    if row is None:
-        address = _insert_free(session, context, machine, interface, subnet)
-    else:
-        address, row.hostname = row.address, machine.hostname
-    _put_address(session, machine, interface, address, subnet)
-    _put_machine_names(session, machine)
-    return address
+    rows = session.execute(_INTERFACES, {"machine_id": machine.id}).all()
+    if not rows:
+        raise Conflict(f"machine {machine.hostname} has no network interface; commission it first")
+    wanted: dict[int, list[int]] = {}
+    for interface, subnet_id, mode in rows:
+        if mode == "auto":
+            wanted.setdefault(subnet_id, []).append(interface.id)
+    before = address_records.held(session, machine)
+    boot, linked, _ = rows[0]
+    if linked is None:
+        wanted.setdefault(_subnet_of_interface(session, machine, boot).id, []).append(boot.id)
+    there = {(one.subnet_id, one.interface_id) for one in before}
+    missing = sorted(
+        (subnet_id, interface_id)
+        for subnet_id, interface_ids in wanted.items()
+        for interface_id in interface_ids
+        if (subnet_id, interface_id) not in there
+    )
+    subnets = (
+        {row.id: row for row in session.scalars(_SUBNETS, {"ids": [one for one, _ in missing]})} if missing else {}
+    )
+    for subnet_id in subnets:
+        hold(session, address_lock(subnet_id))
+    for subnet_id, interface_id in missing:
+        give(session, context, subnets[subnet_id], "auto", interface_id, machine.hostname)
+    held = address_records.put_owner(session, machine, before)
+    return held[0].address if held else None
 
 
 def free(session: Session, context: Context, machine: Machine) -> None:
-    """Take the machine's automatic addresses back, and the records of all that go. Sticky addresses stay."""
-    rows = session.execute(_AUTOMATIC, {"machine_id": machine.id}).all()
-    if not rows:
+    """Take the machine's automatic addresses back, and the records of all that go. The others stay."""
+    before = address_records.held(session, machine)
+    gone = [one for one in before if one.kind == "auto"]
+    if not gone:
         return
-    for row, mac in rows:
-        subnet = row.subnet
-        put_host(session, subnet.vlan_id, subnet.id, mac, None, machine.hostname)
-        put_pointer(session, row.address, subnet.cidr, subnet.domain.ttl_seconds, None)
-        audit(session, context, "free", "address", row.id, address=row.address, machine=machine.hostname)
-        session.delete(row)
-    session.flush()  # What is held from now on is asked of the database.
-    _put_machine_names(session, machine)
+    for one in gone:
+        audit(session, context, "free", "address", one.id, address=one.address, machine=machine.hostname)
+    session.execute(_FORGET, {"ids": [one.id for one in gone]})
+    address_records.put_owner(session, machine, before)
+
+
+def forget(session: Session, context: Context, owner: Owner, *, only: int | None = None) -> None:
+    """Take the addresses of a machine or device back, before it is deleted; those of one interface when it is named.
+
+    Reservations of its MACs go on by themselves.
+    """
+    before = address_records.held(session, owner)
+    leaving = [one for one in before if only is None or one.interface_id == only]
+    if not leaving:
+        return
+    kept = [one.id for one in leaving if one.kind == "reservation"]
+    gone = [one for one in leaving if one.kind != "reservation"]
+    for one in gone:
+        audit(session, context, "free", "address", one.id, address=one.address, machine=owner.hostname)
+    session.flush()
+    session.execute(_UNTIE, {"ids": kept})
+    session.execute(_FORGET, {"ids": [one.id for one in gone]})
+    session.expire_all()  # Interfaces that are loaded know these rows, and would delete them with themselves.
+    address_records.put_owner(session, owner, before)
+    if kept:
+        statement = select(IpAddress).where(IpAddress.id.in_(kept)).options(joinedload(IpAddress.subnet))
+        rows = list(session.scalars(statement.execution_options(populate_existing=True)))
+        domains = {row.subnet_id: session.get_one(Domain, row.subnet.domain_id) for row in rows}
+        address_records.put_reservations(session, [address_records.named(row, row.subnet) for row in rows], domains)
+
+
+def tie(session: Session, owner: Owner) -> None:
+    """Let reservations of MACs that are now interfaces of a machine or device belong to these. They must be flushed."""
+    mine = Interface.machine_id == owner.id if isinstance(owner, Machine) else Interface.device_id == owner.id
+    statement = (
+        select(IpAddress, Interface.id)
+        .join(Interface, Interface.mac == IpAddress.mac)
+        .where(mine, IpAddress.kind == "reservation", IpAddress.interface_id.is_(None))
+        .options(joinedload(IpAddress.subnet).joinedload(Subnet.domain))
+        .order_by(IpAddress.subnet_id)
+    )
+    found = session.execute(statement).all()
+    if not found:
+        return
+    before = address_records.held(session, owner)
+    left: dict[int, tuple[Domain, set[str]]] = {}
+    for row, interface_id in found:
+        domain = row.subnet.domain
+        if row.hostname:
+            left.setdefault(domain.id, (domain, set()))[1].add(row.hostname)
+        row.interface_id, row.hostname = interface_id, owner.hostname
+    session.flush()
+    for domain, hostnames in left.values():
+        address_records.put_reserved_names(session, domain, hostnames)
+    address_records.put_owner(session, owner, before)
 
 
 def renamed(
-    session: Session, context: Context, machine: Machine, old_hostname: str, old_domain_id: int | None = None
+    session: Session, context: Context, owner: Owner, old_hostname: str, old_domain_id: int | None = None
 ) -> None:
-    """Move the records of a machine to its new name, after hostname or domain_id have changed."""
-    domain = session.get(Domain, old_domain_id or machine.domain_id)
-    if domain is not None:
-        put_names(session, domain.name, fqdn(old_hostname, domain.name), domain.ttl_seconds, [])
-    statement = (
-        select(IpAddress, Interface)
-        .join(Interface, Interface.id == IpAddress.interface_id)
-        .where(Interface.machine_id == machine.id, IpAddress.kind.in_(NAMED))
-        .options(selectinload(IpAddress.subnet).selectinload(Subnet.domain))
-    )
-    for row, interface in session.execute(statement).all():
-        row.hostname = machine.hostname
-        _put_address(session, machine, interface, row.address, row.subnet)
-    _put_machine_names(session, machine)
+    """Move the records of a machine or device to its new name, after hostname or domain_id have changed."""
+    before = address_records.held(session, owner)
+    session.execute(_RENAME, {"ids": [one.id for one in before], "name": owner.hostname})
+    old_domain = session.get_one(Domain, old_domain_id or owner.domain_id)
+    address_records.put_owner(session, owner, before, old_name=(old_hostname, old_domain))
 
 
-def reserve(context: Context, subnet_id: int, address: str, hostname: str | None = None) -> IpAddress:
+def reserve(
+    context: Context, subnet_id: int, address: str, hostname: str | None = None, comment: str = ""
+) -> IpAddress:
     """Keep one address of a subnet for something that Muster does not manage. Conflict when it is in use."""
     context.require("operator", "reserve addresses")
-    parsed = parse_address(address, "address")
     with changing(context) as session:
         hold(session, address_lock(subnet_id))
         subnet = subnet_row(session, subnet_id)
-        network = parse_network(subnet.cidr)
-        low, high = usable(network)
-        if parsed.version != network.version or not low <= int(parsed) <= high:
-            raise Invalid(
-                f"address {parsed} is no host address of subnet {network}; choose one inside",
-                field="address",
-                rule="an address lies in its subnet",
-            )
-        key = address_key(parsed)
-        dynamic = session.scalar(
-            select(IpRange).where(
-                IpRange.subnet_id == subnet_id,
-                IpRange.kind == "dynamic",
-                IpRange.start_key <= key,
-                IpRange.end_key >= key,
-            )
-        )
-        if dynamic is not None:
-            raise Conflict(
-                f"address {parsed} lies in the dynamic range {dynamic.start}-{dynamic.end} of subnet {network}; choose"
-                " another or shorten the range",
-                field="address",
-                rule="a dynamic range holds no address in use",
-            )
-        if subnet.gateway == str(parsed):
-            raise Conflict(
-                f"address {parsed} is the gateway of subnet {network}; choose another, or give the subnet another gateway",
-                field="address",
-                rule="the gateway is nobody's address",
-            )
-        other = session.scalar(select(IpAddress).where(IpAddress.subnet_id == subnet_id, IpAddress.address_key == key))
-        if other is not None:
-            raise Conflict(
-                f"address {parsed} of subnet {network} is given to {other.hostname or other.kind} already; choose another",
-                field="address",
-                rule="an address is given once",
-            )
+        canonical = check_free(session, subnet, address)
         row = IpAddress(
             subnet_id=subnet_id,
-            address=str(parsed),
-            address_key=key,
+            address=canonical,
+            address_key=address_key(canonical),
             kind="user_reserved",
             hostname=hostname,
+            comment=comment,
+            user_id=context.actor.user_id,
             created_at=context.clock(),
         )
         session.add(row)
         session.flush()
         audit(session, context, "reserve", "address", row.id, address=row.address)
         return row
+
+
+def check_free(session: Session, subnet: Subnet, address: str, *, but: int | None = None) -> str:
+    """The address in canonical form, if a person may choose it; the caller holds the subnet's lock.
+
+    but: the row that may have it.  Invalid when it is none of a host of the subnet; Conflict when DHCP leases it, when it
+    is the gateway, or when somebody has it.
+    """
+    parsed = parse_address(address, "address")
+    network = parse_network(subnet.cidr)
+    low, high = usable(network)
+    if parsed.version != network.version or not low <= int(parsed) <= high:
+        raise Invalid(
+            f"address {parsed} is no host address of subnet {network}; choose one inside",
+            field="address",
+            rule="an address lies in its subnet",
+        )
+    key = address_key(parsed)
+    dynamic = session.scalar(
+        select(IpRange).where(
+            IpRange.subnet_id == subnet.id,
+            IpRange.kind == "dynamic",
+            IpRange.start_key <= key,
+            IpRange.end_key >= key,
+        )
+    )
+    if dynamic is not None:
+        raise Conflict(
+            f"address {parsed} lies in the dynamic range {dynamic.start}-{dynamic.end} of subnet {network}; choose"
+            " another or shorten the range",
+            field="address",
+            rule="a dynamic range holds no address in use",
+        )
+    if subnet.gateway == str(parsed):
+        raise Conflict(
+            f"address {parsed} is the gateway of subnet {network}; choose another, or give the subnet another gateway",
+            field="address",
+            rule="the gateway is nobody's address",
+        )
+    other = session.scalar(select(IpAddress).where(IpAddress.subnet_id == subnet.id, IpAddress.address_key == key))
+    if other is not None and other.id != but:
+        raise Conflict(
+            f"address {parsed} of subnet {network} is given to {other.hostname or other.mac or other.kind} already"
+            f" ({other.kind}, address {other.id}); choose another",
+            field="address",
+            rule="an address is given once",
+        )
+    return str(parsed)
 
 
 def get(context: Context, address_id: int) -> IpAddress:
@@ -241,105 +279,22 @@ def delete(context: Context, address_id: int) -> None:
         versions.check(context, row, f"address {row.address}")
         if row.kind != "user_reserved":
             raise Conflict(
-                f"address {row.address} is held by {row.hostname or row.kind} ({row.kind}); release the machine or change"
-                " the rack instead",
+                f"address {row.address} is held by {row.hostname or row.mac or row.kind} ({row.kind}); {_REMEDIES[row.kind]}",
                 rule="only reserved addresses are freed by hand",
             )
         audit(session, context, "free", "address", row.id, address=row.address)
         session.delete(row)
 
 
-def lowest_free(session: Session, subnet: Subnet) -> str | None:
-    """The lowest address of a subnet that nobody has: outside its ranges, not the gateway, not in use."""
-    network = parse_network(subnet.cidr)
-    # The gateway is read anew: it may have changed between the subnet's loading and the lock.
-    rows = session.connection().execute(_RANGES, {"subnet_id": subnet.id}).all()
-    ranges = [(int(start, 16), int(end, 16)) for _, start, end in rows if start is not None]
-    if rows and rows[0].gateway:
-        gateway = int(parse_address(rows[0].gateway))
-        ranges.append((gateway, gateway))
-    number = first_free(usable(network), heapq.merge(sorted(ranges), _used(session, subnet.id)))
-    return None if number is None else address_of(number, network)
-
-
-def _used(session: Session, subnet_id: int) -> Iterator[Interval]:
-    """Addresses in use, in order, fetched a page at a time and only as far as somebody reads."""
-    last = ""
-    while True:
-        keys = list(session.connection().scalars(_USED, {"subnet_id": subnet_id, "after": last}))
-        for key in keys:
-            number = int(key, 16)
-            yield number, number
-        if len(keys) < PAGE:
-            return
-        last = keys[-1]
-
-
-def _insert_free(session: Session, context: Context, machine: Machine, interface: Interface, subnet: Subnet) -> str:
-    write = _INSERT[session.get_bind().dialect.name]
-    for _ in range(ATTEMPTS):
-        address = lowest_free(session, subnet)
-        if address is None:
-            break
-        values = {
-            "subnet_id": subnet.id,
-            "address": address,
-            "address_key": number_key(int(parse_address(address))),
-            "kind": "auto",
-            "interface_id": interface.id,
-            "hostname": machine.hostname,
-            "created_at": context.clock(),
-        }
-        row_id = session.connection().execute(write, values).scalar_one_or_none()
-        if row_id is not None:
-            audit(session, context, "claim", "address", row_id, address=address, machine=machine.hostname)
-            return address
-    raise Conflict(
-        f"subnet {subnet.cidr}: no free address for {machine.hostname}; all outside its ranges are given: shorten a range"
-        " or release machines",
-        rule="an address is given once",
-    )
-
-
-def _boot_interface(session: Session, machine: Machine) -> Interface:
-    interface = session.scalar(_BOOT_INTERFACE, {"machine_id": machine.id})
-    if interface is None:
-        raise Conflict(f"machine {machine.hostname} has no network interface; commission it first")
-    return interface
-
-
 def _subnet_of_interface(session: Session, machine: Machine, interface: Interface) -> Subnet:
     subnet = None
     if interface.subnet_id is not None:
-        subnet = session.scalar(_SUBNET, {"subnet_id": interface.subnet_id})
+        subnet = session.scalars(_SUBNETS, {"ids": [interface.subnet_id]}).one_or_none()
     elif interface.vlan_id is not None:
         subnet = session.scalar(_SUBNET_OF_VLAN, {"vlan_id": interface.vlan_id})
     if subnet is None:
         raise Conflict(
             f"machine {machine.hostname}: its boot interface {interface.name} ({interface.mac}) is in no subnet that"
-            " Muster manages; commission the machine, or add the subnet to its VLAN"
-        )
-    if not subnet.managed:
-        raise Conflict(
-            f"machine {machine.hostname}: subnet {subnet.cidr} of its boot interface is not managed; switch that on to"
-            " have addresses given",
-            rule="addresses are given in managed subnets only",
+            " Muster knows; commission the machine, or add the subnet to its VLAN"
         )
     return subnet
-
-
-def _put_address(session: Session, machine: Machine, interface: Interface, address: str, subnet: Subnet) -> None:
-    """Note the DHCP host and the pointer of one address."""
-    domain = session.get(Domain, machine.domain_id) or subnet.domain
-    put_host(session, subnet.vlan_id, subnet.id, interface.mac, address, machine.hostname)
-    put_pointer(session, address, subnet.cidr, domain.ttl_seconds, fqdn(machine.hostname, domain.name))
-
-
-def _put_machine_names(session: Session, machine: Machine) -> None:
-    """Note the A and AAAA RRsets of the machine's name, from all addresses it has now."""
-    domain = session.get(Domain, machine.domain_id)
-    if domain is None:
-        return
-    owner = fqdn(machine.hostname, domain.name)
-    held = session.connection().scalars(_HELD, {"machine_id": machine.id})
-    put_names(session, domain.name, owner, domain.ttl_seconds, list(held))

@@ -99,6 +99,38 @@ def overlap(one: Interval, other: Interval) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
+def closed(space: Interval, managed: bool, ranges: Iterable[tuple[str, int, int]]) -> list[Interval]:
+    """The parts of a subnet's usable addresses from which Muster hands out none, in order.
+
+    ranges: kind, first and last.  Managed: what lies in ranges, or, where there are static pools, all that lies in none
+    of them.  Unmanaged: all that lies in no reserved range.
+    """
+    found = sorted(ranges, key=lambda one: one[1])
+    kind = "static_pool" if managed else "reserved"
+    opened = [(start, end) for name, start, end in found if name == kind]
+    if managed and not opened:
+        return [(start, end) for _, start, end in found]
+    made, begin = [], space[0]
+    for start, end in opened:
+        if start > begin:
+            made.append((begin, start - 1))
+        begin = max(begin, end + 1)
+    return [*made, (begin, space[1])] if begin <= space[1] else made
+
+
+def open_parts(space: Interval, blocked: Iterable[Interval]) -> Iterator[Interval]:
+    """What of `space` lies in no blocked interval, in order. `blocked` is ordered by start, and is read as far as needed."""
+    begin, last = space
+    for start, end in blocked:
+        if start > last:
+            break
+        if start > begin:
+            yield begin, start - 1
+        begin = max(begin, end + 1)
+    if begin <= last:
+        yield begin, last
+
+
 def first_free(space: Interval, blocked: Iterable[Interval]) -> int | None:
     """The lowest number of `space` that lies in no blocked interval. `blocked` is ordered by start; it may overlap."""
     candidate, last = space

@@ -23,6 +23,7 @@ from app.services.errors import Conflict, Invalid, ServiceError
 from app.services.racks import KnownRack
 from app.services.subnets import subnet_of
 from app.store.models import Interface, Machine, Operation, Rack, Subnet, Vlan
+from app.store.queries.serving import served_by
 
 MACHINE_PORT = 5248
 ENROLMENT_POLICY = "enrolment_policy"
@@ -216,11 +217,11 @@ def same_system(known: str | None, seen: str | None) -> bool:
 
 
 def _serves(session: Session, rack: Rack, machine: Machine, mac: str) -> bool:
-    """Whether the rack is the machine's own, or that of the VLAN of the interface that boots."""
+    """Whether the rack is the machine's own, or one of those of the VLAN of the interface that boots."""
     if machine.rack_id in (None, rack.id):
         return True
-    statement = select(Vlan.rack_id).join(Interface, Interface.vlan_id == Vlan.id).where(Interface.mac == mac)
-    return session.scalar(statement) == rack.id
+    statement = select(Interface.id).join(Vlan, Interface.vlan_id == Vlan.id)
+    return session.scalar(statement.where(Interface.mac == mac, served_by(rack.id))) is not None
 
 
 def _signals(session: Session, operation_id: int) -> dict[str, object]:

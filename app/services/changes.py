@@ -18,8 +18,10 @@ from sqlalchemy import bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
-from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange, Vlan
+from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange
+from app.store.queries.serving import racks_of_vlans
 from app.store.unit_of_work import after_commit
+from renderers.record_digest import bucket_of, weight
 
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
@@ -139,6 +141,12 @@ def touch_racks(session: Session, rack_ids: Iterable[int | None]) -> None:
     session.info.setdefault(_RACKS, set()).update(rack_id for rack_id in rack_ids if rack_id is not None)
 
 
+def touch_vlans(session: Session, vlan_ids: Iterable[int]) -> None:
+    """Note that the structure of these VLANs has changed, on whichever racks serve them at this moment."""
+    for racks in racks_of_vlans(session, vlan_ids).values():
+        touch_racks(session, racks)
+
+
 def touch_machine(session: Session, machine_id: int) -> None:
     """Note that a machine's operation should be looked at."""
     session.info.setdefault(_MACHINES, set()).add(machine_id)
@@ -175,8 +183,11 @@ def _write_records(session: Session, context: Context) -> None:
             "scope": scope,
             "key": key,
             "value": value,
+            "bucket": bucket_of(key),
+            "weight": weight(key, value),
             "actor": authors[scope, key] or context.actor.name,
             "request_id": request_of(session),
+            "asked_at": context.asked_at,
             "at": now,
         }
         for index, ((scope, key), value) in enumerate(noted.items())
@@ -189,12 +200,12 @@ def _write_records(session: Session, context: Context) -> None:
 
 
 def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
-    """Names of the racks that serve any of the scopes: a VLAN's own rack; every rack for a zone."""
+    """Names of the racks that serve any of the scopes: a VLAN's own racks; every rack for a zone."""
     if any(scope.startswith("zone:") for scope in scopes):
         return sorted(session.scalars(select(Rack.name)))
     vlan_ids = [int(scope.removeprefix("vlan:")) for scope in scopes]
-    statement = select(Rack.name).join(Vlan, Vlan.rack_id == Rack.id).where(Vlan.id.in_(vlan_ids)).distinct()
-    return sorted(session.scalars(statement))
+    racks = {rack_id for found in racks_of_vlans(session, vlan_ids).values() for rack_id in found}
+    return sorted(session.scalars(select(Rack.name).where(Rack.id.in_(racks)))) if racks else []
 
 
 def _raise_generations(session: Session, context: Context, changes: list[int | None]) -> None:

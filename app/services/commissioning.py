@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.services import addresses
+from app.services import address_records, addresses
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.context import Context
 from app.services.errors import ServiceError, Unstorable
@@ -43,7 +43,7 @@ def _new(*names: str) -> dict[str, Any]:
     return {name: bindparam(f"new_{name}") for name in names}
 
 
-_INTERFACES = select(Interface.id, Interface.mac, Interface.subnet_id, Interface.vlan_id).where(
+_INTERFACES = select(Interface.id, Interface.name, Interface.mac, Interface.subnet_id, Interface.vlan_id).where(
     Interface.machine_id == bindparam("machine_id")
 )
 _OF_INTERFACE = ("name", "driver", "link", "speed_mbps", "subnet_id", "vlan_id")
@@ -146,9 +146,15 @@ def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) 
             added.append(values | {"new_mac": mac, "new_machine_id": machine.id, "new_boot": False})
         else:
             changed.append(values | {"of_id": row.id})
+    renamed = any(known[mac].name != str(nic["name"])[:64] for mac, nic in seen.items() if mac in known)
+    before = address_records.held(session, machine) if renamed else []
     for statement, rows in ((_LOSE_LINK, lost), (_CHANGE_INTERFACE, changed), (_ADD_INTERFACE, added)):
         if rows:
             connection.execute(statement, rows)
+    if before:  # Addresses that are kept between deployments stand at the interfaces' names.
+        address_records.put_owner(session, machine, before)
+    if added:
+        addresses.tie(session, machine)
 
 
 def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> None:

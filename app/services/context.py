@@ -59,7 +59,7 @@ class Context:
     """The store, the clock, the secret box, the bell and the caller; request_id: what the call is known by in the log.
 
     expected: the versions of a thing, as `app.services.versions` writes them, at one of which the caller wants it
-    changed; None when any will do.
+    changed; None when any will do.  asked_at: when the call began, where that is known.
     """
 
     store: Store
@@ -69,6 +69,7 @@ class Context:
     actor: Actor = SYSTEM
     expected: frozenset[str] | None = None
     request_id: str | None = None
+    asked_at: dt.datetime | None = None
 
     def acting_as(self, actor: Actor) -> Context:
         """The same context for another caller."""

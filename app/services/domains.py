@@ -13,7 +13,7 @@ from app.services.fabrics import NETWORK_LOCK
 from app.services.names import check_domain, fqdn
 from app.services.records import clear_scope, put_names
 from app.store.locks import hold
-from app.store.models import Domain, IpAddress, Machine, Rack, Subnet
+from app.store.models import Device, Domain, IpAddress, Machine, Rack, Subnet
 from app.store.queries.page import page
 
 TTL_SECONDS = (1, 86_400)
@@ -86,6 +86,12 @@ def delete(context: Context, domain_id: int) -> None:
         if hostname is not None:
             raise Conflict(
                 f"domain {domain.name}: machine {hostname} is in it; move the machine to another domain first",
+                rule="a domain in use stays",
+            )
+        device = session.scalar(select(Device.hostname).where(Device.domain_id == domain_id).limit(1))
+        if device is not None:
+            raise Conflict(
+                f"domain {domain.name}: device {device} is in it; move the device to another domain first",
                 rule="a domain in use stays",
             )
         clear_scope(session, f"zone:{domain.name}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,11 @@ from app.services.boot_tokens import MachineCaller
 from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
+from app.services.hostnames import NAMING
 from app.store.locks import hold
-from app.store.models import Bmc, BootToken, Domain, Interface, Machine, Pool, Rack, Subnet, Zone
+from app.store.models import Bmc, BootToken, Device, Domain, Interface, IpAddress, Machine, Pool, Rack, Subnet, Zone
 
 INTERFACE_LIMIT = 64
-NAMING = "enlist"
-"""The lock of whoever looks whether a MAC address or a machine's name is free, and then takes it."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -91,6 +91,7 @@ def enlist(context: Context, caller: MachineCaller, found: Enlistment) -> tuple[
             _complete(session, machine, caller, found, uuid)
             _describe(session, context, machine, found)
         session.flush()
+        addresses.tie(session, machine)
         session.get_one(BootToken, caller.token_id).machine_id = machine.id
         words = f"enlisted through rack {caller.rack_name}" if created else "booted to enlist, but is known already"
         if adopted:
@@ -129,7 +130,12 @@ def _create(
     if domain_id is None:
         raise Conflict("enlist: there is no domain to name machines in; make one first")
     machine = Machine(
-        hostname=free_hostname(session, found.hostname_hint, str(caller.mac)),
+        hostname=free_hostname(
+            session,
+            found.hostname_hint,
+            str(caller.mac),
+            [canonical_mac(interface.mac) for interface in found.interfaces],
+        ),
         domain_id=domain_id,
         state=State.NEW.value,
         state_since=now,
@@ -199,16 +205,29 @@ def _describe(session: Session, context: Context, machine: Machine, found: Enlis
     bmc.secrets = context.secrets.seal(json.dumps({"password": found.bmc.password}))
 
 
-def free_hostname(session: Session, hint: str | None, mac: str) -> str:
+def free_hostname(session: Session, hint: str | None, mac: str, macs: Iterable[str] = ()) -> str:
     """The hint if it is a free DNS label, else `m-` and the end of the MAC address, with a number if that is taken.
 
-    Names of racks are taken: they stand in every zone, and a machine must not put its address in their place.
+    macs: all of the machine; a name that is reserved for one of them comes before the hint.  Names of racks, devices and
+    other reservations are taken: they stand in the zones, and a machine must not put its address in their place.
     """
-    name = str(hint or "").strip().lower().split(".")[0]
+    mine = set(macs)
+    reserved = select(IpAddress.hostname, IpAddress.mac).where(
+        IpAddress.kind == "reservation", IpAddress.interface_id.is_(None), IpAddress.hostname.is_not(None)
+    )
+    promised = session.scalar(reserved.where(IpAddress.mac.in_(mine)).order_by(IpAddress.id).limit(1)) if mine else None
+    name = str(promised or hint or "").strip().lower().split(".")[0]
     base = name if _LABEL.fullmatch(name) and not name.isdigit() else "m-" + mac.replace(":", "")[-6:]
     base = base[:56].rstrip("-")
-    like = select(Machine.hostname).where(or_(Machine.hostname == base, Machine.hostname.like(f"{base}-%")))
-    taken: set[Any] = {"localhost", *session.scalars(like), *session.scalars(select(Rack.name))}
+
+    def alike(column: Any) -> Any:
+        return or_(column == base, column.like(f"{base}-%"))
+
+    taken: set[Any] = {"localhost", *session.scalars(select(Rack.name))}
+    for column in (Machine.hostname, Device.hostname):
+        taken.update(session.scalars(select(column).where(alike(column))))
+    rows = session.execute(reserved.where(alike(IpAddress.hostname)))
+    taken.update(hostname for hostname, owner in rows if owner not in mine)
     number = 1
     while (candidate := base if number == 1 else f"{base}-{number}") in taken:
         number += 1

@@ -11,17 +11,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from app.lifecycle.states import State
-from app.services import addresses, bmc, versions
+from app.services import addresses, bmc, devices, hostnames, interfaces, versions
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.changes import audit, changing, event
 from app.services.context import Context
-from app.services.enlistment import NAMING, first_place, free_hostname
+from app.services.enlistment import first_place, free_hostname
 from app.services.errors import Conflict, Invalid, NotFound
+from app.services.hostnames import NAMING
 from app.services.lifecycle import require_ownership
 from app.services.names import check_label
 from app.services.transition import LOADED, locked
 from app.store.locks import hold
-from app.store.models import Disk, Domain, Event, Interface, Machine, Operation, Pool, Rack, Tag, User, Zone
+from app.store.models import Device, Disk, Domain, Event, Interface, Machine, Operation, Pool, Tag, User, Zone
 
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -164,19 +165,18 @@ def create(
         raise Invalid(f"architecture {architecture!r}: choose {', '.join(ARCHITECTURES)}", field="architecture")
     with changing(context) as session:
         hold(session, NAMING)
-        taken = session.scalar(select(Interface.mac).where(Interface.mac.in_(wanted)).limit(1))
-        if taken is not None:
-            raise Conflict(f"MAC address {taken}: another machine has it; delete that machine first", field="macs")
+        interfaces.refuse_taken(session, wanted, field="macs")
         if uuid is not None and session.scalar(select(Machine.id).where(Machine.system_uuid == uuid).limit(1)):
             raise Conflict(
                 f"system UUID {uuid}: another machine has it; delete that machine first", field="system_uuid"
             )
         now = context.clock()
+        domain_id = _named(session, Domain, domain, "domain")
         machine = Machine(
-            hostname=_new_hostname(session, hostname)
+            hostname=_new_hostname(session, hostname, domain_id, wanted)
             if hostname
-            else free_hostname(session, None, wanted[0] if wanted else str(uuid)),
-            domain_id=_named(session, Domain, domain, "domain"),
+            else free_hostname(session, None, wanted[0] if wanted else str(uuid), wanted),
+            domain_id=domain_id,
             state=State.NEW.value,
             state_since=now,
             created_at=now,
@@ -190,6 +190,7 @@ def create(
         ]
         session.add(machine)
         session.flush()
+        addresses.tie(session, machine)
         if power_driver:
             bmc.put(session, context, machine, power_driver, power_parameters or {})
         audit(session, context, "create", "machine", machine.id, hostname=machine.hostname)
@@ -237,7 +238,7 @@ def update(
     """
     context.require("operator", "change machines")
     with changing(context) as session:
-        if hostname is not None:
+        if hostname is not None or domain is not None:
             hold(session, NAMING)  # Before the machine's row, as everybody takes them.
         machine = locked(session, machine_id)
         require_ownership(context, machine, "change")
@@ -248,11 +249,13 @@ def update(
         old_hostname, old_domain_id = machine.hostname, machine.domain_id
         if hostname is not None and hostname.lower() != machine.hostname:
             _require_at_rest(machine, "hostname")
-            changed["hostname"] = machine.hostname = _new_hostname(session, hostname)
+            changed["hostname"] = machine.hostname = _new_hostname(session, hostname, machine.domain_id)
         if domain is not None and (domain_id := _named(session, Domain, domain, "domain")) != machine.domain_id:
             _require_at_rest(machine, "domain")
             machine.domain_id, changed["domain"] = domain_id, domain
         if (machine.hostname, machine.domain_id) != (old_hostname, old_domain_id):
+            with session.no_autoflush:
+                hostnames.refuse_taken(session, machine.hostname, machine.domain_id, me=("machine", machine.id))
             session.flush()
             addresses.renamed(session, context, machine, old_hostname, old_domain_id)
         if zone is not None:
@@ -278,7 +281,9 @@ def delete(context: Context, machine_id: int) -> None:
             raise Conflict(f"{machine.hostname} is {State(machine.state).label}: abort that first", field="state")
         if machine.state in (State.DEPLOYED, State.ALLOCATED):
             raise Conflict(f"{machine.hostname} is {State(machine.state).label}: release it first", field="state")
-        addresses.free(session, context, machine)
+        addresses.forget(session, context, machine)
+        for device in session.scalars(select(Device).where(Device.parent_id == machine_id)).all():
+            devices.remove(session, context, device)  # They were parts of it.
         audit(session, context, "delete", "machine", machine.id, hostname=machine.hostname)
         session.flush()
         session.expire(machine)
@@ -334,16 +339,13 @@ def _filtered(statement: Select[tuple[Machine]], filters: MachineFilters) -> Sel
     return statement
 
 
-def _new_hostname(session: Session, hostname: str) -> str:
-    name = check_label(hostname, "hostname", "hostname")
-    if name.isdecimal():
-        raise Invalid(f"hostname {name}: only digits would be taken for an id; add a letter", field="hostname")
-    if session.scalar(select(Machine.id).where(Machine.hostname == name)) is not None:
-        raise Conflict(f"hostname {name}: another machine has it; choose another", field="hostname")
-    if name == "localhost" or session.scalar(select(Rack.id).where(Rack.name == name)) is not None:
-        raise Conflict(
-            f"hostname {name}: a rack has it, and its name stands in every zone; choose another", field="hostname"
-        )
+def _new_hostname(session: Session, hostname: str, domain_id: int, macs: Iterable[str] = ()) -> str:
+    """The name, if nobody has it. macs: of the machine, whose reservations it may share it with."""
+    name = hostnames.checked(hostname)
+    mine = set(macs)
+    for holder in hostnames.holders(session, [name]).get(name, ()):
+        if holder.mac not in mine and holder.excludes(domain_id, None, None):
+            raise hostnames.taken(holder)
     return name
 
 

@@ -12,8 +12,9 @@ from app.services.addressing import parse_address
 from app.services.errors import Invalid
 from renderers.reverse import reverse_zone_of, reverse_zones
 
-__all__ = ["check_domain", "check_label", "fqdn", "reverse_name", "reverse_zone_of", "reverse_zones"]
+__all__ = ["check_domain", "check_label", "fqdn", "interface_label", "reverse_name", "reverse_zone_of", "reverse_zones"]
 
+_NOT_OF_A_LABEL = re.compile(r"[^a-z0-9]+")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -47,6 +48,12 @@ def check_domain(text: str, field: str = "name") -> str:
 def fqdn(hostname: str, domain: str) -> str:
     """`web1` and `lab.example` to `web1.lab.example.`."""
     return f"{hostname}.{domain}.".lower()
+
+
+def interface_label(name: str) -> str:
+    """An interface's name as one DNS label: `eth0.100` and `br_lan` become `eth0-100` and `br-lan`; `nic` if none is left."""
+    label = _NOT_OF_A_LABEL.sub("-", name.strip().lower()).strip("-")[:63].rstrip("-")
+    return label or "nic"
 
 
 def reverse_name(address: str) -> str:

@@ -19,7 +19,7 @@ from app.services import versions
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.store.models import Machine, Pool, Tag, Zone, machine_tag
+from app.store.models import Device, Machine, Pool, Tag, Zone, machine_tag
 from app.store.queries.page import page
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -135,6 +135,10 @@ def delete(context: Context, word: str, place_id: int) -> None:
             inside = session.scalars(select(Machine.hostname).where(column == place_id).limit(5)).all()
             if inside:
                 raise Conflict(f"{word} {row.name} holds {', '.join(inside)}; move these machines first")
+            if word == "zone":
+                devices = session.scalars(select(Device.hostname).where(Device.zone_id == place_id).limit(5)).all()
+                if devices:
+                    raise Conflict(f"zone {row.name} holds {', '.join(devices)}; move these devices first")
             last = session.scalar(select(func.count()).select_from(kind.model)) == 1
             if last:
                 raise Conflict(f"{word} {row.name} is the only one, and every machine is in one; make another first")

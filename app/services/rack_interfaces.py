@@ -78,7 +78,7 @@ def attach(session: Session, context: Context, rack: Rack) -> bool:
                 )
             )
             changed = True
-        if subnet.vlan.rack_id is None:
+        if subnet.vlan.rack_id is None and subnet.vlan.relay_vlan_id is None:
             subnet.vlan.rack_id = rack.id
             records.resend_scope(session, f"vlan:{subnet.vlan_id}")
             changed = True

@@ -15,7 +15,7 @@ from app.services.context import Context
 from app.services.errors import Conflict
 from app.services.racks import rack_row
 from app.services.refusals import WHOLE_OFFER, Refusal
-from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordFailure
+from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordDrift, RecordFailure
 from app.store.queries.scopes import scopes_of_rack
 
 ALIVE_SECONDS = 90
@@ -35,6 +35,7 @@ class Overview:
     failures: list[RecordFailure]
     refused: list[Refusal]
     reasons: list[str]
+    drift: list[RecordDrift]
 
     @property
     def in_sync(self) -> bool:
@@ -56,6 +57,11 @@ def of_rack(context: Context, rack_id: int) -> Overview:
             select(Offer.digests).where(Offer.rack_id == rack_id).order_by(Offer.number.desc()).limit(1)
         )
         late = _oldest_unapplied(session, rack)
+        drift = list(
+            session.scalars(
+                select(RecordDrift).where(RecordDrift.rack_id == rack_id).order_by(RecordDrift.at.desc()).limit(SHOWN)
+            )
+        )
     services = reports.observations(context, rack_id)
     held = plans.held(context, rack_id, limit=SHOWN)
     reasons = [
@@ -63,9 +69,10 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         *([f"plan {held[0].id} is held and waits for approval"] if held else []),
         *(f"{one.title}: {one.reason}" for one in refused),
         *_failed_records(failures),
+        *_drifted(rack, drift),
         *_services(rack, services, digests or {}, {one.service for one in refused}),
     ]
-    return Overview(rack, services, reports.applies(context, rack_id, SHOWN), held, failures, refused, reasons)
+    return Overview(rack, services, reports.applies(context, rack_id, SHOWN), held, failures, refused, reasons, drift)
 
 
 def reconcile(context: Context, rack_id: int | None = None) -> list[str]:
@@ -135,6 +142,15 @@ def _failed_records(failures: list[RecordFailure]) -> list[str]:
     first = failures[0]
     by = f", changed by {first.actor}" if first.actor else ""
     return [f"{len(failures)} record changes could not be applied, the first: {first.reason}{by}"]
+
+
+def _drifted(rack: Rack, drift: list[RecordDrift]) -> list[str]:
+    found = [f"its own copy of the records of {scope} differs from ours" for scope in rack.differing or ()]
+    for one in drift:
+        if one.left:
+            where = "its own copy" if one.place == "store" else "what its daemon serves"
+            found.append(f"{one.left} records of {one.scope} differ in {where} and could not be mended")
+    return found
 
 
 def _services(rack: Rack, services: list[Observation], digests: dict[str, Any], refused: set[str]) -> list[str]:

@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -81,7 +81,9 @@ def delete(context: Context, rack_id: int) -> None:
         hold(session, NETWORK_LOCK)
         rack = rack_row(session, rack_id)
         versions.check(context, rack, f"rack {rack.name}")
-        dhcp = session.scalar(select(Vlan).where(Vlan.rack_id == rack_id, Vlan.dhcp_on).order_by(Vlan.id).limit(1))
+        own = select(Vlan.id).where(Vlan.rack_id == rack_id)
+        served = or_(Vlan.rack_id == rack_id, Vlan.relay_vlan_id.in_(own))
+        dhcp = session.scalar(select(Vlan).where(served, Vlan.dhcp_on).order_by(Vlan.id).limit(1))
         if dhcp is not None:
             raise Conflict(
                 f"rack {rack.name} serves DHCP on VLAN {dhcp.name} (id {dhcp.id}); switch DHCP off there or give the VLAN"
@@ -89,7 +91,8 @@ def delete(context: Context, rack_id: int) -> None:
                 rule="DHCP needs a rack",
             )
         scopes = scopes_of_rack(session, rack_id)
-        session.execute(update(Vlan).where(Vlan.rack_id == rack_id).values(rack_id=None))
+        session.execute(update(Vlan).where(Vlan.secondary_rack_id == rack_id).values(secondary_rack_id=None))
+        session.execute(update(Vlan).where(Vlan.rack_id == rack_id).values(rack_id=None, secondary_rack_id=None))
         session.execute(update(Machine).where(Machine.rack_id == rack_id).values(rack_id=None))
         for domain in session.scalars(select(Domain)):
             records.put_names(session, domain.name, fqdn(rack.name, domain.name), domain.ttl_seconds, [])

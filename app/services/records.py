@@ -8,15 +8,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.services.changes import RECORDS, put_record
 from app.services.context import Context
 from app.services.names import fqdn, reverse_name, reverse_zone_of
-from app.store.models import Counter, Domain, Interface, IpAddress, Machine, Rack, RecordChange, RecordFailure, Subnet
+from app.store.locks import hold
+from app.store.models import (
+    Counter,
+    Domain,
+    Interface,
+    IpAddress,
+    Machine,
+    Rack,
+    RecordChange,
+    RecordDigest,
+    RecordFailure,
+    RecordScope,
+    Subnet,
+)
 from app.store.queries.scopes import applied_by, scopes_of_rack
 
+DIGESTS_LOCK = "record-digests"
+"""Held by whoever folds the log into digests or deletes rows of it."""
 LARGEST_FETCH = 1000
 LARGEST_TRANSACTION = 10_000
 _TOGETHER = select(RecordChange.scope, RecordChange.sequence).where(  # The records of one transaction share its moment.
@@ -68,23 +83,28 @@ def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FE
     """The newest word on every key of the rack's scopes that has one after `sequence`, oldest first.
 
     `last` is what the rack has seen once it has applied these, also when newer records were for other racks.
+    `snapshot` names scopes of which it may have missed a tombstone: it has been away for too long.  `now` is our clock.
     """
     limit = max(1, min(limit, LARGEST_FETCH))
     with context.store.read() as session:
         highest = last(session)
+        now = context.clock().timestamp()
         if highest <= sequence:  # Every wake of a rack asks; mostly there is nothing.
-            return {"records": [], "last": sequence, "more": False}
+            return {"records": [], "last": sequence, "more": False, "snapshot": [], "now": now}
+        scopes = scopes_of_rack(session, rack_id)
+        missed = select(RecordScope.scope).where(RecordScope.scope.in_(scopes), RecordScope.floor > sequence)
         statement = (
             select(RecordChange)
             .where(
-                RecordChange.scope.in_(scopes_of_rack(session, rack_id)),
+                RecordChange.scope.in_(scopes),
                 RecordChange.sequence > sequence,
-                ~_superseded(RecordChange),
+                ~superseded(RecordChange),
             )
             .order_by(RecordChange.sequence)
             .limit(limit + 1)
         )
         rows = list(session.scalars(statement))
+        snapshot = sorted(session.scalars(missed))
     more = len(rows) > limit
     rows = rows[:limit]
     return {
@@ -100,6 +120,8 @@ def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FE
         ],
         "last": rows[-1].sequence if more else max(highest, sequence if not rows else rows[-1].sequence),
         "more": more,
+        "snapshot": snapshot,
+        "now": now,
     }
 
 
@@ -155,7 +177,7 @@ def standing(session: Session, sequence: int) -> Standing:
 
 def resend_scope(session: Session, scope: str) -> int:
     """Write the scope's live records anew, so that a rack that takes the scope over finds them; how many there were."""
-    statement = select(RecordChange).where(RecordChange.scope == scope, ~_superseded(RecordChange))
+    statement = select(RecordChange).where(RecordChange.scope == scope, ~superseded(RecordChange))
     count = 0
     for row in session.scalars(statement):
         if row.value is not None:
@@ -166,13 +188,42 @@ def resend_scope(session: Session, scope: str) -> int:
 
 def clear_scope(session: Session, scope: str) -> None:
     """Take away whatever the scope still holds."""
-    statement = select(RecordChange).where(RecordChange.scope == scope, ~_superseded(RecordChange))
+    statement = select(RecordChange).where(RecordChange.scope == scope, ~superseded(RecordChange))
     for row in session.scalars(statement):
         if row.value is not None:
             put_record(session, scope, row.key, None)
 
 
-def _superseded(row: type[RecordChange]) -> Any:
+def move_scope(session: Session, old: str, new: str) -> int:
+    """Let the records of a scope that ends go on in another one, oldest word first; how many there were.
+
+    There are no tombstones in the old scope: racks drop a scope as soon as their offer does not name it, and until then
+    they serve what it holds.
+    """
+    statement = select(RecordChange).where(RecordChange.scope == old, ~superseded(RecordChange))
+    count = 0
+    for row in session.scalars(statement.order_by(RecordChange.sequence)):
+        if row.value is not None:
+            put_record(session, new, row.key, row.value, author=row.actor)
+            count += 1
+    forget_scope(session, old)
+    return count
+
+
+def forget_scope(session: Session, scope: str) -> None:
+    """Delete every word of a scope that is no more, so that its name may be used again.
+
+    A rack that still keeps it would get a snapshot should the name come back.
+    """
+    hold(session, DIGESTS_LOCK)
+    for table in (RecordChange, RecordDigest):
+        statement = delete(table).where(table.scope == scope)
+        session.execute(statement.execution_options(synchronize_session=False))
+    session.merge(RecordScope(scope=scope, floor=last(session)))
+
+
+def superseded(row: type[RecordChange]) -> Any:
+    """Whether a newer word stands on the same key."""
     newer = aliased(RecordChange)
     return (
         select(newer.sequence)

@@ -157,6 +157,7 @@ def records_applied(
         _raise_numbers(session, context, rack, rack.applied_offer, applied)
         _forget_failures(session, rack_id, before, applied)
         _withdraw(session, context, rack, mended)
+        failed = _unknown(session, rack_id, failed)
         authors = _authors(session, [item["sequence"] for item in failed])
         after_commit(session, lambda: metrics.RECORD_FAILURES.inc(len(failed)))
         for item in failed:
@@ -213,6 +214,17 @@ def applies(context: Context, rack_id: int, limit: int = 100) -> list[Apply]:
     with context.store.read() as session:
         statement = select(Apply).where(Apply.rack_id == rack_id).order_by(Apply.id.desc()).limit(min(limit, 500))
         return list(session.scalars(statement))
+
+
+def _unknown(session: Session, rack_id: int, failed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those failures that are not known yet: a rack that starts tells all it has."""
+    if not failed:
+        return []
+    statement = select(RecordFailure.sequence, RecordFailure.scope, RecordFailure.key).where(
+        RecordFailure.rack_id == rack_id, RecordFailure.sequence.in_([item["sequence"] for item in failed])
+    )
+    known = {tuple(row) for row in session.execute(statement)}
+    return [item for item in failed if (item["sequence"], item["scope"], item["key"]) not in known]
 
 
 def _authors(session: Session, sequences: list[int]) -> dict[int, str | None]:

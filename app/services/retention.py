@@ -8,7 +8,8 @@ the next one goes on.  The rules are the setting `retention`; kept whatever thei
 * of a rack: the newest offer and the one it runs, the newest plan, held and approved ones, the newest apply and the
   newest good one of each service;
 * the newest power order of each rack, with whose number racks compare;
-* the newest word on every record, also when it is that there is none: a rack may come back after a long time.
+* the newest word on every record that there is.  That there is none any more is forgotten after `record_days`: a rack
+  that comes back after a longer time gets a snapshot (`app.services.digests.compact`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app import metrics
-from app.services import settings
+from app.services import digests, settings
 from app.services.context import Context
 from app.services.retention_rules import DEFAULTS, SETTING
 from app.store.models import (
@@ -39,6 +40,7 @@ from app.store.models import (
     PowerOperation,
     Rack,
     RackChange,
+    RecordApply,
     RecordChange,
     ScriptResult,
 )
@@ -73,7 +75,8 @@ def prune(context: Context, batch: int = BATCH) -> dict[str, int]:
     context.require("admin", "delete old rows")
     with context.store.read() as session:
         rules = DEFAULTS | settings.get(session, SETTING, {})
-    gone: dict[str, int] = {}
+    digests.fold(context)
+    gone: dict[str, int] = {RecordChange.__tablename__: digests.compact(context, rules["record_days"], batch)}
     for rule in (*_OLD, *_MANY):
         walk = _old(context, rule, rules, batch) if isinstance(rule, _Old) else _many(context, rule, rules, batch)
         for count in walk:
@@ -153,7 +156,7 @@ def _delete(context: Context, table: Any, ids: list[int]) -> int:
 
 
 def _number(table: Any) -> InstrumentedAttribute[int]:
-    found: InstrumentedAttribute[int] = table.sequence if table is RecordChange else table.id
+    found: InstrumentedAttribute[int] = table.id
     return found
 
 
@@ -187,15 +190,7 @@ def _not_awaited(before: dt.datetime) -> ColumnElement[bool]:
     return and_(PowerOperation.finished_at < before, PowerOperation.id.not_in(newest))
 
 
-def _superseded(before: dt.datetime) -> ColumnElement[bool]:
-    newer = aliased(RecordChange)
-    same = (newer.scope == RecordChange.scope, newer.key == RecordChange.key)
-    later = select(newer.sequence).where(*same, newer.sequence > RecordChange.sequence).exists()
-    return and_(RecordChange.at < before, later)
-
-
 _OLD = (
-    _Old(RecordChange, "record_days", _superseded),
     _Old(Event, "event_days", lambda before: Event.at < before, in_order=True),
     _Old(ChangeEvent, "audit_days", lambda before: ChangeEvent.at < before, in_order=True),
     _Old(PowerOperation, "power_days", _not_awaited),
@@ -209,6 +204,7 @@ _MANY = (
     _Many(ScriptResult, "results_each", (ScriptResult.machine_id, ScriptResult.script)),
     _Many(Operation, "operations_each", (Operation.machine_id,), _finished_and_read),
     _Many(Apply, "applies_each", (Apply.rack_id,), _not_last_good),
+    _Many(RecordApply, "applies_each", (RecordApply.rack_id,)),
     _Many(RackChange, "applies_each", (RackChange.rack_id,)),
     _Many(Offer, "offers_each", (Offer.rack_id,), _not_in_use),
     _Many(Plan, "plans_each", (Plan.rack_id,), lambda: Plan.status.not_in(("held", "approved"))),

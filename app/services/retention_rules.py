@@ -19,7 +19,7 @@ DEFAULTS: dict[str, int] = {
     "record_days": 1,
 }
 """days: how long; each: how many for a machine, a rack, or a script on a machine.
-record_days: of words on a record that a newer one has replaced."""
+record_days: of words on a record that a newer one has replaced, and of the word that there is none any more."""
 LEAST, MOST = 1, 1_000_000
 
 

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from app.services import versions
-from app.services.addressing import Network, address_key, parse_address, parse_network, supernets, usable
-from app.services.changes import audit, changing, touch_racks
+from app.services import address_records, versions
+from app.services.addressing import parse_address, parse_network, supernets
+from app.services.changes import audit, changing, touch_racks, touch_vlans
 from app.services.context import Context
 from app.services.domains import domain_row
-from app.services.errors import Conflict, Invalid, NotFound
+from app.services.errors import NotFound
 from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach_all
-from app.services.vlans import check_dhcp, refuse_unknown, vlan_row
+from app.services.subnet_rules import (
+    LEASE_SECONDS,
+    checked,
+    refuse_gateway_in_range,
+    refuse_gateway_in_use,
+    refuse_in_use,
+    refuse_overlap,
+    refuse_routes_to,
+    refuse_switch,
+)
+from app.services.vlan_rules import check_behind, check_dhcp
+from app.services.vlans import refuse_unknown, vlan_for, vlan_row
 from app.store.locks import hold
-from app.store.models import Interface, IpAddress, IpRange, Rack, Subnet, Vlan
+from app.store.models import Interface, IpAddress, Rack, Subnet, Vlan
 from app.store.queries.page import page
 
-CHANGEABLE = ("name", "vlan_id", "domain_id", "gateway", "dns_servers", "managed", "lease_seconds")
-LEASE_SECONDS = (60, 604_800)
+__all__ = [
+    "CHANGEABLE", "LEASE_SECONDS", "address_lock", "create", "delete", "find", "get", "subnet_of", "subnet_row",
+    "update",
+]  # fmt: skip
+CHANGEABLE = (
+    "name", "vlan_id", "domain_id", "gateway", "dns_servers", "managed", "lease_seconds", "boot_lease_seconds",
+    "description", "reverse_dns", "allow_dns", "allow_proxy", "disabled_boot_architectures", "unknown_clients",
+)  # fmt: skip
+_WORDS = frozenset({"name", "description"})
+"""What no rack serves."""
+_EVERYWHERE = frozenset({"vlan_id", "domain_id", "reverse_dns", "allow_dns", "allow_proxy"})
+"""What racks serve that do not serve the subnet: its reverse zones, and whom they answer."""
 
 
 def find(
@@ -33,6 +53,7 @@ def find(
     limit: int | None = None,
     *,
     fabric_id: int | None = None,
+    space_id: int | None = None,
     domain_id: int | None = None,
     managed: bool | None = None,
     cidr: str | None = None,
@@ -47,6 +68,8 @@ def find(
         statement = statement.where(Subnet.cidr == str(parse_network(cidr, "cidr")))
     if fabric_id is not None:
         statement = statement.where(Subnet.vlan_id.in_(select(Vlan.id).where(Vlan.fabric_id == fabric_id)))
+    if space_id is not None:
+        statement = statement.where(Subnet.vlan_id.in_(select(Vlan.id).where(Vlan.space_id == space_id)))
     if address is not None:
         statement = statement.where(Subnet.cidr.in_(list(supernets(str(parse_address(address, "address"))))))
     with context.store.read() as session:
@@ -62,28 +85,32 @@ def get(context: Context, subnet_id: int) -> Subnet:
 def create(
     context: Context,
     cidr: str,
-    vlan_id: int,
+    vlan_id: int | None = None,
     *,
+    fabric: str | None = None,
     name: str | None = None,
     domain_id: int | None = None,
     gateway: str | None = None,
     dns_servers: tuple[str, ...] | list[str] = (),
     managed: bool = True,
-    lease_seconds: int = 600,
+    **settings: Any,
 ) -> Subnet:
     """A new subnet on a VLAN. Rack interfaces with an address in it serve it from then on.
 
-    Invalid when the gateway is outside; Conflict when it overlaps another subnet.
+    Without a VLAN it joins the untagged one of the default fabric, or of a new one that is named `fabric`.
+    settings: the rest of what can be changed of a subnet.  Invalid when the gateway is outside; Conflict when it
+    overlaps another subnet.
     """
     context.require("admin", "add a subnet")
+    refuse_unknown("a subnet", settings, CHANGEABLE)
     network = parse_network(cidr, "cidr")
-    values = _checked({"gateway": gateway, "dns_servers": list(dns_servers), "lease_seconds": lease_seconds}, network)
+    values = checked({"gateway": gateway, "dns_servers": list(dns_servers), **settings}, network)
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
-        vlan = vlan_row(session, vlan_id)
-        _refuse_overlap(session, network)
-        _refuse_gateway_in_use(session, network, values["gateway"])
-        subnet = Subnet(cidr=str(network), name=name or str(network), vlan_id=vlan_id, managed=managed, **values)
+        vlan = vlan_for(session, context, vlan_id, fabric)
+        refuse_overlap(session, network)
+        refuse_gateway_in_use(session, network, values["gateway"])
+        subnet = Subnet(cidr=str(network), name=name or str(network), vlan_id=vlan.id, managed=managed, **values)
         subnet.domain_id = domain_row(session, domain_id).id
         session.add(subnet)
         session.flush()
@@ -96,7 +123,11 @@ def create(
 
 
 def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
-    """Change a subnet: name, vlan_id, domain_id, gateway, dns_servers, managed, lease_seconds. The network itself stays."""
+    """Change a subnet: what `CHANGEABLE` names. The network itself stays.
+
+    A gateway or another option reaches DHCP as soon as racks have taken the change; installed machines keep what they
+    were installed with (`app.services.gateways` lists them).
+    """
     context.require("admin", "change a subnet")
     refuse_unknown("a subnet", changes, CHANGEABLE)
     with changing(context) as session:
@@ -105,40 +136,51 @@ def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
         subnet = subnet_row(session, subnet_id)
         versions.check(context, subnet, f"subnet {subnet.cidr}")
         network = parse_network(subnet.cidr)
-        values = _checked(changes, network)
+        values = checked(changes, network)
         if values.get("gateway"):
-            _refuse_gateway_in_range(session, subnet, values["gateway"])
-            _refuse_gateway_in_use(session, network, values["gateway"])
+            refuse_gateway_in_range(session, subnet, values["gateway"])
+            refuse_gateway_in_use(session, network, values["gateway"])
         if "domain_id" in values:
             domain_row(session, values["domain_id"])
-        left = subnet.vlan
+        refuse_switch(session, subnet, values.get("managed", subnet.managed))
+        left, left_domain = subnet.vlan, subnet.domain
         if values.get("vlan_id", left.id) != left.id:
             vlan_row(session, values["vlan_id"])
-            _refuse_addresses(session, subnet, "moved to another VLAN")
+            refuse_in_use(session, context, subnet, "moved to another VLAN")
         changed = {name: [getattr(subnet, name), value] for name, value in values.items()}
         for name, value in values.items():
             setattr(subnet, name, value)
         session.flush()
         session.refresh(subnet, ["vlan", "domain"])
+        differ = {name for name, (old, new) in changed.items() if old != new}
         if subnet.vlan_id != left.id:
             attach_all(session, context)
             session.execute(sa.update(Interface).where(Interface.subnet_id == subnet.id).values(vlan_id=subnet.vlan_id))
-            if left.dhcp_on:
-                check_dhcp(session, left)
-        touch_racks(session, [left.rack_id, subnet.vlan.rack_id])
+            check_dhcp(session, left)
+            check_behind(session, left)
+        if subnet.domain_id != left_domain.id:
+            address_records.move_reservations(session, subnet, left_domain)
+        if differ & _EVERYWHERE:
+            touch_racks(session, session.scalars(select(Rack.id)))
+        elif differ - _WORDS:
+            touch_vlans(session, [left.id, subnet.vlan_id])
         audit(session, context, "update", "subnet", subnet.id, **changed)
         return subnet
 
 
 def delete(context: Context, subnet_id: int) -> None:
-    """Delete a subnet with its ranges. Conflict while an address of it is given, or while DHCP would lose its last one."""
+    """Delete a subnet with its ranges and its own routes.
+
+    Conflict while an address of it is given or leased, a link or a route leads to it, or DHCP would lose its last one.
+    """
     context.require("admin", "delete a subnet")
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         hold(session, address_lock(subnet_id))
         subnet = subnet_row(session, subnet_id)
         versions.check(context, subnet, f"subnet {subnet.cidr}")
-        _refuse_addresses(session, subnet, "deleted")
+        refuse_in_use(session, context, subnet, "deleted")
+        refuse_routes_to(session, subnet)
         touch_racks(session, session.scalars(select(Rack.id)))
         vlan = subnet.vlan
         session.execute(sa.delete(IpAddress).where(IpAddress.subnet_id == subnet_id))
@@ -146,8 +188,8 @@ def delete(context: Context, subnet_id: int) -> None:
         audit(session, context, "delete", "subnet", subnet.id, cidr=subnet.cidr)
         session.delete(subnet)
         session.flush()
-        if vlan.dhcp_on:
-            check_dhcp(session, vlan)
+        check_dhcp(session, vlan)
+        check_behind(session, vlan)
 
 
 def address_lock(subnet_id: int) -> str:
@@ -155,11 +197,11 @@ def address_lock(subnet_id: int) -> str:
     return f"addresses:{subnet_id}"
 
 
-def subnet_row(session: Session, subnet_id: int) -> Subnet:
+def subnet_row(session: Session, subnet_id: int, field: str = "subnet_id") -> Subnet:
     """The subnet with VLAN and domain, inside an open transaction. NotFound when there is none."""
     subnet = session.get(Subnet, subnet_id, options=_whole())
     if subnet is None:
-        raise NotFound(f"there is no subnet {subnet_id}", field="subnet_id")
+        raise NotFound(f"there is no subnet {subnet_id}", field=field)
     return subnet
 
 
@@ -171,87 +213,3 @@ def subnet_of(session: Session, address: str) -> Subnet | None:
 
 def _whole() -> list[Any]:
     return [selectinload(Subnet.vlan).selectinload(Vlan.fabric), selectinload(Subnet.domain)]
-
-
-def _checked(values: dict[str, Any], network: Network) -> dict[str, Any]:
-    """The values in canonical form. Invalid names the one that does not fit the network."""
-    values = dict(values)
-    if values.get("gateway"):
-        gateway = parse_address(values["gateway"], "gateway")
-        first, last = usable(network)
-        # RFC 4291, section 2.5.6: IPv6 routers are also reached by their link-local address.
-        link_local = isinstance(gateway, ipaddress.IPv6Address) and network.version == 6 and gateway.is_link_local
-        if not link_local and (gateway.version != network.version or not first <= int(gateway) <= last):
-            raise Invalid(
-                f"subnet {network}: gateway {gateway} is not a host address in it; choose one inside the subnet",
-                field="gateway",
-                rule="the gateway lies in its subnet",
-            )
-        values["gateway"] = str(gateway)
-    elif "gateway" in values:
-        values["gateway"] = None
-    if "dns_servers" in values:
-        values["dns_servers"] = [str(parse_address(server, "dns_servers")) for server in values["dns_servers"]]
-    low, high = LEASE_SECONDS
-    if "lease_seconds" in values and not low <= values["lease_seconds"] <= high:
-        raise Invalid(
-            f"lease of {values['lease_seconds']} s: use {low} to {high} seconds",
-            field="lease_seconds",
-            rule=f"{low} <= lease <= {high}",
-        )
-    return values
-
-
-def _refuse_overlap(session: Session, network: Network) -> None:
-    for other_id, cidr in session.execute(select(Subnet.id, Subnet.cidr)):
-        other = ipaddress.ip_network(cidr)
-        if other.version == network.version and other.overlaps(network):
-            raise Conflict(
-                f"subnet {network}: it overlaps subnet {other} (id {other_id}); choose another network or delete that one",
-                field="cidr",
-                rule="subnets do not overlap",
-            )
-
-
-def _refuse_gateway_in_range(session: Session, subnet: Subnet, gateway: str) -> None:
-    key = address_key(gateway)
-    statement = select(IpRange).where(
-        IpRange.subnet_id == subnet.id, IpRange.kind == "dynamic", IpRange.start_key <= key, IpRange.end_key >= key
-    )
-    inside = session.scalar(statement)
-    if inside is not None:
-        raise Conflict(
-            f"subnet {subnet.cidr}: gateway {gateway} lies in the dynamic range {inside.start}-{inside.end}; shorten the"
-            " range or choose another gateway",
-            field="gateway",
-            rule="DHCP does not lease the gateway",
-        )
-
-
-def _refuse_gateway_in_use(session: Session, network: Network, gateway: str | None) -> None:
-    """Conflict when somebody has the address. A rack may: it can be its clients' router."""
-    if not gateway:
-        return
-    statement = select(IpAddress).where(IpAddress.address_key == address_key(gateway), IpAddress.kind != "rack")
-    holder = session.scalar(statement.order_by(IpAddress.id).limit(1))
-    if holder is not None:
-        raise Conflict(
-            f"subnet {network}: gateway {gateway} is given to {holder.hostname or holder.kind} ({holder.kind}, address"
-            f" {holder.id}); release it or choose another gateway",
-            field="gateway",
-            rule="the gateway is nobody's address",
-            remedy=f"release {holder.hostname or f'address {holder.id}'}, or choose another gateway",
-        )
-
-
-def _refuse_addresses(session: Session, subnet: Subnet, done: str) -> None:
-    given = (IpAddress.subnet_id == subnet.id, IpAddress.kind != "rack")
-    first = session.scalar(select(IpAddress).where(*given).order_by(IpAddress.address_key).limit(1))
-    if first is not None:
-        count = session.scalar(select(func.count()).select_from(IpAddress).where(*given))
-        owner = f" ({first.hostname})" if first.hostname else ""
-        raise Conflict(
-            f"subnet {subnet.cidr} cannot be {done}: {count} of its addresses are given, the first is {first.address}"
-            f"{owner}; release the machines or delete the addresses first",
-            rule="a subnet in use stays",
-        )

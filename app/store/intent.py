@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session, selectinload
 from app.store.dhcp_intent import with_dhcp
 from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
 from app.store.queries.scopes import ZoneName, zones
+from app.store.queries.serving import served_by
+from app.store.standing import Standing, Standings
 from renderers.intent import (
     PoolIntent,
     RackIntent,
@@ -32,9 +34,9 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
     if rack_id not in racks:
         raise KeyError(f"there is no rack {rack_id}")
     rack = racks[rack_id]
-    vlans = list(session.scalars(select(Vlan).where(Vlan.rack_id == rack_id).order_by(Vlan.id)))
-    served = select(Vlan.id).where(Vlan.rack_id == rack_id)
-    subnets = defaultdict(list)
+    vlans = list(session.scalars(select(Vlan).where(served_by(rack_id)).order_by(Vlan.id)))
+    served = select(Vlan.id).where(served_by(rack_id))
+    subnets: dict[int, list[Subnet]] = defaultdict(list)
     statement = select(Subnet).where(Subnet.vlan_id.in_(served)).options(selectinload(Subnet.domain))
     for subnet in session.scalars(statement.order_by(Subnet.id)):
         subnets[subnet.vlan_id].append(subnet)
@@ -55,7 +57,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
         generation=rack.generation,
         control_plane_host=rack.control_plane_host,
         control_plane_port=rack.control_plane_port,
-        vlans=tuple(seen for vlan in vlans if (seen := _vlan(rack, vlan, subnets[vlan.id], pools)) is not None),
+        vlans=_vlans(rack, vlans, subnets, pools),
         zones=_zones(rack, [one for one in racks.values() if one.token_hash is not None], zones(session)),
         dns_forwarders=tuple(settings.get("dns_forwarders", {}).get("servers", ())),
         ntp_upstreams=tuple(settings.get("ntp_upstreams", {}).get("servers", ())),
@@ -65,30 +67,65 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
     return with_dhcp(session, intent)
 
 
-def _vlan(rack: Rack, vlan: Vlan, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]) -> VlanIntent | None:
-    """The VLAN as the rack sees it; None when no interface of the rack is in any of its subnets."""
-    own = [(item["name"], ipaddress.ip_interface(text)) for item in rack.interfaces for text in item["addresses"]]
-    interface = None
-    seen = []
-    for subnet in subnets:
-        network = ipaddress.ip_network(subnet.cidr)
-        here = [
-            (name, address) for name, address in own if address.version == network.version and address.ip in network
-        ]
-        if here and interface is None:
-            interface = here[0][0]
-        rack_address = str(here[0][1].ip) if here else None
-        seen.append(_subnet(subnet, rack_address, pools.get(subnet.id, [])))
-    if interface is None:
-        return None
+def _vlans(
+    rack: Rack, vlans: list[Vlan], subnets: dict[int, list[Subnet]], pools: dict[int, list[PoolIntent]]
+) -> tuple[VlanIntent, ...]:
+    """The VLANs as the rack sees them: its own first, then those that it serves through a relay agent.
+
+    A VLAN in whose subnets the rack has no address is left out, and so is one that is relayed to such a VLAN.
+    """
+    standings = Standings(rack.interfaces)
+    own = {}
+    for vlan in vlans:
+        if vlan.relay_vlan_id is None:
+            standing = standings.on([subnet.cidr for subnet in subnets[vlan.id]])
+            if standing is not None:
+                own[vlan.id] = (standing, _vlan(rack, vlan, standing, subnets[vlan.id], pools))
+    relayed = [
+        _relayed(vlan, own[vlan.relay_vlan_id][0], subnets[vlan.id], pools)
+        for vlan in vlans
+        if vlan.relay_vlan_id in own
+    ]
+    return (*(made for _, made in own.values()), *relayed)
+
+
+def _vlan(
+    rack: Rack, vlan: Vlan, standing: Standing, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]
+) -> VlanIntent:
+    """A VLAN that the rack is on. Subnets on the chosen interface come first: daemons bind to the first one's address."""
+    ordered = sorted(subnets, key=lambda subnet: subnet.cidr not in standing.on_interface)
     return VlanIntent(
         vlan_id=vlan.id,
         name=vlan.name,
-        interface=interface,
+        interface=standing.interface,
         mtu=vlan.mtu,
         dhcp_on=vlan.dhcp_on,
         router_advertisements=vlan.router_advertisements,
-        subnets=tuple(seen),
+        subnets=tuple(
+            _subnet(subnet, standing.addresses.get(subnet.cidr), pools.get(subnet.id, [])) for subnet in ordered
+        ),
+        secondary=vlan.secondary_rack_id == rack.id,
+    )
+
+
+def _relayed(vlan: Vlan, target: Standing, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]) -> VlanIntent:
+    """A VLAN whose clients reach the rack through a relay agent: by the rack's address on the VLAN it sends to."""
+    by_family = {4: "", 6: ""}
+    for _, address in sorted(target.addresses.items(), key=lambda item: item[0] not in target.on_interface):
+        family = 6 if ":" in address else 4
+        by_family[family] = by_family[family] or address
+    return VlanIntent(
+        vlan_id=vlan.id,
+        name=vlan.name,
+        interface=target.interface,
+        mtu=vlan.mtu,
+        dhcp_on=vlan.dhcp_on,
+        router_advertisements=False,
+        subnets=tuple(
+            _subnet(subnet, by_family[6 if ":" in subnet.cidr else 4] or None, pools.get(subnet.id, []))
+            for subnet in subnets
+        ),
+        relayed=True,
     )
 
 

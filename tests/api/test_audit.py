@@ -95,6 +95,13 @@ def network(walk: Walk, seeded: Seeded) -> None:
     walk("PATCH /fabrics/*", fabric["id"], body={"name": "fabric-8"})
     vlan = walk("POST /vlans", body={"fabric_id": fabric["id"], "vid": 9, "name": "nine"})
     walk("PATCH /vlans/*", vlan["id"], body={"name": "ten"})
+    space = walk("POST /spaces", body={"name": "outside"})
+    walk("PATCH /spaces/*", space["id"], body={"name": "inside"})
+    walk("DELETE /spaces/*", space["id"])
+    spare = walk("POST /vlans", body={"fabric_id": fabric["id"], "vid": 8})
+    walk("POST /vlans/*/merge", spare["id"], body={"into_id": vlan["id"]})
+    other = walk("POST /fabrics", body={})
+    walk("POST /fabrics/*/merge", other["id"], body={"into_id": fabric["id"]})
     domain = walk("POST /domains", body={"name": "other.muster"})
     walk("PATCH /domains/*", domain["id"], body={"ttl_seconds": 77})
     subnet = {"cidr": "10.99.0.0/24", "vlan_id": vlan["id"], "domain_id": domain["id"], "name": "ninety-nine"}

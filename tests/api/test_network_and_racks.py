@@ -136,3 +136,33 @@ def test_audit_names_the_caller(admin: Caller, operator: Caller) -> None:
 
     assert ("alice", "create", "tag") in [(row["actor"], row["verb"], row["thing"]) for row in rows]
     assert 403 == operator.get("/audit").status_code
+
+
+def test_fabrics_vlans_and_spaces(admin: Caller, seeded: Seeded) -> None:
+    """Spaces, relays, default places and merges, as the API tells them; a refusal names field, rule and both things."""
+    space = admin.post("/spaces", {"name": "inside", "description": "all of it"}).get_json()
+    tag = admin.get(f"/spaces/{space['id']}").headers["ETag"]
+    assert 304 == admin.get(f"/spaces/{space['id']}", headers={"If-None-Match": tag}).status_code
+    vlan = admin("PATCH", f"/vlans/{seeded.vlan_id}", {"space_id": space["id"]}).get_json()
+    relayed = admin.post("/vlans", {"vid": 40, "relay_vlan_id": seeded.vlan_id}).get_json()
+    fabric = admin.post("/fabrics", {}).get_json()
+    subnet = admin.post("/subnets", {"cidr": "10.40.0.0/24", "fabric": "edge"}).get_json()
+    other = admin.post("/subnets", {"cidr": "10.41.0.0/24"}).get_json()
+    chain = admin.post("/vlans", {"vid": 41, "relay_vlan_id": relayed["id"]})
+    merged = admin.post(f"/fabrics/{fabric['id']}/merge", {"into_id": seeded.fabric_id}).get_json()
+    spare = admin.post("/vlans", {"vid": 42}).get_json()
+    kept = admin.post(f"/vlans/{spare['id']}/merge", {"into_id": relayed["id"]}).get_json()
+    shown = admin.get("/spaces").get_json()["items"]
+
+    assert ("inside", None) == (vlan["space"], relayed["space"])
+    assert (seeded.fabric_id, seeded.vlan_id) == (relayed["fabric_id"], relayed["relay_vlan_id"])
+    assert ("fabric-1", False, "fabric-0", relayed["id"]) == (
+        fabric["name"], fabric["found"], merged["name"], kept["id"],
+    )  # fmt: skip
+    assert (None, space["id"]) == (subnet["space_id"], other["space_id"])
+    assert [(1, 2, False)] == [(one["vlans"], one["subnets"], one["without_subnets"]) for one in shown]
+    assert (409, "relay_vlan_id") == (chain.status_code, chain.get_json()["field"])
+    assert 409 == admin("DELETE", f"/spaces/{space['id']}").status_code
+    assert [relayed["id"]] == [
+        one["id"] for one in admin.get(f"/vlans?relay_vlan_id={seeded.vlan_id}").get_json()["items"]
+    ]

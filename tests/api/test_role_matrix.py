@@ -32,8 +32,9 @@ ENDED = ("expired", "closed", "revoked")
 CALLERS = ("nobody", *PEOPLE, "rack", "machine", *SCOPED, *READERS, *ENDED)
 SAFE = ("GET",)
 CRUD = {
-    "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "subnets": "admin",
-    "vlans": "admin", "tags": "operator",
+    "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "spaces": "admin",
+    "subnets": "admin", "vlans": "admin", "tags": "operator", "routes": "admin", "reservations": "operator",
+    "devices": "operator",
 }  # fmt: skip
 ROUTES = {
     "GET addresses": "viewer",
@@ -41,8 +42,17 @@ ROUTES = {
     "GET addresses/*": "viewer",
     "DELETE addresses/*": "operator",
     "GET audit": "admin",
+    "POST devices/*/interfaces": "operator",
+    "PATCH devices/*/interfaces/*": "operator",
+    "DELETE devices/*/interfaces/*": "operator",
+    "GET interfaces": "viewer",
+    "GET interfaces/*": "viewer",
+    "PUT interfaces/*/links/*": "operator",
+    "DELETE interfaces/*/links/*": "operator",
+    "POST reservations/import": "operator",
     "GET events": "viewer",
     "GET events/stream": "viewer",
+    "POST fabrics/*/merge": "admin",
     "GET health/live": "public",
     "GET health/ready": "public",
     "GET images": "viewer",
@@ -108,6 +118,7 @@ ROUTES = {
     "PATCH users/*": "admin",
     "DELETE users/*": "admin",
     "PUT users/*/password": "viewer",
+    "POST vlans/*/merge": "admin",
 }
 for _name, _role in CRUD.items():
     ROUTES |= {f"GET {_name}": "viewer", f"GET {_name}/*": "viewer", f"POST {_name}": _role}
@@ -129,7 +140,10 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "POST /rack/v1/power/operations/*/claim": "rack",
     "POST /rack/v1/power/operations/*/result": "rack",
     "GET /rack/v1/records": "rack",
+    "POST /rack/v1/records/compare": "rack",
+    "POST /rack/v1/records/snapshot": "rack",
     "POST /rack/v1/reports/apply": "rack",
+    "POST /rack/v1/reports/drift": "rack",
     "POST /rack/v1/reports/observation": "rack",
     "POST /rack/v1/reports/records": "rack",
     "GET /rack/v1/wait": "rack",

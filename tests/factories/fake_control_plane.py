@@ -24,6 +24,7 @@ from lab.namespace import socket_in
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
+from renderers.record_digest import MODULUS, bucket_of, total, weight
 
 
 def offer_content(intent: RackIntent, bundles: Iterable[Bundle] | None = None) -> bytes:
@@ -86,6 +87,7 @@ class FakeControlPlane:
         self.apply_reports: list[dict[str, Any]] = []
         self.observations: list[dict[str, Any]] = []
         self.record_reports: list[dict[str, Any]] = []
+        self.drift_reports: list[dict[str, Any]] = []
         self.news = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
 
@@ -123,6 +125,35 @@ class FakeControlPlane:
             self.records.append({"sequence": sequence, "scope": scope, "key": key, "value": value})
             self.news.notify_all()
             return sequence
+
+    def snapshot(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The standing words of some buckets of some scopes."""
+        parts = [
+            {
+                "scope": scope,
+                "first": first,
+                "last": last,
+                "records": [word for word in self._standing(scope).values() if first <= bucket_of(word["key"]) <= last],
+            }
+            for scope, (first, last) in asked["scopes"].items()
+        ]
+        return {"as_of": len(self.records), "parts": parts}
+
+    def compare(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Which scopes differ; only what has been read to the end can be compared."""
+        differ = {}
+        for scope, root in asked["roots"].items():
+            buckets: dict[int, int] = {}
+            for word in self._standing(scope).values():
+                bucket = bucket_of(word["key"])
+                buckets[bucket] = (buckets.get(bucket, 0) + weight(word["key"], word["value"])) % MODULUS
+            if total(buckets) != root:
+                differ[scope] = {str(bucket): number for bucket, number in buckets.items()}
+        return {"comparable": asked["sequence"] == len(self.records), "differ": differ}
+
+    def _standing(self, scope: str) -> dict[str, dict[str, Any]]:
+        words = {word["key"]: word for word in self.records if word["scope"] == scope}
+        return {key: word for key, word in words.items() if word["value"] is not None}
 
     def add_operation(self, verb: str, driver: str, parameters: dict[str, Any], deadline: float, machine: str) -> int:
         """Ask for a power operation; its id."""
@@ -211,9 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "/records":
                 after, limit = int(query["after"]), int(query.get("limit", "1000"))
                 found = [item for item in control.records if item["sequence"] > after]
-                return self._answer(
-                    200, {"records": found[:limit], "last": len(control.records), "more": len(found) > limit}
-                )
+                answer = {"records": found[:limit], "last": len(control.records), "more": len(found) > limit}
+                return self._answer(200, {**answer, "snapshot": [], "now": time.time()})
             case "/power/operations":
                 waiting = [
                     {"id": number, "machine": item["machine"], "verb": item["order"]["verb"]}
@@ -233,8 +263,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._problem(401, "the rack token is wrong")
         parts = path.strip("/").split("/")
         with control.news:
+            if parts[0] == "records":
+                return self._answer(200, control.snapshot(body) if parts[1] == "snapshot" else control.compare(body))
             if parts[0] == "reports":
                 lists = {
+                    "drift": control.drift_reports,
                     "apply": control.apply_reports,
                     "observation": control.observations,
                     "records": control.record_reports,

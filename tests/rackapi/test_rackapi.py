@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from app import identity, rackapi
 from app.api import errors
 from app.config import load
-from app.services import addresses, offers, power, rack_interfaces, racks
+from app.services import addresses, offers, power, rack_interfaces, rack_overview, racks
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Unauthorized
@@ -189,6 +189,9 @@ PATHS = [
     ("POST", "/reports/apply"),
     ("POST", "/reports/observation"),
     ("POST", "/reports/records"),
+    ("POST", "/records/snapshot"),
+    ("POST", "/records/compare"),
+    ("POST", "/reports/drift"),
     ("GET", "/power/operations"),
     ("POST", "/power/operations/1/claim"),
     ("POST", "/power/operations/1/result"),
@@ -252,6 +255,29 @@ def test_records_are_those_of_the_caller(application: Flask, context: Context, s
     assert mine["more"] is False
     assert other["records"] == []
     assert other["last"] >= mine["last"]
+
+
+def test_snapshots_are_those_of_the_caller(application: Flask, context: Context, seeded: Seeded) -> None:
+    """A rack gets whole buckets of its own scopes, and nothing of another's."""
+    machine_id = make_machine(context, seeded, "web1")
+    with changing(context) as session:
+        addresses.claim(session, context, session.get_one(Machine, machine_id))
+    token = (enrol(application, racks.new_code(context)).json or {})["token"]
+    scope = f"vlan:{seeded.vlan_id}"
+    body = {"scopes": {scope: [0, 255]}}
+    mine = call(application, "POST", "/records/snapshot", body).json
+    other = call(application, "POST", "/records/snapshot", body, Authorization=f"Bearer {token}")
+    compared = call(application, "POST", "/records/compare", {"sequence": mine["as_of"], "roots": {scope: 1}}).json
+    drift = {"scope": scope, "place": "store", "buckets": 1, "found": 1, "left": 0, "keys": ["host:1:x"]}
+    told = call(application, "POST", "/reports/drift", drift)
+    part = mine["parts"][0]
+
+    assert (scope, 0, 255) == (part["scope"], part["first"], part["last"])
+    assert ["10.20.0.2"] == [row["value"]["address"] for row in part["records"]]
+    assert 404 == other.status_code
+    assert (True, [scope]) == (compared["comparable"], list(compared["differ"]))
+    assert 204 == told.status_code
+    assert any("differs from ours" in reason for reason in rack_overview.of_rack(context, seeded.rack_id).reasons)
 
 
 def test_wait_answers_at_once_when_something_is_new(application: Flask, context: Context, seeded: Seeded) -> None:
@@ -363,6 +389,10 @@ def test_a_library_that_the_rack_finds_later_changes_what_it_serves(
         ("/reports/records", {"applied": 1, "failed": [], "mended": ["x"]}),
         ("/reports/records", {"applied": 1, "failed": [], "mended": [{"sequence": "1", "scope": "s", "key": "k"}]}),
         ("/reports/observation", {"offer": 1, "records": 1, "services": []}),
+        ("/records/snapshot", {"scopes": {"vlan:1": [0]}}),
+        ("/records/snapshot", {"scopes": {"vlan:1": [9, 300]}}),
+        ("/records/compare", {"sequence": 1, "roots": {"vlan:1": "x"}}),
+        ("/reports/drift", {"scope": "s", "place": "moon", "buckets": 1, "found": 1, "left": 0, "keys": []}),
         ("/reports/observation", [1, 2]),
     ],
 )

@@ -139,3 +139,53 @@ def test_an_unknown_rack_is_named(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     with context.store.read() as session, pytest.raises(KeyError, match="77"):
         load_intent(session, 77)
+
+
+def test_a_rack_with_several_vlans_interfaces_and_roles(tmp_path: Path) -> None:
+    """Own VLANs, one as secondary, one through a relay agent; each on the interface that the rule chooses."""
+    context = make_context(tmp_path)
+    seeded = seed(context)
+    with context.store.write() as session:
+        rack = session.get_one(Rack, seeded.rack_id)
+        rack.interfaces = [
+            {"name": "bond0", "mac": "02:00:00:00:00:02", "addresses": ["10.20.0.2/24", "fd20::2/64"], "kind": "bond"},
+            *rack.interfaces,
+            {"name": "eth0.30", "mac": "02:00:00:00:00:01", "addresses": ["10.30.0.1/24"], "kind": "vlan"},
+        ]
+        session.add(
+            Rack(
+                name="alpha",
+                token_hash="another",
+                interfaces=[{"name": "en1", "mac": "02:00:00:00:00:09", "addresses": ["10.20.0.3/24", "10.30.0.3/24"]}],
+            )
+        )
+    six = subnets.create(context, "fd20::/64", seeded.vlan_id)
+    second = vlans.create(context, seeded.fabric_id, 30)
+    subnets.create(context, "10.30.0.0/24", second.id)
+    relayed = vlans.create(context, seeded.fabric_id, 40, relay_vlan_id=seeded.vlan_id)
+    far = subnets.create(context, "10.40.0.0/24", relayed.id)
+    vlans.update(context, relayed.id, dhcp_on=True)
+    with context.store.read() as session:
+        other = session.query(Rack).filter_by(name="alpha").one().id
+    vlans.update(context, second.id, rack_id=seeded.rack_id, secondary_rack_id=other)
+    with context.store.read() as session:
+        first, standby = load_intent(session, seeded.rack_id), load_intent(session, other)
+    seen = {vlan.vlan_id: vlan for vlan in first.vlans}
+
+    assert {seeded.vlan_id: "eth0", second.id: "eth0.30", relayed.id: "eth0"} == {
+        vlan_id: vlan.interface for vlan_id, vlan in seen.items()
+    }
+    assert {"10.20.0.0/24": "10.20.0.1", "fd20::/64": "fd20::2"} == {
+        subnet.cidr: subnet.rack_address for subnet in seen[seeded.vlan_id].subnets
+    }
+    assert (True, True, False) == (
+        seen[relayed.id].relayed,
+        seen[relayed.id].dhcp_on,
+        seen[relayed.id].router_advertisements,
+    )
+    assert [(far.id, "10.20.0.1", ("10.20.0.1",))] == [
+        (subnet.subnet_id, subnet.rack_address, subnet.dns_servers) for subnet in seen[relayed.id].subnets
+    ]
+    assert six.id in {subnet.subnet_id for subnet in seen[seeded.vlan_id].subnets}
+    assert [(second.id, "en1", True)] == [(vlan.vlan_id, vlan.interface, vlan.secondary) for vlan in standby.vlans]
+    assert not seen[second.id].secondary

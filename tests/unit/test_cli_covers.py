@@ -14,13 +14,23 @@ from app.factory import create_app
 from app.lifecycle.table import actions
 from tests.factories.control import make_context, seed
 
-NETWORK = ("fabric", "vlan", "subnet", "range", "domain")
+NETWORK = ("fabric", "space", "vlan", "subnet", "range", "domain", "route", "reservation", "device")
 PLACES = ("zone", "pool", "tag")
 COMMANDS = {
     "GET /addresses": "address list",
     "POST /addresses": "address reserve",
     "GET /addresses/*": "address show",
     "DELETE /addresses/*": "address delete",
+    "POST /fabrics/*/merge": "fabric merge",
+    "POST /vlans/*/merge": "vlan merge",
+    "POST /devices/*/interfaces": "device add-interface",
+    "PATCH /devices/*/interfaces/*": "device set-interface",
+    "DELETE /devices/*/interfaces/*": "device delete-interface",
+    "GET /interfaces": "interface list",
+    "GET /interfaces/*": "interface show",
+    "PUT /interfaces/*/links/*": "interface link",
+    "DELETE /interfaces/*/links/*": "interface unlink",
+    "POST /reservations/import": "reservation import",
     "GET /images/*": "image show",
     "GET /keys/*": "key show",
     "GET /operations": "machine all-operations",

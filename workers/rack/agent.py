@@ -27,10 +27,11 @@ from workers.rack.files import write_atomically
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.host_strategies.base import FAMILIES
 from workers.rack.observe import observe, summary
-from workers.rack.offer import Envelope, Offer, OfferError, request_ids
+from workers.rack.offer import Envelope, Offer, OfferError
 from workers.rack.probing import Prober
-from workers.rack.record_store import RecordChange, RecordStore
-from workers.rack.records import RecordKeeper, RecordsLater, RecordsReport
+from workers.rack.record_flow import RecordFlow
+from workers.rack.record_store import RecordStore
+from workers.rack.records import RecordKeeper, RecordsLater
 from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import RACK_TOKEN, SecretFiles
 from workers.rack.units import SupervisorUnits, UnitError, Units
@@ -82,13 +83,12 @@ class Agent:
             lambda: BindUpdater(self._secrets.read("tsig-update"), port=config.ports.dns),
             self._serving,
         )
+        self.flow = RecordFlow(self.keeper, self._client, self._serving)
         self._done = self._read_done()
         self._offer = self._load("current.json") or self._load("last-good.json")
         self._unsent = self._read_unsent()
         self._refused: tuple[int, str] | None = None
         self._resume_again = True
-        self._zones_unsure = True
-        self._reported_records: int | None = None
         self._observed: tuple[float, str] = (0.0, "")
 
     def run(self, stop: threading.Event) -> None:
@@ -109,6 +109,7 @@ class Agent:
         self._guard("offer", self.take_offer)
         self._guard("records", self.take_records)
         self._guard("retries", self.retry_records)
+        self._guard("drift", self.check_records)
         self._guard("reports", self.send_reports)
         self._guard("observe", self.report_observation)
 
@@ -149,7 +150,7 @@ class Agent:
         for wanted in self._wanted(offer):
             report = self.applier.apply(wanted)
             reports.append(report)
-            self._zones_unsure |= bool(report.seeded)
+            self.flow.zones_unsure |= bool(report.seeded)
             self._report(report, envelope.request_id)
         for service in offer.absent:
             report = self.applier.remove(service, offer.number)
@@ -181,37 +182,18 @@ class Agent:
 
     def take_records(self) -> None:
         """Make record changes live until there are no more."""
-        offer = self._offer
-        if offer is None:
-            return
-        store = self.keeper.store
-        store.serve_scopes(offer.scopes)
-        if self._zones_unsure and self._serving("bind"):
-            if not self.keeper.zones_are_whole(offer):
-                self.keeper.refill_zones(offer)
-            self._zones_unsure = False
-        more = True
-        while more:
-            page = self._client.records(store.sequence)
-            changes = [_change(item) for item in page.get("records", [])]
-            more = bool(page.get("more")) and bool(changes)
-            last = max(change.sequence for change in changes) if more else int(page.get("last") or 0)
-            if not changes and last <= store.sequence and self._reported_records is not None:
-                return
-            report = self.keeper.apply(changes, last, offer)
-            self._client.report_records({**report.as_data(), "applied": store.sequence})
-            self._reported_records = store.sequence
+        if self._offer is not None:
+            self.flow.take(self._offer)
 
     def retry_records(self) -> None:
-        """Try failed records again when their time has come, and withdraw the failures of those that came right."""
-        if self._offer is None:
-            return
-        retries = self.keeper.retries
-        self.keeper.retry(self._offer)
-        if retries.mended:
-            report = RecordsReport(self.keeper.store.sequence, mended=list(retries.mended))
-            self._client.report_records(report.as_data())
-            retries.mended.clear()
+        """Try failed records again when their time has come."""
+        if self._offer is not None:
+            self.flow.retry(self._offer)
+
+    def check_records(self) -> None:
+        """Find and mend records that are not as they should be."""
+        if self._offer is not None:
+            self.flow.check(self._offer)
 
     def send_reports(self) -> None:
         """What could not be said when it happened."""
@@ -308,14 +290,3 @@ class Agent:
             log.error("turn.refused", part=part, reason=str(error))
         except Exception:
             log.exception("turn.failed", part=part)
-
-
-def _change(item: dict[str, Any]) -> RecordChange:
-    value = item["value"]
-    return RecordChange(
-        int(item["sequence"]),
-        str(item["scope"]),
-        str(item["key"]),
-        dict(value) if value is not None else None,
-        request_ids(item.get("request_id")),
-    )

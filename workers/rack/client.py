@@ -60,6 +60,18 @@ class ControlPlane:
         """Record changes after a sequence number, oldest first."""
         return self._object(self._ask("GET", "/records", params={"after": after, "limit": limit}))
 
+    def snapshot(self, scopes: dict[str, tuple[int, int]]) -> dict[str, Any]:
+        """What there is in some buckets (first, last) of some scopes, or in the first of them that fit into an answer."""
+        return self._object(self._ask("POST", "/records/snapshot", json={"scopes": scopes}))
+
+    def compare(self, sequence: int, roots: dict[str, int]) -> dict[str, Any]:
+        """Which scopes differ from what they should hold at a sequence, by their digests."""
+        return self._object(self._ask("POST", "/records/compare", json={"sequence": sequence, "roots": roots}))
+
+    def report_drift(self, drift: dict[str, Any]) -> None:
+        """Say which records were not as they should be, and which of them could not be mended."""
+        self._ask("POST", "/reports/drift", json=drift)
+
     def report_apply(self, report: dict[str, Any]) -> None:
         """Say how the application of one service went."""
         self._ask("POST", "/reports/apply", json=report, headers=_named(report.get("request_id")))

@@ -1,19 +1,29 @@
 """The rack's own copy of its records: what Kea and BIND are refilled from when they lost theirs.
 
-One SQLite file; it holds the present value of each key and the value before it (the inverse), the scopes that were asked
-for and the sequence up to which changes are live.  It can be rebuilt from the control plane by deleting it.
+One SQLite file.  It holds the present value of each key and the value before it (the inverse), the digests of its buckets
+(`renderers.record_digest`), the words that could not be made live, the scopes it keeps and how much of each it has, the
+sequence up to which it has read, and a journal.  It can be rebuilt from the control plane by deleting it.
+
+The journal says what is being made live: it is written before a daemon is touched and ended when the outcome is written
+down.  Whoever finds one has died in between, and does not know which of it the daemons have.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from renderers.record_digest import BUCKETS, MODULUS, bucket_of, total, weight
+
+VERSION = "2"
+RecordKey = tuple[str, str]
+"""Scope and key."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
   scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, inverse TEXT, sequence INTEGER NOT NULL,
@@ -21,6 +31,20 @@ CREATE TABLE IF NOT EXISTS record (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS record_address ON record (scope, json_extract(value, '$.address'));
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scope (name TEXT PRIMARY KEY, next INTEGER NOT NULL, as_of INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS digest (
+  scope TEXT NOT NULL, bucket INTEGER NOT NULL, total INTEGER NOT NULL, PRIMARY KEY (scope, bucket)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS place (
+  scope TEXT NOT NULL, bucket INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (scope, bucket, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failed (
+  scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT, sequence INTEGER NOT NULL, reason TEXT NOT NULL,
+  final INTEGER NOT NULL, PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+  scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT, inverse TEXT, sequence INTEGER NOT NULL, PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
 """
 
 
@@ -35,6 +59,15 @@ class RecordChange:
     request_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """What was being made live when the process ended. tries: how often that has been taken up since."""
+
+    changes: tuple[RecordChange, ...]
+    inverse: tuple[RecordChange, ...]
+    tries: int
+
+
 class RecordStore:
     """Records by scope and key.  Every method opens the file for itself, so threads may share the object."""
 
@@ -43,6 +76,9 @@ class RecordStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             connection.executescript(_SCHEMA)
+            if self._read(connection, "version") != VERSION:
+                _rebuild(connection)
+                self._set(connection, "version", VERSION)
         path.chmod(0o600)
 
     @property
@@ -53,20 +89,77 @@ class RecordStore:
     @property
     def scopes(self) -> frozenset[str]:
         """The scopes whose records are kept."""
-        return frozenset(json.loads(self._meta("scopes") or "[]"))
+        with self._connection() as connection:
+            return frozenset(row[0] for row in connection.execute("SELECT name FROM scope"))
 
     def serve_scopes(self, scopes: frozenset[str]) -> bool:
-        """Keep these scopes from now on; True if one is new, and then everything must be fetched from the beginning."""
+        """Keep these scopes from now on; True if one is new, and then a snapshot of it is needed."""
         known = self.scopes
         if scopes == known:
             return False
-        new = bool(scopes - known)
         with self._connection() as connection:
-            connection.executemany("DELETE FROM record WHERE scope = ?", [(scope,) for scope in known - scopes])
-            self._set(connection, "scopes", json.dumps(sorted(scopes)))
-            if new:
-                self._set(connection, "sequence", "0")
-        return new
+            for scope in known - scopes:
+                for table in ("record", "digest", "place", "failed", "journal"):
+                    connection.execute(f"DELETE FROM {table} WHERE scope = ?", (scope,))  # noqa: S608 - our own names
+                connection.execute("DELETE FROM scope WHERE name = ?", (scope,))
+            connection.executemany(
+                "INSERT INTO scope (name, next, as_of) VALUES (?, 0, NULL)", [(scope,) for scope in scopes - known]
+            )
+        return bool(scopes - known)
+
+    def missing(self) -> dict[str, int]:
+        """The scopes of which not all is here, and from which bucket on."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT name, next FROM scope WHERE next < ?", (BUCKETS,)).fetchall()
+        return dict(rows)
+
+    def miss(self, scopes: Iterable[str]) -> None:
+        """A snapshot of these scopes is needed: something of them may have been given up before it was read."""
+        with self._connection() as connection:
+            connection.executemany(
+                "UPDATE scope SET next = 0, as_of = NULL WHERE name = ? AND next >= ?",
+                [(scope, BUCKETS) for scope in scopes],
+            )
+
+    def difference(
+        self, scope: str, first: int, last: int, words: Sequence[RecordChange], as_of: int
+    ) -> list[RecordChange]:
+        """What has to change so that these buckets hold exactly these words; what has failed before is among it no more."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT place.key, record.value FROM place JOIN record USING (scope, key)"
+                " WHERE place.scope = ? AND place.bucket BETWEEN ? AND ?",
+                (scope, first, last),
+            ).fetchall()
+            failed = {
+                (key, sequence)
+                for key, sequence in connection.execute("SELECT key, sequence FROM failed WHERE scope = ?", (scope,))
+            }
+        held = {key: json.loads(value) for key, value in rows}
+        wanted = {word.key for word in words}
+        gone = [RecordChange(as_of, scope, key, None) for key in sorted(held) if key not in wanted]
+        return [
+            word
+            for word in (*words, *gone)
+            if held.get(word.key) != word.value and (word.key, word.sequence) not in failed
+        ]
+
+    def have(self, scope: str, last: int, as_of: int) -> None:
+        """A snapshot's buckets up to `last` are here, as of a sequence (its first page's counts).
+
+        When all scopes are here and none was before, everything up to the lowest of these sequences has been read.
+        """
+        with self._connection() as connection:
+            connection.execute(
+                "UPDATE scope SET next = ?, as_of = coalesce(as_of, ?) WHERE name = ?", (last + 1, as_of, scope)
+            )
+            if last < BUCKETS - 1:
+                return
+            states = connection.execute("SELECT next, as_of FROM scope").fetchall()
+            if all(following >= BUCKETS and moment is not None for following, moment in states):
+                lowest = min(moment for _, moment in states)
+                known = int(self._read(connection, "sequence") or 0)
+                self._set(connection, "sequence", str(max(lowest, known)))
 
     def value(self, scope: str, key: str) -> dict[str, Any] | None:
         """What a key holds, None if nothing."""
@@ -92,14 +185,38 @@ class RecordStore:
             ).fetchall()
         return {key: json.loads(value) for key, value in rows}
 
+    def held(self, changes: Iterable[RecordChange]) -> dict[tuple[str, str], dict[str, Any]]:
+        """What the keys of these changes hold, those that hold nothing left out; one look for all."""
+        found = {}
+        with self._connection() as connection:
+            for change in changes:
+                row = connection.execute(
+                    "SELECT value FROM record WHERE scope = ? AND key = ?", (change.scope, change.key)
+                ).fetchone()
+                if row is not None:
+                    found[change.scope, change.key] = dict(json.loads(row[0]))
+        return found
+
     def commit(self, changes: Iterable[RecordChange]) -> None:
-        """Remember what is live now."""
+        """Remember what is live now: one transaction, digests included."""
+        deltas: dict[tuple[str, int], int] = defaultdict(int)
         with self._connection() as connection:
             for change in changes:
                 where = (change.scope, change.key)
+                before = connection.execute("SELECT value FROM record WHERE scope = ? AND key = ?", where).fetchone()
+                old = None if before is None else json.loads(before[0])
+                bucket = bucket_of(change.key)
+                deltas[change.scope, bucket] += weight(change.key, change.value) - weight(change.key, old)
+                connection.execute("DELETE FROM failed WHERE scope = ? AND key = ?", where)
                 if change.value is None:
                     connection.execute("DELETE FROM record WHERE scope = ? AND key = ?", where)
+                    connection.execute(
+                        "DELETE FROM place WHERE scope = ? AND bucket = ? AND key = ?",
+                        (change.scope, bucket, change.key),
+                    )
                     continue
+                if before is None:
+                    connection.execute("INSERT INTO place VALUES (?, ?, ?)", (change.scope, bucket, change.key))
                 connection.execute(
                     "INSERT INTO record (scope, key, value, inverse, sequence) VALUES (?, ?, ?, NULL, ?)"
                     " ON CONFLICT (scope, key) DO UPDATE SET"
@@ -107,15 +224,124 @@ class RecordStore:
                     " sequence = excluded.sequence",
                     (*where, json.dumps(change.value, sort_keys=True), change.sequence),
                 )
+            _add(connection, deltas)
+
+    def fail(
+        self, changes: Iterable[RecordChange], reasons: Mapping[tuple[str, str], str], final: bool = False
+    ) -> None:
+        """Remember words that could not be made live; what was there before is served. final: they are not tried again."""
+        with self._connection() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO failed (scope, key, value, sequence, reason, final) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        change.scope,
+                        change.key,
+                        None if change.value is None else json.dumps(change.value, sort_keys=True),
+                        change.sequence,
+                        reasons[change.scope, change.key],
+                        final,
+                    )
+                    for change in changes
+                    if (change.scope, change.key) in reasons
+                ],
+            )
+
+    def settled(self, changes: Iterable[RecordChange]) -> None:
+        """These words are what is there already: an older failure of their keys is history."""
+        with self._connection() as connection:
+            connection.executemany(
+                "DELETE FROM failed WHERE scope = ? AND key = ?", [(change.scope, change.key) for change in changes]
+            )
+
+    def failed(self, tried_again: bool = False) -> dict[RecordKey, tuple[RecordChange, str]]:
+        """The words that could not be made live and why, oldest first; those only that are tried again, if asked for."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT sequence, scope, key, value, reason FROM failed WHERE final <= ? ORDER BY sequence",
+                (0 if tried_again else 1,),
+            ).fetchall()
+        return {
+            (scope, key): (RecordChange(sequence, scope, key, None if value is None else json.loads(value)), reason)
+            for sequence, scope, key, value, reason in rows
+        }
+
+    def digests(self, scopes: Iterable[str]) -> dict[str, dict[int, int]]:
+        """The digests of each scope's buckets, as they would be if what has failed were live; empty ones left out."""
+        found: dict[str, dict[int, int]] = {scope: {} for scope in scopes}
+        with self._connection() as connection:
+            for scope, bucket, number in connection.execute("SELECT scope, bucket, total FROM digest"):
+                if scope in found:
+                    found[scope][bucket] = number
+        for word, _ in self.failed().values():
+            if word.scope in found:
+                bucket = bucket_of(word.key)
+                held = self.value(word.scope, word.key)
+                number = found[word.scope].get(bucket, 0) + weight(word.key, word.value) - weight(word.key, held)
+                found[word.scope][bucket] = number % MODULUS
+        return {scope: {bucket: number for bucket, number in each.items() if number} for scope, each in found.items()}
+
+    def roots(self, scopes: Iterable[str]) -> dict[str, int]:
+        """The digest of each scope."""
+        return {scope: total(buckets) for scope, buckets in self.digests(scopes).items()}
+
+    def begin(self, changes: Sequence[RecordChange]) -> None:
+        """Write down what is about to be made live, with its inverse; an older journal of other keys stays."""
+        held = self.held(changes)
+        with self._connection() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO journal (scope, key, value, inverse, sequence) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (
+                        change.scope,
+                        change.key,
+                        None if change.value is None else json.dumps(change.value),
+                        json.dumps(held[change.scope, change.key]) if (change.scope, change.key) in held else None,
+                        change.sequence,
+                    )
+                    for change in changes
+                ],
+            )
+
+    def end(self) -> None:
+        """What the journal names is decided and written down."""
+        with self._connection() as connection:
+            connection.execute("DELETE FROM journal")
+            connection.execute("DELETE FROM meta WHERE name = 'tries'")
+
+    def unfinished(self) -> Unfinished | None:
+        """What was being made live when the process ended; None when nothing was.  Asking counts as taking it up."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT scope, key, value, inverse, sequence FROM journal ORDER BY sequence, key"
+            ).fetchall()
+            if not rows:
+                return None
+            tries = int(self._read(connection, "tries") or 0) + 1
+            self._set(connection, "tries", str(tries))
+        words = [
+            (scope, key, None if value is None else json.loads(value), None if old is None else json.loads(old), number)
+            for scope, key, value, old, number in rows
+        ]
+        return Unfinished(
+            tuple(RecordChange(number, scope, key, value) for scope, key, value, _, number in words),
+            tuple(RecordChange(number, scope, key, old) for scope, key, _, old, number in words),
+            tries,
+        )
 
     def advance(self, sequence: int) -> None:
         """Everything up to this change has been dealt with; never goes back."""
         with self._connection() as connection:
-            self._set(connection, "sequence", str(max(sequence, self.sequence)))
+            known = int(self._read(connection, "sequence") or 0)
+            if sequence > known:
+                self._set(connection, "sequence", str(sequence))
 
     def _meta(self, name: str) -> str | None:
         with self._connection() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            return self._read(connection, name)
+
+    def _read(self, connection: sqlite3.Connection, name: str) -> str | None:
+        row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def _set(self, connection: sqlite3.Connection, name: str, value: str) -> None:
@@ -128,3 +354,26 @@ class RecordStore:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
             yield connection
+
+
+def _add(connection: sqlite3.Connection, deltas: Mapping[tuple[str, int], int]) -> None:
+    connection.executemany(
+        "INSERT INTO digest (scope, bucket, total) VALUES (?, ?, ?)"
+        " ON CONFLICT (scope, bucket) DO UPDATE SET total = (digest.total + excluded.total) % ?",
+        [(scope, bucket, delta % MODULUS, MODULUS) for (scope, bucket), delta in deltas.items()],
+    )
+
+
+def _rebuild(connection: sqlite3.Connection) -> None:
+    """Bring a file of an older version up to date: its scopes are whole, places and digests follow from the records."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'scopes'").fetchone()
+    for scope in json.loads(row[0]) if row is not None else ():
+        connection.execute("INSERT OR IGNORE INTO scope (name, next, as_of) VALUES (?, ?, NULL)", (scope, BUCKETS))
+    for table in ("place", "digest"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    deltas: dict[tuple[str, int], int] = defaultdict(int)
+    for scope, key, value in connection.execute("SELECT scope, key, value FROM record").fetchall():
+        bucket = bucket_of(key)
+        connection.execute("INSERT INTO place VALUES (?, ?, ?)", (scope, bucket, key))
+        deltas[scope, bucket] += weight(key, json.loads(value))
+    _add(connection, deltas)

@@ -1,8 +1,8 @@
 """Records that failed, and when each is tried again: what stood against one may go away without a word about it.
 
 They are tried with growing pauses for longer than a usual lease lives (600 s), and soon when another record of their
-scope has changed, as that may have been in their way.  They live in memory only: a rack that starts anew waits for the
-next change of the key.
+scope has changed, as that may have been in their way.  The rack's store keeps them, and a
+rack that starts anew begins to try again.
 """
 
 from __future__ import annotations

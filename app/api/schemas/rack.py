@@ -17,6 +17,11 @@ class RackSchema(Schema):
     offer_number = fields.Integer()
     applied_offer = fields.Integer()
     applied_records = fields.Integer()
+    agreed_records = fields.Integer(
+        allow_none=True,
+        metadata={"description": "sequence at which its records last agreed with ours by their digests"},
+    )
+    agreed_at = fields.DateTime(allow_none=True)
     interfaces = fields.List(fields.Dict())
     version = fields.String(allow_none=True)
     seen_at = fields.DateTime(allow_none=True)
@@ -90,6 +95,18 @@ class FailureSchema(Schema):
     at = fields.DateTime()
 
 
+class DriftSchema(Schema):
+    """Where a rack last found records of a scope that were not as they should be."""
+
+    scope = fields.String()
+    place = fields.String(metadata={"description": "store: the rack's own copy; daemon: what is served"})
+    buckets = fields.Integer(metadata={"description": "of 256, that were read again"})
+    found = fields.Integer()
+    left = fields.Integer(metadata={"description": "could not be mended"})
+    keys = fields.List(fields.String(), metadata={"description": "some of them, those that are left first"})
+    at = fields.DateTime()
+
+
 class CauseSchema(Schema):
     """One change of desired state behind a refusal."""
 
@@ -125,6 +142,7 @@ class OverviewSchema(Schema):
     applies = fields.List(fields.Nested(ApplySchema))
     held = fields.List(fields.Nested(PlanSchema))
     failures = fields.List(fields.Nested(FailureSchema))
+    drift = fields.List(fields.Nested(DriftSchema))
     refused = fields.List(fields.Nested(RefusalSchema))
 
 

@@ -10,7 +10,9 @@ from app.store.models.machine import (
     Bmc,
     BootToken,
     Disk,
+    InstalledGateway,
     Interface,
+    InterfaceLink,
     Machine,
     Operation,
     PowerOperation,
@@ -29,17 +31,22 @@ from app.store.models.rack import (
     Plan,
     Rack,
     RackChange,
+    RecordApply,
     RecordChange,
+    RecordDigest,
+    RecordDrift,
     RecordFailure,
+    RecordScope,
 )
 from app.store.models.user import ApiToken, IdempotencyKey, LoginAttempts, SshKey, User, WebSession
 from app.store.models.worker import Worker
 
 __all__ = [
-    "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Device", "DhcpSnippet", "DhcpSnippetRevision",
-    "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric", "IdempotencyKey", "Image", "ImageFile",
-    "Interface", "IpAddress", "IpRange", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation",
-    "PackageRepository", "Plan", "Pool", "PowerOperation", "Rack", "RackChange", "RecordChange", "RecordFailure", "ScriptResult",
-    "Setting", "Space", "SshKey", "StaticRoute", "Subnet", "SyslogLine", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone",
-    "machine_tag", "utc_now",
+    "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Device", "DhcpSnippet",
+    "DhcpSnippetRevision", "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric",
+    "IdempotencyKey", "Image", "ImageFile", "InstalledGateway", "Interface", "InterfaceLink", "IpAddress", "IpRange",
+    "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
+    "Pool", "PowerOperation", "Rack", "RackChange", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
+    "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet", "SyslogLine",
+    "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "machine_tag", "utc_now",
 ]  # fmt: skip

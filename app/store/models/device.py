@@ -10,9 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.store.models.base import Base, CreatedAt, PrimaryKey
 from app.store.models.domain import Domain
 from app.store.models.placement import Zone
+from app.store.models.user import User
 
 if TYPE_CHECKING:
-    from app.store.models.machine import Interface
+    from app.store.models.machine import Interface, Machine
 
 
 class Device(Base):
@@ -30,7 +31,11 @@ class Device(Base):
     created_at: Mapped[CreatedAt]
     domain: Mapped[Domain] = relationship()
     zone: Mapped[Zone] = relationship()
-    interfaces: Mapped[list[Interface]] = relationship(back_populates="device", cascade="all, delete-orphan")
+    owner: Mapped[User | None] = relationship()
+    parent: Mapped[Machine | None] = relationship()
+    interfaces: Mapped[list[Interface]] = relationship(
+        back_populates="device", cascade="all, delete-orphan", order_by="Interface.id"
+    )
 
     @property
     def fqdn(self) -> str:

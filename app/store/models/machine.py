@@ -80,6 +80,40 @@ class Interface(Base):
     machine: Mapped[Machine | None] = relationship(back_populates="interfaces")
     device: Mapped[Device | None] = relationship(back_populates="interfaces")
     addresses: Mapped[list[IpAddress]] = relationship(cascade="all, delete-orphan")
+    links: Mapped[list[InterfaceLink]] = relationship(cascade="all, delete-orphan", order_by="InterfaceLink.id")
+
+
+class InterfaceLink(Base):
+    """How an interface gets its address in a subnet; a boot interface without any link is `auto` in its own subnet.
+
+    mode: auto (given at deploy and taken back at release; a device has it at once), sticky (given at once and kept),
+    static (chosen by a person), dhcp (leased from the dynamic range; the installed system asks for it).
+    """
+
+    __tablename__ = "interface_link"
+    __table_args__ = (
+        UniqueConstraint("interface_id", "subnet_id"),
+        CheckConstraint("mode IN ('auto', 'sticky', 'static', 'dhcp')", name="mode"),
+    )
+
+    id: Mapped[PrimaryKey]
+    interface_id: Mapped[int] = mapped_column(ForeignKey("interface.id", ondelete="CASCADE"), index=True)
+    subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), index=True)
+    mode: Mapped[str]
+
+
+class InstalledGateway(Base):
+    """The gateway of a subnet that a machine's installed system was given; it keeps that one until it is installed anew."""
+
+    __tablename__ = "installed_gateway"
+    __table_args__ = (UniqueConstraint("machine_id", "subnet_id", "gateway"),)
+
+    id: Mapped[PrimaryKey]
+    machine_id: Mapped[int] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"), index=True)
+    subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), index=True)
+    interface: Mapped[str]
+    gateway: Mapped[str]
+    at: Mapped[CreatedAt]
 
 
 class Disk(Base):

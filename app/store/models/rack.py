@@ -5,7 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.models.base import Base, CreatedAt, PrimaryKey
@@ -17,7 +27,8 @@ class Rack(Base):
     Tokens are kept as SHA-256.  relay_token_hash authenticates the rack's squid in front of the machine edge.
     layout, ports and interfaces are what the rack reported when it enrolled (and since).  dhcp_server: kea or dhcpd, which
     daemon serves DHCP there.  request_id: the requests whose
-    changes have raised the generation since the last plan, a space apart.
+    changes have raised the generation since the last plan, a space apart.  agreed_records: the sequence at which the
+    digests of its records last agreed with ours, at agreed_at; differing: scopes in which they did not, when it last asked.
     """
 
     __tablename__ = "rack"
@@ -38,6 +49,9 @@ class Rack(Base):
     offer_number: Mapped[int] = mapped_column(default=0)
     applied_offer: Mapped[int] = mapped_column(default=0)
     applied_records: Mapped[int] = mapped_column(BigInteger, default=0)
+    agreed_records: Mapped[int | None] = mapped_column(BigInteger)
+    agreed_at: Mapped[dt.datetime | None]
+    differing: Mapped[list[Any] | None]
     version: Mapped[str | None]
     dhcp_server: Mapped[str] = mapped_column(default="kea", server_default="kea")
     seen_at: Mapped[dt.datetime | None]
@@ -152,13 +166,28 @@ class RecordChange(Base):
     """One host or one RRset as it should be; value None is a tombstone. sequence grows in commit order.
 
     Sequences come from the `records` counter, whose row is locked last in the writing transaction, so that a rack that
-    has read up to a sequence has missed nothing below it.
+    has read up to a sequence has missed nothing below it.  bucket and weight: its place and share in the scope's digests
+    (`renderers.record_digest`); the weight of a tombstone, and of nothing else, is 0.  superseded_at: when it was noticed
+    that a newer word stands; an older word without one may still be superseded.  asked_at: when the request began.
     """
 
     __tablename__ = "record_change"
     __table_args__ = (
         Index("ix_record_change_scope_sequence", "scope", "sequence"),
-        Index("ix_record_change_key", "scope", "key"),
+        Index("ix_record_change_key", "scope", "key", "sequence"),
+        Index("ix_record_change_bucket", "scope", "bucket"),
+        Index(
+            "ix_record_change_superseded_at",
+            "superseded_at",
+            sqlite_where=text("superseded_at IS NOT NULL"),
+            postgresql_where=text("superseded_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_record_change_tombstone",
+            "at",
+            sqlite_where=text("weight = 0"),
+            postgresql_where=text("weight = 0"),
+        ),
     )
 
     sequence: Mapped[int] = mapped_column(
@@ -167,7 +196,70 @@ class RecordChange(Base):
     scope: Mapped[str]
     key: Mapped[str]
     value: Mapped[dict[str, Any] | None]
+    bucket: Mapped[int] = mapped_column(SmallInteger)
+    weight: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str | None]
+    request_id: Mapped[str | None]
+    superseded_at: Mapped[dt.datetime | None]
+    asked_at: Mapped[dt.datetime | None]
+    at: Mapped[CreatedAt]
+
+
+class RecordScope(Base):
+    """What was given up of a scope: a rack that has not read up to `floor` may have missed a tombstone."""
+
+    __tablename__ = "record_scope"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    floor: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class RecordDigest(Base):
+    """The weights of a bucket's records, summed, up to the sequence in the counter `digested`."""
+
+    __tablename__ = "record_digest"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    bucket: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    total: Mapped[int] = mapped_column(BigInteger)
+
+
+class RecordDrift(Base):
+    """Where a rack last found records that were not as they should be. place: store (its own copy), daemon (what is served).
+
+    left: how many of the `found` keys it could not mend.
+    """
+
+    __tablename__ = "record_drift"
+    __table_args__ = (UniqueConstraint("rack_id", "scope", "place"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    scope: Mapped[str]
+    place: Mapped[str]
+    buckets: Mapped[int]
+    found: Mapped[int]
+    left: Mapped[int]
+    keys: Mapped[list[Any]] = mapped_column(default=list)
+    at: Mapped[CreatedAt]
+
+
+class RecordApply(Base):
+    """The record of a rack making one batch of record changes live, up to `sequence`.
+
+    seconds: request (asked to committed), wake (committed to fetched), fetch (on the wire), daemon, check, report, total
+    (committed to reported), as far as they are known.
+    """
+
+    __tablename__ = "record_apply"
+    __table_args__ = (Index("ix_record_apply_rack_id_sequence", "rack_id", "sequence"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int]
+    failed: Mapped[int] = mapped_column(default=0)
+    seconds: Mapped[dict[str, Any]] = mapped_column(default=dict)
     request_id: Mapped[str | None]
     at: Mapped[CreatedAt]
 

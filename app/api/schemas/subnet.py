@@ -1,0 +1,161 @@
+"""Subnets and ranges."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from app.api.frame import PageQuery
+from app.api.schemas.network import NamedQuery, Word
+from app.api.schemas.strict import Boolean, Id, Integer, Reference, Switch
+from app.services.ranges import KINDS
+from app.services.subnet_rules import LEASE_SECONDS, LONGEST_DESCRIPTION, REVERSE_DNS, UNKNOWN_CLIENTS
+from renderers.dhcp.boot import ARCHITECTURES as BOOT_ARCHITECTURES
+
+Address = validate.Length(min=2, max=64)
+Lease = validate.Range(*LEASE_SECONDS)
+Note = validate.Length(max=1000)
+KIND_WORDS = {
+    "description": "dynamic: DHCP leases from it; reserved: Muster keeps away, or, in an unmanaged subnet, hands out only these;"
+    " static_pool: Muster hands out only from such ranges where there are any"
+}
+
+
+class SubnetQuery(NamedQuery):
+    """Which subnets."""
+
+    vlan_id = Id()
+    fabric_id = Id()
+    space_id = Id()
+    domain_id = Id()
+    managed = Switch()
+    cidr = fields.String()
+    address = fields.String(metadata={"description": "one that lies in the subnet"})
+
+
+class SubnetSchema(Schema):
+    """An IP network on a VLAN."""
+
+    id = fields.Integer()
+    cidr = fields.String()
+    name = fields.String()
+    description = fields.String()
+    vlan_id = fields.Integer()
+    space_id = fields.Integer(attribute="vlan.space_id", allow_none=True, metadata={"description": "that of its VLAN"})
+    domain_id = fields.Integer()
+    domain = fields.String(attribute="domain.name")
+    gateway = fields.String(allow_none=True)
+    dns_servers = fields.List(fields.String())
+    managed = fields.Boolean()
+    lease_seconds = fields.Integer()
+    boot_lease_seconds = fields.Integer()
+    reverse_dns = fields.String(validate=validate.OneOf(REVERSE_DNS))
+    allow_dns = fields.Boolean()
+    allow_proxy = fields.Boolean()
+    disabled_boot_architectures = fields.List(fields.String())
+    unknown_clients = fields.String(validate=validate.OneOf(UNKNOWN_CLIENTS))
+    found = fields.Boolean(metadata={"description": "a report of a rack or a machine made it, no person"})
+
+
+class SubnetChangeSchema(Schema):
+    """What may change of a subnet."""
+
+    name = fields.String(validate=Word)
+    description = fields.String(validate=validate.Length(max=LONGEST_DESCRIPTION))
+    vlan_id = Reference()
+    domain_id = Reference()
+    gateway = fields.String(allow_none=True, validate=Address)
+    dns_servers = fields.List(fields.String(validate=Address), validate=validate.Length(max=8))
+    managed = Boolean(
+        metadata={"description": "true: Muster hands out all that lies outside the ranges; false: only reserved ranges"}
+    )
+    lease_seconds = Integer(validate=Lease)
+    boot_lease_seconds = Integer(validate=Lease, metadata={"description": "for clients that are booting"})
+    reverse_dns = fields.String(
+        validate=validate.OneOf(REVERSE_DNS),
+        metadata={"description": "rfc2317: networks smaller than a /24 have a zone of their own"},
+    )
+    allow_dns = Boolean(metadata={"description": "whether racks answer its clients' recursive queries"})
+    allow_proxy = Boolean(metadata={"description": "whether racks' proxies serve its clients"})
+    disabled_boot_architectures = fields.List(
+        fields.String(validate=validate.OneOf(list(BOOT_ARCHITECTURES))),
+        validate=validate.Length(max=len(BOOT_ARCHITECTURES)),
+    )
+    unknown_clients = fields.String(
+        validate=validate.OneOf(UNKNOWN_CLIENTS),
+        metadata={"description": "what DHCP does for MAC addresses that Muster has never heard of"},
+    )
+
+
+class NewSubnetSchema(SubnetChangeSchema):
+    """A subnet to be."""
+
+    cidr = fields.String(required=True, validate=Address)
+    vlan_id = Reference(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "the default fabric's untagged VLAN when there is none"},
+    )
+    fabric = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=Word,
+        metadata={"description": "name of a new fabric, whose untagged VLAN the subnet joins"},
+    )
+
+
+class SubnetPage(Schema):
+    """Subnets."""
+
+    items = fields.List(fields.Nested(SubnetSchema))
+    next = fields.Integer(allow_none=True)
+
+
+class RangeQuery(PageQuery):
+    """Which ranges."""
+
+    subnet_id = Id()
+    kind = fields.String(validate=validate.OneOf(KINDS))
+
+
+class ForceQuery(Schema):
+    """Whether to do it all the same."""
+
+    force = Switch(
+        load_default=False,
+        metadata={
+            "description": "also when addresses that the range loses are leased or given: they stay so until they end"
+        },
+    )
+
+
+class RangeChangeSchema(Schema):
+    """What may change of a range."""
+
+    kind = fields.String(validate=validate.OneOf(KINDS), metadata=KIND_WORDS)
+    start = fields.String(validate=Address)
+    end = fields.String(validate=Address)
+    comment = fields.String(validate=Note)
+
+
+class RangeSchema(RangeChangeSchema):
+    """A range of a subnet, both ends included."""
+
+    id = fields.Integer()
+    subnet_id = fields.Integer()
+
+
+class NewRangeSchema(Schema):
+    """A range to be, both ends included."""
+
+    subnet_id = Reference(required=True)
+    kind = fields.String(load_default="dynamic", validate=validate.OneOf(KINDS), metadata=KIND_WORDS)
+    start = fields.String(required=True, validate=Address)
+    end = fields.String(required=True, validate=Address)
+    comment = fields.String(load_default="", validate=Note)
+
+
+class RangePage(Schema):
+    """Ranges."""
+
+    items = fields.List(fields.Nested(RangeSchema))
+    next = fields.Integer(allow_none=True)

@@ -1,0 +1,92 @@
+"""Who has a name already: machines, devices, racks and reservations share the names of a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, CompoundSelect, Integer, String, bindparam, cast, literal, null, select, union_all
+from sqlalchemy.orm import Session
+
+from app.services.errors import Conflict, Invalid
+from app.services.names import check_label
+from app.store.models import Device, IpAddress, Machine, Rack, Subnet
+
+NAMING = "enlist"
+"""The lock of whoever looks whether a MAC address or a name is free, and then takes it."""
+_NAMES: BindParameter[Any] = bindparam("names", expanding=True)
+_TAKEN: CompoundSelect[Any] = union_all(
+    select(Machine.hostname.label("name"), literal("machine").label("kind"), Machine.id.label("id"),
+           cast(null(), String).label("mac"), cast(null(), Integer).label("domain_id"))
+    .where(Machine.hostname.in_(_NAMES)),
+    select(Device.hostname, literal("device"), Device.id, cast(null(), String), cast(null(), Integer))
+    .where(Device.hostname.in_(_NAMES)),
+    select(Rack.name, literal("rack"), Rack.id, cast(null(), String), cast(null(), Integer))
+    .where(Rack.name.in_(_NAMES)),
+    select(IpAddress.hostname, literal("reservation"), IpAddress.id, IpAddress.mac, Subnet.domain_id)
+    .join(Subnet, Subnet.id == IpAddress.subnet_id)
+    .where(IpAddress.kind == "reservation", IpAddress.interface_id.is_(None), IpAddress.hostname.in_(_NAMES)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a name. mac and domain_id: of a reservation, whose name is its own in its domain only."""
+
+    name: str
+    kind: str
+    id: int
+    mac: str | None
+    domain_id: int | None
+
+    def excludes(self, domain_id: int, mac: str | None, me: tuple[str, int] | None) -> bool:
+        """Whether the asker may not have the name as well. mac: reservations of one MAC share theirs."""
+        if (self.kind, self.id) == me:
+            return False
+        return self.kind != "reservation" or (self.domain_id == domain_id and (mac is None or self.mac != mac))
+
+
+def holders(session: Session, names: Collection[str]) -> dict[str, list[Holder]]:
+    """Who has each of the names. One query."""
+    found: dict[str, list[Holder]] = {}
+    if names:
+        for row in session.connection().execute(_TAKEN, {"names": sorted(names)}):
+            found.setdefault(row.name, []).append(Holder(**row._mapping))
+    return found
+
+
+def checked(text: str, field: str = "hostname") -> str:
+    """The hostname in lower case. Invalid when it is no DNS label, only digits, or `localhost`."""
+    name = check_label(text, "hostname", field)
+    if name.isdecimal():
+        raise Invalid(f"hostname {name}: only digits would be taken for an id; add a letter", field=field)
+    if name == "localhost":
+        raise Invalid("hostname localhost: every machine calls itself that (RFC 6761, section 6.3)", field=field)
+    return name
+
+
+def refuse_taken(
+    session: Session, name: str, domain_id: int, *, mac: str | None = None, me: tuple[str, int] | None = None
+) -> None:
+    """Conflict when somebody else has the name. me: kind and id of the asker.
+
+    Whoever calls it holds the lock `NAMING`.
+    """
+    for holder in holders(session, [name]).get(name, ()):
+        if holder.excludes(domain_id, mac, me):
+            raise taken(holder)
+
+
+def taken(holder: Holder) -> Conflict:
+    """The refusal of a name that somebody has."""
+    who = {"rack": "a rack", "reservation": f"the reservation for {holder.mac}"}.get(
+        holder.kind, f"another {holder.kind}"
+    )
+    why = ", and its name stands in every zone" if holder.kind == "rack" else ""
+    return Conflict(
+        f"hostname {holder.name}: {who} has it{why}; choose another",
+        field="hostname",
+        rule="names differ within a domain",
+        remedy="choose another hostname",
+    )

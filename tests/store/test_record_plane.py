@@ -1,0 +1,387 @@
+"""Whatever happens in between, a rack's store ends with the newest word on every key, on both databases.
+
+The rack is its real store, keeper and flow with no daemon to serve; the control plane is its real services.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from app.services import digests, records, reports, retention, snapshots
+from app.services.changes import changing, put_record
+from app.services.context import Context
+from app.store.models import Domain, Event, Rack, RecordChange
+from tests.factories.control import Seeded, clock_of, make_context, seed
+from workers.rack.channels.base import ChannelDown
+from workers.rack.channels.bind import BindUpdater
+from workers.rack.files import ServiceDirectories
+from workers.rack.host_keeper import HostKeeper
+from workers.rack.offer import Offer
+from workers.rack.record_flow import COMPARE_SECONDS, RecordFlow
+from workers.rack.record_store import RecordStore
+from workers.rack.records import REDO, RecordKeeper
+from workers.rack.secret_files import SecretFiles
+
+SCOPES = ("zone:lab.muster", "zone:b.muster", "zone:c.muster")
+OFFER = Offer(1, 1, (), (), {}, {}, {}, frozenset(), (), ())
+
+
+class Died(Exception):
+    """The process has ended here."""
+
+
+class Wire:
+    """The control plane as a rack calls it, without the wire; `fault` may end the process before or after a call."""
+
+    def __init__(self, context: Context, rack_id: int, page: int) -> None:
+        self.context, self.rack_id, self.page = context, rack_id, page
+        self.fault: int | None = None
+        self.asked: list[str] = []
+
+    def records(self, after: int) -> dict[str, Any]:
+        return self._call("records", lambda: records.after(self.context, self.rack_id, after, self.page))
+
+    def snapshot(self, scopes: dict[str, tuple[int, int]]) -> dict[str, Any]:
+        return self._call(
+            f"snapshot {' '.join(sorted(scopes))}",
+            lambda: snapshots.read(self.context, self.rack_id, scopes, self.page),
+        )
+
+    def compare(self, sequence: int, roots: dict[str, int]) -> dict[str, Any]:
+        return self._call("compare", lambda: snapshots.compare(self.context, self.rack_id, sequence, roots))
+
+    def report_records(self, report: dict[str, Any]) -> None:
+        self._call(
+            "report",
+            lambda: reports.records_applied(self.context, self.rack_id, report["applied"], report["failed"]),
+        )
+
+    def report_drift(self, drift: dict[str, Any]) -> None:
+        self._call("drift", lambda: snapshots.drifted(self.context, self.rack_id, **drift))
+
+    def _call(self, name: str, call: Callable[[], Any]) -> Any:
+        self.asked.append(name)
+        if self.fault is not None:
+            self.fault -= 1
+            if self.fault < 0:
+                raise Died(name)
+        return call()
+
+
+class Host:
+    """One rack host: what outlives its process is the file."""
+
+    def __init__(self, context: Context, seeded: Seeded, path: Path, page: int = 7) -> None:
+        self.path, self.wire = path, Wire(context, seeded.rack_id, page)
+        self.scopes = frozenset(SCOPES[:1])
+        self.time = 0.0
+        self.start()
+
+    @property
+    def offer(self) -> Offer:
+        return replace(OFFER, scopes=self.scopes)
+
+    def start(self) -> None:
+        """A new process on the same file."""
+        self.store = RecordStore(self.path / "records.db")
+        directories = ServiceDirectories
+        hosts = HostKeeper(
+            self.store, lambda name: directories(self.path, name), SecretFiles(self.path), lambda name: False
+        )
+        keeper = RecordKeeper(self.store, hosts, lambda: BindUpdater("c2VjcmV0"), lambda name: False)
+        self.flow = RecordFlow(keeper, self.wire, lambda name: False, lambda: self.time)  # type: ignore[arg-type]
+
+    def turn(self, fault: int | None = None) -> None:
+        """Everything once; a fault ends the process, and another is started."""
+        self.wire.fault = fault
+        try:
+            self.flow.take(self.offer)
+        except Died:
+            self.start()
+        self.wire.fault = None
+
+    def compare(self) -> None:
+        """Compare digests now."""
+        self.time += COMPARE_SECONDS
+        self.flow.check(self.offer)
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """Change the file behind everybody's back."""
+        with closing(sqlite3.connect(self.path / "records.db")) as connection, connection:
+            connection.execute(statement, values)
+
+
+@pytest.fixture
+def seeded(context: Context) -> Seeded:
+    return make_zones(context)
+
+
+def make_zones(context: Context) -> Seeded:
+    """The rack of `seed`, with two more zones."""
+    seeded = seed(context)
+    with context.store.write() as session:
+        session.add_all([Domain(name="b.muster"), Domain(name="c.muster")])
+    return seeded
+
+
+@pytest.fixture
+def host(context: Context, seeded: Seeded, tmp_path: Path) -> Host:
+    return Host(context, seeded, tmp_path)
+
+
+def put(context: Context, scope: str, **words: int | None) -> None:
+    """Several words in one transaction."""
+    with changing(context) as session:
+        for key, value in words.items():
+            put_record(session, scope, key, None if value is None else {"n": value})
+
+
+def forget(context: Context) -> None:
+    """Two days later, everything is given up that may be."""
+    clock_of(context).move(2 * 86400)
+    retention.prune(context)
+
+
+def standing(context: Context, scope: str) -> dict[str, dict[str, Any]]:
+    """The newest word on every key, by a plain walk over the log."""
+    with context.store.read() as session:
+        rows = session.scalars(select(RecordChange).where(RecordChange.scope == scope).order_by(RecordChange.sequence))
+        words = {row.key: row.value for row in rows}
+    return {key: value for key, value in words.items() if value is not None}
+
+
+WORDS = st.tuples(
+    st.just("put"), st.sampled_from(SCOPES), st.sampled_from("abcdefgh"), st.one_of(st.none(), st.integers(0, 3))
+)
+STEPS = st.lists(
+    st.one_of(
+        WORDS,
+        WORDS,
+        WORDS,
+        st.tuples(st.just("turn"), st.one_of(st.none(), st.integers(0, 4))),
+        st.tuples(st.just("forget")),
+        st.tuples(st.just("serve"), st.sets(st.sampled_from(SCOPES), min_size=1)),
+        st.tuples(st.just("fold")),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, page=st.integers(1, 8))
+def test_the_rack_ends_with_the_newest_words(
+    empty_url: str, tmp_path_factory: pytest.TempPathFactory, steps: list[Any], page: int
+) -> None:
+    """Changes, compaction, absence, new and lost scopes and a process that ends at any call, in any order."""
+    path = tmp_path_factory.mktemp("plane")
+    context = make_context(path, None if empty_url.startswith("sqlite") else empty_url)
+    try:
+        if not empty_url.startswith("sqlite"):
+            _empty(context)
+        seeded = make_zones(context)
+        host = Host(context, seeded, path, page)
+        known: dict[str, dict[str, Any]] = {scope: {} for scope in SCOPES}
+        for name, *rest in steps:
+            match name:
+                case "put":
+                    scope, key, value = rest
+                    put(context, scope, **{key: value})
+                    known[scope].pop(key, None)
+                    if value is not None:
+                        known[scope][key] = {"n": value}
+                case "turn":
+                    host.turn(*rest)
+                case "serve":
+                    host.scopes = frozenset(rest[0])
+                case "forget":
+                    forget(context)
+                case "fold":
+                    digests.fold(context, 3)
+        host.turn()
+        host.compare()
+        held = {scope: host.store.values(scope) for scope in host.scopes}
+        drifted = "drift" in host.wire.asked
+
+        assert {scope: known[scope] for scope in host.scopes} == held
+        assert {scope: standing(context, scope) for scope in host.scopes} == held
+        assert not drifted
+        assert host.store.unfinished() is None
+    finally:
+        context.store.engine.dispose()
+
+
+def _empty(context: Context) -> None:
+    from app.store.models import Base
+
+    with context.store.write() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
+
+
+def test_only_a_new_scope_is_sent_as_a_snapshot(context: Context, host: Host) -> None:
+    """A rack that gains a zone gets a snapshot of that zone; what it has is not sent again."""
+    put(context, SCOPES[0], **{f"k{n}": n for n in range(20)})
+    put(context, SCOPES[1], **{f"k{n}": n for n in range(20)})
+    host.turn()
+    before = host.store.sequence
+    host.scopes = frozenset(SCOPES[:2])
+    host.wire.asked.clear()
+    host.turn()
+    snapshots_asked = {name for name in host.wire.asked if name.startswith("snapshot")}
+
+    assert before == host.store.sequence == 40
+    assert {f"snapshot {SCOPES[1]}"} == snapshots_asked
+    assert 20 == len(host.store.values(SCOPES[1]))
+
+
+def test_a_rack_that_was_away_too_long_loses_what_was_given_up(context: Context, host: Host) -> None:
+    """Its tombstone is gone from the log, so the scope, and only that one, comes as a snapshot."""
+    host.scopes = frozenset(SCOPES[:2])
+    for scope in SCOPES[:2]:
+        put(context, scope, a=1, b=1)
+    host.turn()
+    put(context, SCOPES[0], a=None)
+    forget(context)
+    put(context, SCOPES[0], c=1)
+    host.wire.asked.clear()
+    host.turn()
+    with context.store.read() as session:
+        words = list(session.scalars(select(RecordChange.key).where(RecordChange.scope == SCOPES[0])))
+
+    assert {"b", "c"} == set(words) == host.store.values(SCOPES[0]).keys()
+    assert f"snapshot {SCOPES[0]}" in host.wire.asked
+    assert not any(SCOPES[1] in name for name in host.wire.asked)
+
+
+def test_a_snapshot_that_breaks_off_goes_on_where_it_was(context: Context, host: Host) -> None:
+    """What has come is kept; the second process asks for the rest."""
+    put(context, SCOPES[0], **{f"k{n}": n for n in range(40)})
+    host.turn(fault=2)
+    first = len(host.store.values(SCOPES[0]))
+    begun = host.store.missing()[SCOPES[0]]
+    host.turn()
+
+    assert 0 < first < 40
+    assert 0 < begun < 256
+    assert 40 == len(host.store.values(SCOPES[0]))
+    assert 40 == host.store.sequence
+
+
+def test_drift_of_the_racks_copy_is_found_and_only_its_bucket_read_again(context: Context, host: Host) -> None:
+    """A row deleted, one changed and one added behind everybody's back are mended, and people are told which."""
+    put(context, SCOPES[0], **{f"k{n}": n for n in range(100)})
+    host.turn()
+    host.compare()
+    with context.store.read() as session:
+        agreed = session.get_one(Rack, host.wire.rack_id).agreed_records
+    host.sql("DELETE FROM record WHERE key = 'k7'")
+    host.sql("UPDATE record SET value = ? WHERE key = 'k8'", '{"n": 80}')
+    host.store = RecordStore(host.path / "records.db")
+    host.sql("UPDATE meta SET value = '1' WHERE name = 'version'")
+    host.start()
+    host.wire.asked.clear()
+    host.compare()
+    with context.store.read() as session:
+        event = session.scalars(select(Event).where(Event.kind == "rack.records.drifted")).one()
+        between = session.get_one(Rack, host.wire.rack_id).differing
+    host.compare()
+    with context.store.read() as session:
+        after = session.get_one(Rack, host.wire.rack_id).differing
+
+    assert 100 == agreed
+    assert standing(context, SCOPES[0]) == host.store.values(SCOPES[0])
+    assert {"k7", "k8"} == set(event.detail["keys"])
+    assert [SCOPES[0]] == between
+    assert [] == after
+    assert 2 == len([name for name in host.wire.asked if name.startswith("snapshot")])
+
+
+def test_a_batch_that_ends_the_process_is_sent_again_and_then_undone(
+    context: Context, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash left half done is finished by the next process; what kills every process is put back and named."""
+    put(context, SCOPES[0], a=1)
+    host.turn()
+    put(context, SCOPES[0], a=2, b=2)
+    sent: list[dict[str, int | None]] = []
+    deadly = True
+
+    def carry_out(scope: str, changes: Any, offer: Offer, failed: Any) -> None:
+        sent.append({item.key: item.value and item.value["n"] for item in changes})
+        if deadly and {"n": 2} in [item.value for item in changes]:
+            raise Died
+
+    for _ in range(1 + REDO):
+        host.flow.keeper.zones.apply = carry_out  # type: ignore[method-assign]
+        host.turn()
+    host.flow.keeper.zones.apply = carry_out  # type: ignore[method-assign]
+    host.turn()
+    deadly = False
+    failed = host.store.failed()
+    with context.store.read() as session:
+        messages = [row.message for row in session.scalars(select(Event).where(Event.kind == "rack.record.failed"))]
+
+    assert [{"a": 2, "b": 2}] * (1 + REDO) + [{"a": 1, "b": None}] == sent
+    assert {"a": {"n": 1}} == host.store.values(SCOPES[0])
+    assert {(SCOPES[0], "a"), (SCOPES[0], "b")} == failed.keys()
+    assert 2 == len(messages)
+    assert 3 == host.store.sequence
+
+    host.compare()
+
+    assert "drift" not in host.wire.asked
+
+    put(context, SCOPES[0], a=3)
+    host.turn()
+
+    assert {"n": 3} == host.store.value(SCOPES[0], "a")
+    assert {(SCOPES[0], "b")} == host.store.failed().keys()
+
+
+def test_a_crash_between_the_daemon_and_the_store_is_finished_without_the_control_plane(
+    context: Context, host: Host
+) -> None:
+    """The journal holds what the daemon may have had; the next process makes it whole from the rack's own disk."""
+    host.turn()
+    put(context, SCOPES[0], a=1, b=2)
+
+    def lose_power(changes: Any) -> None:
+        raise Died
+
+    host.store.commit = lose_power  # type: ignore[method-assign]
+    host.turn()
+    before = host.store.values(SCOPES[0])
+    host.turn(fault=0)
+
+    assert {} == before
+    assert {"a": {"n": 1}, "b": {"n": 2}} == host.store.values(SCOPES[0])
+
+
+def test_a_daemon_that_is_away_does_not_count_as_an_end(context: Context, host: Host) -> None:
+    """A batch waits for its daemon for as long as it takes."""
+    host.turn()
+    put(context, SCOPES[0], a=1)
+
+    def away(*ignored: Any) -> None:
+        raise ChannelDown("away")
+
+    whole = host.flow.keeper.zones.apply
+    for _ in range(2 * REDO):
+        host.flow.keeper.zones.apply = away  # type: ignore[method-assign]
+        with pytest.raises(Exception, match="away"):
+            host.flow.take(host.offer)
+    host.flow.keeper.zones.apply = whole  # type: ignore[method-assign]
+    host.turn()
+
+    assert {"a": {"n": 1}} == host.store.values(SCOPES[0])
+    assert {} == host.store.failed()
