@@ -59,6 +59,7 @@ def enrol_rack(
         "-m",
         "workers.rack",
         "enrol",
+        "--no-hosts-database",
         "--url",
         url,
         "--code-file",

@@ -17,12 +17,16 @@ class RackLayout:
 
     root: the rack's state directory.  `config_path` is where a service's activated bundle is found, `state_path` where
     its daemon may write, `run_path` where sockets and pid files are.
-    kea_lease_hook: Kea's library of lease commands, as the rack has found it; empty where it has none.
+    kea_lease_hook, kea_host_hook: Kea's libraries of lease and host commands, as the rack has found them; empty where it
+    has none.
+    postgres_programs: directory of PostgreSQL's programs where the rack may keep a hosts database; empty where it may not.
     """
 
     root: str = "/var/lib/muster-rack"
     boot_files: str = "/usr/lib/ipxe"
     kea_lease_hook: str = ""
+    kea_host_hook: str = ""
+    postgres_programs: str = ""
 
     def config_path(self, service: str, name: str = "") -> str:
         """Path of a file in the service's activated bundle (a symbolic link that is swapped atomically)."""

@@ -3,7 +3,7 @@
 One module in `renderers/services/` with one constant `SERVICE` adds a service: planning, apply, activation, probing and
 the packages a rack host needs all read it from here.  Commands are argument vectors, never shell strings; the words
 `{staged}`, `{current}`, `{state}` and `{run}` in them, and in the values of `environment`, are replaced by the
-service's directories on the rack.
+service's directories on the rack, `{python}` by the interpreter that runs the rack's own software.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class ServiceSpec:
     command: the daemon in the foreground, as its supervisor runs it; `arguments` adds what depends on the intent.
     prepare: a command, harmless to repeat, that must have ended well before the daemon is *started* (not reloaded).
     user: the user the daemon drops to (owner of state and run directories).
+    run_mode: who may enter the directory of its sockets.
     contents: names of the things (subnets, zones) a bundle serves, so that a plan can tell how many of them would go.
     channel: the module of `workers.rack.channels` that activates a new bundle on the running daemon.
     probes: intent to the probes that must be green after an apply.
@@ -68,6 +69,7 @@ class ServiceSpec:
     packages: tuple[str, ...]
     checker: tuple[str, ...] | None = None
     user: str = "root"
+    run_mode: int = 0o755
     state_files: Callable[[RackIntent], tuple[StateFile, ...]] = lambda intent: ()
     environment: tuple[tuple[str, str], ...] = ()
     arguments: Callable[[RackIntent], tuple[str, ...]] = lambda intent: ()

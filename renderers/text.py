@@ -59,6 +59,14 @@ def squid(value: object) -> str:
     return text
 
 
+def postgres(value: object) -> str:
+    """Return the inside of a quoted string of postgresql.conf; a quote or a backslash is refused."""
+    text = plain(value)
+    if "'" in text or "\\" in text:
+        raise ValueError(f"{text!r}: a quote or a backslash cannot be written into postgresql.conf")
+    return text
+
+
 def dnsmasq(value: object) -> str:
     """Return one value of dnsmasq.conf: a comma would begin the next value (dnsmasq(8)), so it is refused too."""
     text = _word(value, "dnsmasq.conf")
@@ -157,7 +165,7 @@ def bracketed(value: object) -> str:
 
 FILTERS: dict[str, Callable[[object], str]] = {
     check.__name__: check
-    for check in (named, squid, dnsmasq, chrony, radvd, ipxe, address, network, interface, host, domain, port, url,
+    for check in (named, squid, postgres, dnsmasq, chrony, radvd, ipxe, address, network, interface, host, domain, port, url,
                   bracketed)
 }  # fmt: skip
 

@@ -55,6 +55,7 @@ def observation() -> Response:
         said["running"] = take(said, "running", bool)
         said["probes_ok"] = take(said, "probes_ok", bool, optional=True)
         said["detail"] = _short(take(said, "detail", str, optional=True, longest=LARGE_BODY))
+    found = {"kea_lease_hook": data.get("kea_lease_hook"), **(take(data, "layout", dict, optional=True) or {})}
     reports.observation(
         context,
         rack_id,
@@ -62,7 +63,11 @@ def observation() -> Response:
         records=take(data, "records", int),
         services=services,
         interfaces=take(data, "interfaces", list, optional=True),
-        kea_lease_hook=take(data, "kea_lease_hook", str, optional=True, longest=NAME),
+        layout={
+            name: said
+            for name in reports.FOUND
+            if (said := take(found, name, str, optional=True, longest=NAME)) is not None
+        },
     )
     return Response(status=204)
 

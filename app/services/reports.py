@@ -90,6 +90,10 @@ def apply(
             )
 
 
+FOUND = ("kea_lease_hook", "kea_host_hook", "postgres_programs")
+"""Fields of a rack's layout that it reports anew whenever they change."""
+
+
 def observation(
     context: Context,
     rack_id: int,
@@ -98,9 +102,12 @@ def observation(
     records: int,
     services: dict[str, Any],
     interfaces: list[Any] | None = None,
-    kea_lease_hook: str | None = None,
+    layout: dict[str, str] | None = None,
 ) -> None:
-    """Keep what runs on a rack; changed interfaces, or Kea's library found or gone, change what it serves."""
+    """Keep what runs on a rack; changed interfaces, or a library or program found or gone, change what it serves.
+
+    layout: what the rack has found on its host, of `FOUND`.
+    """
     found = checked_interfaces(interfaces) if interfaces is not None else None
     with changing(context) as session:
         if found is not None:
@@ -121,8 +128,9 @@ def observation(
         for row in known.values():
             session.delete(row)
         _raise_numbers(session, context, rack, offer, records)
-        if kea_lease_hook is not None and kea_lease_hook != rack.layout.get("kea_lease_hook", ""):
-            rack.layout = racks.checked_layout({**rack.layout, "kea_lease_hook": kea_lease_hook})
+        news = {name: path for name, path in (layout or {}).items() if path != rack.layout.get(name, "")}
+        if news:
+            rack.layout = racks.checked_layout({**rack.layout, **news})
             touch_racks(session, [rack_id])
         if found is not None and found != rack.interfaces:
             rack.interfaces = found

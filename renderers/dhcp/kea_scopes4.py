@@ -62,7 +62,7 @@ def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: Sub
         "option-data": overlay(_options(vlan, subnet), *layers),
         "require-client-classes": [f"{kind}-{subnet.subnet_id}" for kind in boot_files(intent, subnet)],
         "pools": [_pool(subnet, network, pool) for pool in subnet.pools if subnet.managed],
-        "reservations": [kea.include(kea.hosts_path(intent, service, subnet.subnet_id))],
+        "reservations": kea.reservations(intent, service, subnet.subnet_id),
     }
     return merge(entry, settings(subnet.snippets, "subnet", KIND))
 

@@ -1,6 +1,6 @@
 """Kea's DHCPv4 server: structure as JSON, built as data and dumped, never templated.
 
-Hosts are not here: each subnet includes ``state/hosts/<subnet_id>.json``, see `renderers.kea`.  Client classes and boot
+Hosts are not here: they are in the hosts database, or in files that are included, see `renderers.kea`.  Client classes and boot
 files are in `renderers.dhcp.kea_classes`, subnets and pools in `renderers.dhcp.kea_scopes4`.
 Not Kea's defaults: `match-client-id` is off, because firmware, iPXE and the system of one machine send different client
 ids and must get the same address; sockets are bound to one address per interface, or a client would get one offer per
@@ -61,7 +61,8 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
             "dhcp-socket-type": "raw",
         },
         "control-socket": {"socket-type": "unix", "socket-name": intent.layout.run_path(NAME, "kea4-ctrl-socket")},
-        "hooks-libraries": [{"library": path} for path in [intent.layout.kea_lease_hook] if path],
+        "hooks-libraries": kea.hooks(intent),
+        **kea.hosts_database(intent),
         "lease-database": {
             "type": "memfile",
             "persist": True,
@@ -135,6 +136,7 @@ SERVICE = ServiceSpec(
     channel="kea",
     probes=_probes,
     packages=("kea-dhcp4-server", "ipxe"),
-    environment=(("KEA_LOCKFILE_DIR", "none"), ("KEA_PIDFILE_DIR", "{run}")),
+    environment=kea.ENVIRONMENT,
+    run_mode=kea.RUN_MODE,
     contents=lambda bundle: kea.contents(bundle.files[0].text, "Dhcp4", "subnet4"),
 )

@@ -84,7 +84,8 @@ def _dhcp6(intent: RackIntent) -> dict[str, object]:
         },
         "data-directory": intent.layout.state_path(NAME),
         "control-socket": {"socket-type": "unix", "socket-name": intent.layout.run_path(NAME, "kea6-ctrl-socket")},
-        "hooks-libraries": [{"library": path} for path in [intent.layout.kea_lease_hook] if path],
+        "hooks-libraries": kea.hooks(intent),
+        **kea.hosts_database(intent),
         "lease-database": {
             "type": "memfile",
             "persist": True,
@@ -177,7 +178,7 @@ def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> dict[
         "option-data": options,
         "require-client-classes": [f"{kind}-{subnet.subnet_id}" for kind in _boot_urls(intent, subnet)],
         "pools": [_pool(subnet, network, pool) for pool in subnet.pools if subnet.managed],
-        "reservations": [kea.include(kea.hosts_path(intent, NAME, subnet.subnet_id))],
+        "reservations": kea.reservations(intent, NAME, subnet.subnet_id),
     }
 
 
@@ -262,6 +263,7 @@ SERVICE = ServiceSpec(
     channel="kea",
     probes=_probes,
     packages=("kea-dhcp6-server", "ipxe"),
-    environment=(("KEA_LOCKFILE_DIR", "none"), ("KEA_PIDFILE_DIR", "{run}")),
+    environment=kea.ENVIRONMENT,
+    run_mode=kea.RUN_MODE,
     contents=lambda bundle: kea.contents(bundle.files[0].text, "Dhcp6", "subnet6"),
 )

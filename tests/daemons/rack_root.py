@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ SECRETS = {
     "tsig-update": "bXVzdGVyLXVwZGF0ZS1rZXktZm9yLXRlc3RzLW9ubHk=",
     "rndc-key": "cm5kYy1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc=",
     "relay-token": "relay-token-for-tests",
+    "hosts-db": "aG9zdHMtZGItcGFzc3dvcmQtZm9yLXRlc3RzLW9ubHk=",
 }
 
 
@@ -71,7 +73,7 @@ def network_of(intent: RackIntent, name: str) -> Iterator[str]:
 
 def at(intent: RackIntent, root: str) -> RackIntent:
     """The same intent on a rack that keeps its files elsewhere, with the libraries of this host."""
-    return replace(intent, layout=replace(intent.layout, root=root, kea_lease_hook=kea.lease_hook()))
+    return replace(intent, layout=replace(intent.layout, root=root, kea_lease_hook=kea.hook(kea.LEASE_HOOK)))
 
 
 def install(spec: ServiceSpec, intent: RackIntent) -> Path:
@@ -82,6 +84,7 @@ def install(spec: ServiceSpec, intent: RackIntent) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     for path in (base / "state", base / "run"):
         _give(path, spec.user)
+    (base / "run").chmod(spec.run_mode)
     (base / "current").symlink_to(release)
     for file in spec.render(intent).files:
         text = file.text
@@ -111,7 +114,13 @@ def _give(path: Path, user: str) -> None:
 
 def fill(words: tuple[str, ...], base: Path) -> list[str]:
     """A command line with its places filled in; staged and current are the same release."""
-    places = {"staged": base / "current", "current": base / "current", "state": base / "state", "run": base / "run"}
+    places = {
+        "staged": base / "current",
+        "current": base / "current",
+        "state": base / "state",
+        "run": base / "run",
+        "python": sys.executable,
+    }
     filled = list(words)
     for name, path in places.items():
         filled = [word.replace(f"{{{name}}}", str(path)) for word in filled]

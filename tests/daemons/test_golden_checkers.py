@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ PAIRS = [(case, spec.name) for case in cases() for spec in registry.services() i
 
 
 def _program(words: tuple[str, ...]) -> str:
-    return next(word for word in words if word != "env" and "=" not in word)
+    return next(word for word in words if word != "env" and "=" not in word).replace("{python}", sys.executable)
 
 
 @pytest.mark.parametrize(("case", "name"), PAIRS)

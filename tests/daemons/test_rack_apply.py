@@ -17,9 +17,10 @@ from renderers.intent import RackIntent
 from renderers.services import kea6
 from tests.daemons.rack_host import MAC, RACK, RackHost
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory
-from tests.daemons.requires import require
+from tests.daemons.requires import absent, require
 from tests.factories.fake_control_plane import FakeControlPlane, offer_content
 from tests.golden.case import load
+from workers.rack.hosts_database import programs
 from workers.rack.probes import dhcp6
 from workers.rack.probes.dhcp6 import solicit
 
@@ -306,3 +307,28 @@ def _equal(expected: object, actual: object) -> None:
 def _config_sets(host: Host) -> int:
     """How many times Kea was given a configuration, by its own log."""
     return (host.root / "log" / "kea4.log").read_text().count("COMMAND_RECEIVED Received command 'config-set'")
+
+
+def test_hosts_move_into_a_database_when_the_rack_has_one(host: Host) -> None:
+    """A rack where PostgreSQL has been installed serves the same hosts from it, and takes new ones without a config-set."""
+    if not programs():
+        absent("not installed: postgresql and kea-admin")
+    vlan = host.intent.vlans[0]
+    subnet = next(item for item in vlan.subnets if item.family == 4)
+
+    def promise(mac: str, address: str) -> None:
+        value = {"subnet_id": subnet.subnet_id, "mac": mac, "address": address, "hostname": "n1"}
+        sequence = host.plane.add_record(f"vlan:{vlan.vlan_id}", f"host:{subnet.subnet_id}:{mac}", value)
+        host.plane.wait_until(lambda: any(item["applied"] == sequence for item in host.plane.record_reports), 60)
+
+    host.apply(host.intent)
+    promise(MAC, "10.20.0.77")
+    moved = host.apply(replace(host.intent, layout=replace(host.intent.layout, postgres_programs=programs())))
+    sets = _config_sets(host)
+    promise("52:54:00:20:00:0b", "10.20.0.78")
+
+    assert {"kept"} == {moved[name]["outcome"] for name in ("hosts_db", "kea4")}
+    assert ("10.20.0.77", "10.20.0.78") == (host.discover().address, host.discover("52:54:00:20:00:0b").address)
+    assert sets == _config_sets(host)
+    assert [] == [item for report in host.plane.record_reports for item in report["failed"]]
+    assert host.plane.observations[-1]["layout"]["postgres_programs"] == programs()

@@ -365,12 +365,12 @@ def test_a_library_that_the_rack_finds_later_changes_what_it_serves(
     body = {"offer": 0, "records": 0, "services": {}}
     seen = []
     for said in ({}, {"kea_lease_hook": hook}, {"kea_lease_hook": hook}, {}, {"kea_lease_hook": ""}):
-        assert call(application, "POST", "/reports/observation", body | said).status_code == 204
+        assert call(application, "POST", "/reports/observation", body | {"layout": said}).status_code == 204
 
         with context.store.read() as session:
             rack = session.get_one(Rack, seeded.rack_id)
             seen.append((rack.layout.get("kea_lease_hook", ""), rack.generation))
-    refused = call(application, "POST", "/reports/observation", body | {"kea_lease_hook": "hooks/x.so"})
+    refused = call(application, "POST", "/reports/observation", body | {"layout": {"kea_lease_hook": "hooks/x.so"}})
     first = seen[0][1]
 
     assert seen == [("", first), (hook, first + 1), (hook, first + 1), (hook, first + 1), ("", first + 2)]

@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--boot-files", default=RackLayout().boot_files, help="directory of the iPXE loaders")
     new.add_argument("--port", action="append", default=[], metavar="NAME=NUMBER", help="another port, as in dns=5353")
     new.add_argument("--lab", action="store_true", help="allow plain http to another host; for labs only")
+    new.add_argument(
+        "--no-hosts-database", action="store_true", help="run no PostgreSQL for DHCP hosts, also where it is installed"
+    )
     new.add_argument("--again", action="store_true", help="replace an earlier enrolment")
     command("agent", _agent, "Fetch, apply and report, until stopped.")
     command("power", _power, "Carry out power operations, until stopped.")
@@ -90,6 +93,7 @@ def _enrol(options: argparse.Namespace) -> int:
         parse_ports(options.port),
         options.lab,
         options.again,
+        not options.no_hosts_database,
     )
     print(json.dumps({"rack": {"id": config.rack_id, "name": config.name}, "root": str(config.root)}))
     return 0

@@ -76,6 +76,7 @@ class Agent:
             before_check=self._before_check,
             reached=self._reached,
         )
+        self._secrets.make_missing()
         store = RecordStore(config.records_path)
         self.keeper = RecordKeeper(
             store,
@@ -109,6 +110,7 @@ class Agent:
         self._guard("offer", self.take_offer)
         self._guard("records", self.take_records)
         self._guard("retries", self.retry_records)
+        self._guard("hosts", self.tend_hosts)
         self._guard("drift", self.check_records)
         self._guard("reports", self.send_reports)
         self._guard("observe", self.report_observation)
@@ -195,6 +197,11 @@ class Agent:
         if self._offer is not None:
             self.flow.check(self._offer)
 
+    def tend_hosts(self) -> None:
+        """A DHCP server that was started anew may have lost hosts, or have some that were taken away meanwhile."""
+        if self._offer is not None:
+            self.keeper.tend_hosts(self._offer, self._units.pid)
+
     def send_reports(self) -> None:
         """What could not be said when it happened."""
         while self._unsent:
@@ -208,7 +215,13 @@ class Agent:
     def report_observation(self) -> None:
         """At every change and every OBSERVE_SECONDS."""
         observation = observe(
-            self.config.root, self._done, self.keeper.store.sequence, self.applier, self._units, self._prober
+            self.config.root,
+            self._done,
+            self.keeper.store.sequence,
+            self.applier,
+            self._units,
+            self._prober,
+            self.config.hosts_database,
         )
         said, now = summary(observation), time.monotonic()
         if any(not item["running"] for item in observation["services"].values()):

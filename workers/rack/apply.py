@@ -163,7 +163,7 @@ class Applier:
             return
         begin = time.monotonic()
         self._reached(spec.name, "stage")
-        directories.prepare(spec.user)
+        directories.prepare(spec.user, spec.run_mode)
         try:
             self._before_check(spec.name)
             staged = releases.stage(bundle, directories, self._secrets)
@@ -324,7 +324,7 @@ class Applier:
             self._units.install(unit)
             return
         spec = self._specs[unit.name]
-        directories.prepare(spec.user)
+        directories.prepare(spec.user, spec.run_mode)
         if spec.prepare is not None:
             words = directories.words()
             run([substitute(item, words) for item in spec.prepare], releases.CHECK_SECONDS)

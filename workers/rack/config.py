@@ -24,7 +24,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class RackConfig:
-    """Identity and surroundings of one rack host."""
+    """Identity and surroundings of one rack host; hosts_database: whether it may run a PostgreSQL for DHCP hosts."""
 
     root: Path
     control_plane: str
@@ -35,6 +35,7 @@ class RackConfig:
     broker_url: str | None = None
     boot_files: str = "/usr/lib/ipxe"
     ports: RackPorts = field(default_factory=RackPorts)
+    hosts_database: bool = True
 
     @property
     def doorbell_path(self) -> Path:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from renderers.intent import RackPorts
-from workers.rack.channels import kea
 from workers.rack.client import ControlPlane
 from workers.rack.config import FILE_NAME, ConfigError, RackConfig, check_control_plane_url
-from workers.rack.observe import interfaces
+from workers.rack.observe import found_here, interfaces
 from workers.rack.secret_files import RACK_TOKEN, RELAY_TOKEN, SecretFiles
 
 PUBLIC_KEY_BYTES = 32
 
 
 def enrol(
-    root: Path, url: str, code: str, name: str | None, boot_files: str, ports: RackPorts, lab: bool, again: bool
+    root: Path,
+    url: str,
+    code: str,
+    name: str | None,
+    boot_files: str,
+    ports: RackPorts,
+    lab: bool,
+    again: bool,
+    hosts_database: bool = True,
 ) -> RackConfig:
     """Spend the code; the rack's configuration, which is on disk then with the secrets.
 
@@ -40,13 +47,13 @@ def enrol(
         {
             "code": code,
             "name": name,
-            "layout": {"root": str(root), "boot_files": boot_files, "kea_lease_hook": kea.lease_hook()},
+            "layout": {"root": str(root), "boot_files": boot_files, **found_here(hosts_database)},
             "ports": asdict(ports),
             "interfaces": interfaces(),
             "version": _version(),
         }
     )
-    config = _config(root, base, answer, boot_files, ports)
+    config = replace(_config(root, base, answer, boot_files, ports), hosts_database=hosts_database)
     secrets.write(RACK_TOKEN, str(answer["token"]))
     secrets.write(RELAY_TOKEN, str(answer["relay_token"]))
     config.save()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,23 +89,24 @@ class ServiceDirectories:
         """The program section that the supervisor reads."""
         return self.root / "units" / f"{self.service}.conf"
 
-    def prepare(self, user: str) -> None:
+    def prepare(self, user: str, run_mode: int = 0o755) -> None:
         """Make what is missing; state and run belong to the daemon's user."""
         for path in (self.releases, self.state, self.run):
             path.mkdir(parents=True, exist_ok=True)
         for path in (self.base, self.releases):
             path.chmod(0o755)
-        for path in (self.state, self.run):
-            path.chmod(0o755)
+        for path, mode in ((self.state, 0o755), (self.run, run_mode)):
+            path.chmod(mode)
             change_owner(path, user)
 
     def words(self, staged: Path | None = None) -> dict[str, str]:
-        """What `{staged}`, `{current}`, `{state}` and `{run}` mean in commands."""
+        """What `{staged}`, `{current}`, `{state}`, `{run}` and `{python}` mean in commands."""
         return {
             "{staged}": str(staged or self.current),
             "{current}": str(self.current),
             "{state}": str(self.state),
             "{run}": str(self.run),
+            "{python}": sys.executable,
         }
 
     def target(self, link: Path) -> str | None:

@@ -6,11 +6,13 @@ not get, is taken back by its inverse.  Hosts of a daemon that does not run here
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
 from renderers.intent import RackPorts
+from renderers.services import hosts_db
 from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelDown
 from workers.rack.files import ServiceDirectories
@@ -25,6 +27,8 @@ from workers.rack.secret_files import SecretFiles
 
 log = structlog.get_logger()
 
+SETTLE_SECONDS = 5.0
+"""Least time between two writings of files that follow a daemon's memory: they cost more the more hosts there are."""
 SAMPLE = 20
 """Hosts of a batch that are asked for as a client."""
 Failures = dict[tuple[str, str], str]
@@ -46,6 +50,7 @@ class HostKeeper:
         serving: Callable[[str], bool],
         ports: RackPorts | None = None,
         askers: Mapping[int, Asker] = ASKERS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._directories = directories
@@ -53,6 +58,10 @@ class HostKeeper:
         self._serving = serving
         self._ports = ports or RackPorts()
         self._askers = askers
+        self._clock = clock
+        self._started: dict[str, tuple[int | None, ...]] = {}
+        self._unsettled: dict[str, set[int]] = {}
+        self._settled_at = -SETTLE_SECONDS
 
     def apply(self, changes: Sequence[RecordChange], offer: Offer) -> Failures:
         """Make record changes of hosts live; those that are not, with the reason.  ChannelDown: all of them later."""
@@ -90,6 +99,27 @@ class HostKeeper:
             chosen = {number: wanted[number] for number in wanted if subnet_ids is None or number in subnet_ids}
             base.choose(daemon).load(daemon, chosen)
 
+    def tend(self, offer: Offer, pid: Callable[[str], int | None]) -> None:
+        """Compare the hosts of daemons that were started since, and let strategies write down what is only in memory.
+
+        pid: the process of a service.  ChannelDown.
+        """
+        if self._store.sequence == 0:
+            return
+        for service in filter(self._serving, base.FAMILIES):
+            started = (pid(service), pid(hosts_db.NAME))
+            if self._started.get(service) != started:
+                daemon = self.daemon(service, offer)
+                base.choose(daemon).load(daemon, self._wanted(daemon, offer))
+                self._started[service] = started
+        if self._unsettled and self._clock() - self._settled_at >= SETTLE_SECONDS:
+            self._settled_at = self._clock()
+            for service, subnet_ids in self._unsettled.items():
+                daemon = self.daemon(service, offer)
+                wanted = {subnet_id: list(daemon.stored(subnet_id)) for subnet_id in subnet_ids}
+                base.choose(daemon).settle(daemon, wanted)
+            self._unsettled.clear()
+
     def daemon(self, service: str, offer: Offer) -> base.HostDaemon:
         """One daemon, with what the store holds for it."""
         scopes = {subnet.subnet_id: f"vlan:{subnet.vlan_id}" for subnet in offer.subnets}
@@ -105,6 +135,7 @@ class HostKeeper:
         daemon = self.daemon(service, offer)
         strategy = base.choose(daemon)
         failed = strategy.apply(daemon, changes)
+        self._unsettled.setdefault(service, set()).update(item.subnet_id for item in changes)
         live = [item for item in changes if (item.scope, item.key) not in failed]
         gone = [item.before for item in live if item.before is not None and _moved(item)]
         given = [item.after for item in live if item.after is not None]

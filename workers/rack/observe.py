@@ -10,6 +10,7 @@ from typing import Any
 from workers.rack.apply import Applier
 from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelError, run
+from workers.rack.hosts_database import programs
 from workers.rack.probing import Prober
 from workers.rack.units import UnitError, Units
 
@@ -33,7 +34,18 @@ def interfaces() -> list[dict[str, Any]]:
     return found
 
 
-def observe(root: Path, offer: int, records: int, applier: Applier, units: Units, prober: Prober) -> dict[str, Any]:
+def found_here(hosts_database: bool) -> dict[str, str]:
+    """What this host has that not every rack has; `hosts_database`: whether it may run one."""
+    return {
+        "kea_lease_hook": kea.hook(kea.LEASE_HOOK),
+        "kea_host_hook": kea.hook(kea.HOST_HOOK),
+        "postgres_programs": programs() if hosts_database else "",
+    }
+
+
+def observe(
+    root: Path, offer: int, records: int, applier: Applier, units: Units, prober: Prober, hosts_database: bool = True
+) -> dict[str, Any]:
     """The observation as rackapi takes it."""
     services: dict[str, Any] = {}
     for name in applier.services():
@@ -57,7 +69,7 @@ def observe(root: Path, offer: int, records: int, applier: Applier, units: Units
         "records": records,
         "services": services,
         "interfaces": interfaces(),
-        "kea_lease_hook": kea.lease_hook(),
+        "layout": found_here(hosts_database),
     }
 
 

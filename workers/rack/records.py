@@ -164,6 +164,13 @@ class RecordKeeper:
         changes = [RecordChange(0, scope, key, self.store.value(scope, key)) for scope, key in keys]
         return self._carry_out(changes, offer, remember=False)
 
+    def tend_hosts(self, offer: Offer, pid: Callable[[str], int | None]) -> None:
+        """See that DHCP servers that were started since have exactly the stored hosts.  RecordsLater if one is away."""
+        try:
+            self.hosts.tend(offer, pid)
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
+
     def _make_live(self, todo: Sequence[RecordChange], offer: Offer) -> dict[tuple[str, str], str]:
         """Make changes live and remember those that are; the others, with the reason.  RecordsLater.
 

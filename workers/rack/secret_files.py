@@ -1,7 +1,8 @@
 """The rack's secrets: one file for each in `<root>/secrets/`, readable by root only.
 
-The update key and the rndc key have both ends on this host, so they are made here and never leave; the tokens come from
-enrolment.  Nothing here is ever logged, and a reference to an unknown secret is an error, not an empty string.
+The update key, the rndc key and the hosts database's password have both ends on this host, so they are made here and
+never leave; the tokens come from enrolment.  Nothing here is ever logged, and a reference to an unknown secret is an
+error, not an empty string.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from renderers.bundle import SECRET_REFERENCE
 from workers.rack.files import write_atomically
 
-MADE_HERE = ("tsig-update", "rndc-key")
+MADE_HERE = ("tsig-update", "rndc-key", "hosts-db")
 RACK_TOKEN = "rack-token"  # noqa: S105 - the name of a file
 RELAY_TOKEN = "relay-token"  # noqa: S105 - the name of a file
 KEY_BYTES = 32

@@ -20,7 +20,8 @@ from typing import Any
 from workers.rack.channels.base import ChannelContext, ChannelDown, ChannelError, measured
 from workers.rack.files import ServiceDirectories
 
-LEASE_HOOK = "libdhcp_lease_cmds.so"
+LEASE_HOOK, HOST_HOOK = "libdhcp_lease_cmds.so", "libdhcp_host_cmds.so"
+HOOK_FOLDERS = ("/usr/lib64", "/usr/lib", "/usr/local/lib")
 SECONDS = 30.0
 SUCCESS, ERROR, UNSUPPORTED, EMPTY = 0, 1, 2, 3
 _INCLUDE = re.compile(r'<\?include\s+"([^"]+)"\s*\?>')
@@ -131,10 +132,10 @@ class KeaClient:
         return b"".join(parts)
 
 
-def lease_hook() -> str:
-    """Path of this host's library of lease commands, empty if there is none: Debian's place, then other builds'."""
-    folders = (f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}", "/usr/lib64", "/usr/lib", "/usr/local/lib")
-    paths = (Path(folder, "kea", "hooks", LEASE_HOOK) for folder in folders)
+def hook(name: str) -> str:
+    """Path of one of this host's Kea libraries, empty if there is none: Debian's place, then other builds'."""
+    folders = (f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}", *HOOK_FOLDERS)
+    paths = (Path(folder, "kea", "hooks", name) for folder in folders)
     return next((str(path) for path in paths if path.is_file()), "")
 
 

@@ -102,6 +102,9 @@ class KeaConfig:
         """The included file of every subnet exists."""
         write_all(daemon, wanted)
 
+    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+        """Nothing to do: what is live is on the disk."""
+
     def _apply(
         self, daemon: HostDaemon, changes: list[HostChange], hosts: dict[int, dict[str, Host]], refused: Refusals
     ) -> None:

@@ -1,0 +1,143 @@
+"""What every way of making DHCP hosts live promises, held with the real daemons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemons.host_lab import SUBNET, HostLab, host_lab, key_of, mac_of
+from tests.daemons.rack_root import eventually
+from workers.rack.host_strategies import base
+from workers.rack.hosts import Host, HostChange
+
+STRATEGIES = ("host-commands", "hosts-database", "config-set")
+
+
+@pytest.fixture(scope="module", params=STRATEGIES)
+def standing(request: pytest.FixtureRequest) -> Iterator[HostLab]:
+    """One daemon for all tests of a strategy."""
+    with host_lab(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def lab(standing: HostLab) -> HostLab:
+    """The daemon without any host."""
+    keys = standing.store.values("vlan:1")
+    standing.send((int(key[-5:-3], 16) << 8 | int(key[-2:], 16), None) for key in keys)
+    assert standing.present() == {}
+    return standing
+
+
+def test_the_daemon_itself_says_which_strategy_fits(lab: HostLab) -> None:
+    """Every daemon of the suite is driven by the strategy it stands for."""
+    assert lab.strategy == base.choose(lab.daemon).name
+
+
+def test_a_host_is_added_moved_and_taken_away(lab: HostLab) -> None:
+    """A client is offered the very address, the new one after a change of address or MAC, and none of it after the end."""
+    assert lab.send([(1, "10.20.0.10")]) == {}
+    assert lab.offered(1).address == "10.20.0.10"
+
+    assert lab.send([(1, "10.20.0.11")]) == {}
+    assert lab.offered(1).address == "10.20.0.11"
+
+    # Another network card: the old MAC's record goes, the new one takes its address, in one batch and in any order.
+    assert lab.send([(2, "10.20.0.11"), (1, None)]) == {}
+    assert lab.offered(2).address == "10.20.0.11"
+    assert lab.offered(1).address != "10.20.0.11"
+    assert lab.present() == {key_of(2): "10.20.0.11"}
+
+    assert lab.send([(2, None)]) == {}
+    assert lab.offered(2).address not in ("10.20.0.10", "10.20.0.11")
+    assert lab.present() == {}
+
+
+def test_the_last_word_on_a_key_counts(lab: HostLab) -> None:
+    """Deleted and added in one batch is a change; a batch that is sent again changes nothing."""
+    lab.send([(1, "10.20.0.10")])
+
+    assert lab.send([(1, None), (1, "10.20.0.12")]) == {}
+    assert lab.send([(1, "10.20.0.12")]) == {}
+    assert lab.offered(1).address == "10.20.0.12"
+    assert lab.present() == {key_of(1): "10.20.0.12"}
+
+
+def test_five_hundred_in_a_batch_and_two_that_swap(lab: HostLab) -> None:
+    """All of them are there, and addresses may be exchanged inside a batch."""
+    # The subnet is a /24, so most lie where no subnet would check: the daemon is asked, not the keeper.
+    hosts = [
+        Host(SUBNET, mac_of(number), f"10.20.{number >> 8}.{number & 255}", f"n{number}") for number in range(2, 99)
+    ]
+    changes = [HostChange("vlan:1", host.key, None, host) for host in hosts]
+
+    assert base.choose(lab.daemon).apply(lab.daemon, changes) == {}
+    assert lab.present() == {host.key: host.address for host in hosts}
+    assert lab.offered(98).address == "10.20.0.98"
+
+    lab.keeper.mend(lab.offer)
+    assert lab.present() == {}
+
+    assert lab.send((number, f"10.20.0.{number}") for number in range(2, 99)) == {}
+    assert lab.send([(2, "10.20.0.3"), (3, "10.20.0.2")]) == {}
+    assert (lab.offered(2).address, lab.offered(3).address) == ("10.20.0.3", "10.20.0.2")
+
+
+def test_an_address_that_is_taken_is_refused_and_the_rest_is_live(lab: HostLab) -> None:
+    """The newcomer is named with the holder; what came with it is served."""
+    lab.send([(1, "10.20.0.10")])
+    failed = lab.send([(2, "10.20.0.10"), (3, "10.20.0.13"), (4, "10.99.0.1")])
+
+    assert set(failed) == {key_of(2), key_of(4)}
+    assert mac_of(1) in failed[key_of(2)]
+    assert "10.20.0.0/24" in failed[key_of(4)]
+    assert lab.offered(3).address == "10.20.0.13"
+    assert lab.present() == {key_of(1): "10.20.0.10", key_of(3): "10.20.0.13"}
+
+
+def test_the_lease_of_who_has_lost_an_address_is_ended(lab: HostLab) -> None:
+    """The next machine is offered the address at once, though the first one's lease would live on."""
+    lab.send([(1, "10.20.0.14")])
+    assert lab.lease(1) == "10.20.0.14"
+
+    assert lab.send([(1, None), (2, "10.20.0.14")]) == {}
+    assert lab.offered(2).address == "10.20.0.14"
+    assert lab.lease(2) == "10.20.0.14"
+
+
+def test_what_a_client_does_not_get_is_taken_back(lab: HostLab) -> None:
+    """An address that a living client has leased from the pool is refused, and what was there before is back."""
+    lab.send([(5, "10.20.0.15")])
+    taken = lab.lease(0x200)
+    failed = lab.send([(5, taken)])
+
+    assert "another machine may hold it" in failed[key_of(5)]
+    assert lab.present() == {key_of(5): "10.20.0.15"}
+    assert lab.offered(5).address == "10.20.0.15"
+
+
+def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(lab: HostLab) -> None:
+    """The daemon starts into the same hosts; what the rack does not know of is taken out, what is missing is put back."""
+    lab.send([(1, "10.20.0.16"), (2, "10.20.0.17")])
+    lab.keeper.tend(lab.offer, lambda service: 1)
+    lab.restart()
+    eventually(lambda: _equal("10.20.0.16", lab.offered(1).address), 15)
+
+    strange = Host(SUBNET, mac_of(3), "10.20.0.18", None)
+    lost = Host(SUBNET, mac_of(2), "10.20.0.17", "n2")
+    base.choose(lab.daemon).apply(
+        lab.daemon,
+        [HostChange("vlan:1", strange.key, None, strange), HostChange("vlan:1", lost.key, lost, None)],
+    )
+    assert lab.present() == {key_of(1): "10.20.0.16", key_of(3): "10.20.0.18"}
+
+    lab.keeper.mend(lab.offer)
+
+    assert lab.present() == {key_of(1): "10.20.0.16", key_of(2): "10.20.0.17"}
+    assert lab.offered(2).address == "10.20.0.17"
+    assert lab.offered(3).address != "10.20.0.18"
+
+
+def _equal(expected: object, actual: object) -> None:
+    assert expected == actual
