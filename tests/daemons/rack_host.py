@@ -88,7 +88,8 @@ class RackHost:
 
     def enrol(self, url: str, code: str) -> None:
         """Make the host a rack, as its administrator does."""
-        argv = [sys.executable, "-m", "workers.rack", "enrol", "--url", url, "--code-file", "-", "--root"]
+        argv = [sys.executable, "-m", "workers.rack", "enrol", "--no-hosts-database", "--url", url]
+        argv += ["--code-file", "-", "--root"]
         done = subprocess.run(
             [*namespace.exec_prefix(self.inside), *argv, str(self.root)],
             input=code,

@@ -331,4 +331,3 @@ def test_hosts_move_into_a_database_when_the_rack_has_one(host: Host) -> None:
     assert ("10.20.0.77", "10.20.0.78") == (host.discover().address, host.discover("52:54:00:20:00:0b").address)
     assert sets == _config_sets(host)
     assert [] == [item for report in host.plane.record_reports for item in report["failed"]]
-    assert host.plane.observations[-1]["layout"]["postgres_programs"] == programs()
