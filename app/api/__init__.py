@@ -30,6 +30,7 @@ from app.api import (
     routes,
     session,
     settings,
+    snippets,
     spaces,
     streams,
     subnets,
@@ -42,8 +43,8 @@ from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
     accounts, addresses, allocation, devices, domains, events, fabrics, health, images, interfaces, keys, lifecycle,
-    machines, operations, places, power, racks, ranges, reservations, results, routes, session, settings, spaces,
-    streams, subnets, tokens, users, vlans,
+    machines, operations, places, power, racks, ranges, reservations, results, routes, session, settings, snippets,
+    spaces, streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (
     "One control plane from which racks of servers are discovered, enlisted, deployed and released. "

@@ -27,6 +27,7 @@ from app.cli import (
     rack,
     reservation,
     setting,
+    snippet,
     subnet,
     upkeep,
 )
@@ -45,7 +46,7 @@ def muster(context: click.Context, url: str | None, as_json: bool) -> None:
 
 
 _PARTS = (
-    account, address, completion, device, event, image, local, machine, network, place, rack, reservation, setting, subnet,
+    account, address, completion, device, event, image, local, machine, network, place, rack, reservation, setting, snippet, subnet,
     upkeep,
 )  # fmt: skip
 for _part in _PARTS:

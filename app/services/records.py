@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.services.changes import RECORDS, put_record
 from app.services.context import Context
+from app.services.host_options import host_value
 from app.services.names import fqdn, reverse_name, reverse_zone_of
 from app.store.locks import hold
 from app.store.models import (
@@ -56,9 +57,7 @@ def put_rrset(session: Session, zone: str, owner: str, kind: str, ttl: int, rdat
 
 def put_host(session: Session, vlan_id: int, subnet_id: int, mac: str, address: str | None, hostname: str) -> None:
     """Note the address that DHCP gives to a MAC; None takes the reservation away."""
-    value = None
-    if address is not None:
-        value = {"subnet_id": subnet_id, "mac": mac, "address": address, "hostname": hostname}
+    value = None if address is None else host_value(session, subnet_id, mac, address, hostname)
     put_record(session, f"vlan:{vlan_id}", f"host:{subnet_id}:{mac}", value)
 
 

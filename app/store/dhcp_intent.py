@@ -48,6 +48,17 @@ def place(intent: RackIntent, snippets: dict[Scope, tuple[SnippetIntent, ...]]) 
     )
 
 
+def snippets_in(intent: RackIntent) -> dict[Scope, tuple[SnippetIntent, ...]]:
+    """The snippets of an intent by scope: what `place` puts there."""
+    found: dict[Scope, tuple[SnippetIntent, ...]] = {("global", None): intent.snippets}
+    for vlan in intent.vlans:
+        found["vlan", vlan.vlan_id] = vlan.snippets
+    for subnet in intent.subnets:
+        found["subnet", subnet.subnet_id] = subnet.snippets
+        found |= {("range", pool.range_id): pool.snippets for pool in subnet.pools}
+    return found
+
+
 def _with_routes(intent: RackIntent, routes: dict[int, list[RouteIntent]]) -> RackIntent:
     return replace(
         intent,

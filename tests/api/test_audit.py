@@ -23,6 +23,7 @@ from tests.factories.control import Seeded, make_machine
 
 SECRETS = ("planted-password", "planted-bmc", "planted-user-data")
 WITHOUT = {
+    "POST /dhcp-snippets/check": "asks checkers; nothing is saved",
     "POST /session": "begins a session; nothing that is desired changes",
     "DELETE /session": "ends a session",
 }
@@ -111,6 +112,11 @@ def network(walk: Walk, seeded: Seeded) -> None:
     reserved = walk("POST /ranges", body=wanted)
     walk("PATCH /ranges/*", reserved["id"], body={"comment": "for switches"})
     walk("DELETE /ranges/*", reserved["id"])
+    snippet = {"name": "time", "kind": "option", "scope": "global", "body": "tcode planted-user-data", "force": True}
+    snippet = walk("POST /dhcp-snippets", body=snippet)
+    walk("PATCH /dhcp-snippets/*", snippet["id"], body={"enabled": False})
+    walk("POST /dhcp-snippets/*/revert", snippet["id"], body={"revision": 1, "force": True})
+    walk("DELETE /dhcp-snippets/*", snippet["id"])
     address = walk("POST /addresses", body={"subnet_id": made["id"], "address": "10.99.0.77"})
     walk("DELETE /addresses/*", address["id"])
     walk("DELETE /subnets/*", made["id"])

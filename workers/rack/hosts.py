@@ -1,6 +1,7 @@
 """One DHCP host as a rack sees it: read from its record, compared with its neighbours.  Pure.
 
-A record's key is `host:<subnet id>:<mac>`; its value holds `subnet_id`, `mac`, `address` and `hostname`.  The address
+A record's key is `host:<subnet id>:<mac>`; its value holds `subnet_id`, `mac`, `address` and `hostname`, and `options`
+where the machine has DHCP options of its own (`name` and `value`, as `renderers.dhcp.options` reads them).  The address
 says the family, and so which daemon serves it.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from renderers.dhcp import kea_options
+from renderers.dhcp.options import Option, parse_line
 from workers.rack.offer import SubnetOffer
 
 _KEY = re.compile(r"host:(\d+):([0-9a-f]{2}(?::[0-9a-f]{2}){5})")
@@ -26,6 +29,7 @@ class Host:
     mac: str
     address: str
     hostname: str | None
+    options: tuple[Option, ...] = ()
 
     @property
     def key(self) -> str:
@@ -44,6 +48,8 @@ class Host:
             entry["ip-addresses"] = [self.address]
         else:
             entry["ip-address"] = self.address
+        if self.options:
+            entry["option-data"] = [kea_options.of(option) for option in self.options]
         return {**entry, "hostname": self.hostname} if self.hostname else entry
 
 
@@ -85,7 +91,8 @@ def parse_host(key: str, value: Mapping[str, Any]) -> Host:
         if hostname and not _HOSTNAME.fullmatch(str(hostname)):
             raise ValueError(f"host name {hostname!r} is no DNS name")
         address = str(ipaddress.ip_address(str(value["address"])))
-        return Host(subnet_id, mac, address, str(hostname) if hostname else None)
+        said = [parse_line(f"{item['name']} {item['value']}", "machine") for item in value.get("options") or ()]
+        return Host(subnet_id, mac, address, str(hostname) if hostname else None, tuple(said))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"record {key}: {error}") from error
 

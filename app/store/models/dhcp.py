@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.store.models.base import Base, CreatedAt, PrimaryKey
@@ -15,7 +15,7 @@ class DhcpSnippet(Base):
 
     kind: option (body is `NAME VALUE`, one a line; rendered for whichever server a rack runs), kea4, kea6 (body is a JSON
     object that is merged into the scope) or dhcpd (body is text in dhcpd.conf's own syntax).  The scope's column is set,
-    the others are not.
+    the others are not.  checked: a server's own checker has judged this body as its racks would have it.
     """
 
     __tablename__ = "dhcp_snippet"
@@ -36,6 +36,7 @@ class DhcpSnippet(Base):
     machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"), index=True)
     body: Mapped[str] = mapped_column(Text)
     revision: Mapped[int] = mapped_column(default=1)
+    checked: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_at: Mapped[CreatedAt]
     history: Mapped[list[DhcpSnippetRevision]] = relationship(
         cascade="all, delete-orphan", order_by="DhcpSnippetRevision.revision"
