@@ -36,11 +36,18 @@ _WHOLE = (joinedload(Subnet.domain), joinedload(Subnet.vlan))
 _SUBNETS = select(Subnet).where(Subnet.id.in_(bindparam("ids", expanding=True))).options(*_WHOLE).order_by(Subnet.id)
 _SUBNET_OF_VLAN = (
     select(Subnet)
-    .where(Subnet.vlan_id == bindparam("vlan_id"), ~Subnet.cidr.contains(":"))
+    .where(Subnet.vlan_id == bindparam("vlan_id"))
     .options(*_WHOLE)
-    .order_by(Subnet.managed.desc(), Subnet.id)
+    .order_by(Subnet.managed.desc(), Subnet.cidr.contains(":"), Subnet.id)
     .limit(1)
 )
+_FIRST_OF_FAMILY = {
+    family: select(Subnet.id)
+    .where(Subnet.vlan_id == bindparam("vlan_id"), Subnet.managed, is_of_family)
+    .order_by(Subnet.id)
+    .limit(1)
+    for family, is_of_family in ((4, ~Subnet.cidr.contains(":")), (6, Subnet.cidr.contains(":")))
+}
 _REMEDIES = {
     "reservation": "delete the reservation instead",
     "auto": "release the machine, or unlink the interface",
@@ -82,7 +89,8 @@ def claim(session: Session, context: Context, machine: Machine) -> str | None:
     """Give the machine an address for every link that wants one from Muster, with host, name and pointer records.
 
     What it has there already is kept: a sticky or static address, or the one that is reserved for the interface's MAC.
-    The first address of the boot interface; None when the machine gets all of its addresses by DHCP.  Conflict when
+    A boot interface without links gets an address in its subnet, and one in the first managed subnet of the other family
+    on the same VLAN.  The first address of the boot interface; None when the machine gets all of its addresses by DHCP.  Conflict when
     there is no subnet or no free address.
     """
     rows = session.execute(_INTERFACES, {"machine_id": machine.id}).all()
@@ -94,8 +102,13 @@ def claim(session: Session, context: Context, machine: Machine) -> str | None:
             wanted.setdefault(subnet_id, []).append(interface.id)
     before = address_records.held(session, machine)
     boot, linked, _ = rows[0]
+    own = linked
     if linked is None:
-        wanted.setdefault(_subnet_of_interface(session, machine, boot).id, []).append(boot.id)
+        subnet = _subnet_of_interface(session, machine, boot)
+        other = session.scalar(_FIRST_OF_FAMILY[4 if ":" in subnet.cidr else 6], {"vlan_id": subnet.vlan_id})
+        own = subnet.id
+        for subnet_id in (subnet.id, other) if other is not None else (subnet.id,):
+            wanted.setdefault(subnet_id, []).append(boot.id)
     there = {(one.subnet_id, one.interface_id) for one in before}
     missing = sorted(
         (subnet_id, interface_id)
@@ -111,7 +124,8 @@ def claim(session: Session, context: Context, machine: Machine) -> str | None:
     for subnet_id, interface_id in missing:
         give(session, context, subnets[subnet_id], "auto", interface_id, machine.hostname)
     held = address_records.put_owner(session, machine, before)
-    return held[0].address if held else None
+    first = next((one for one in held if one.subnet_id == own), held[0] if held else None)
+    return first.address if first is not None else None
 
 
 def free(session: Session, context: Context, machine: Machine) -> None:

@@ -155,10 +155,14 @@ def _nics(session: Session, machine: Machine, rack_address: str) -> tuple[list[n
                 mtu=mtus.get(interface.vlan_id or 0, netplan.STANDARD_MTU),
             )
         )
-        if static is None and rows:
-            static = rows[0].address
+        # The installed system calls the rack's address, and so from its own of that family.
+        same_family = [row.address for row in rows if (":" in row.address) == (":" in rack_address)]
+        static = static or next(iter(same_family), None)
     if static is None:
-        raise Conflict(f"{machine.hostname}: it has no address; deploy it again so that it is given one")
+        raise Conflict(
+            f"{machine.hostname}: it has no address from which it could reach its rack at {rack_address}; link an interface"
+            " to a subnet of that family, or deploy it again so that it is given one"
+        )
     return nics, static
 
 

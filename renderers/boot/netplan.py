@@ -1,6 +1,8 @@
 """Network configuration of one installed machine, netplan v2 as cloud-init's NoCloud source reads it.
 
 Interfaces are matched by MAC and given their inventory name, so that a kernel that counts differently changes nothing.
+Addresses are static in both families and need neither DHCP nor router advertisements: those are not listened to, or a
+machine would have addresses and routes beside the ones that Muster gave it.
 The text is JSON, which is YAML too.
 """
 
@@ -19,7 +21,10 @@ STANDARD_MTU = 1500
 
 @dataclass(frozen=True)
 class Nic:
-    """One interface: its addresses as address/length, and the gateways that lie in their networks."""
+    """One interface: its addresses as address/length, and the gateways that lie in their networks.
+
+    An IPv6 gateway may be link-local (RFC 4291, section 2.5.6); then it is on the interface's link.
+    """
 
     name: str
     mac: str
@@ -48,6 +53,11 @@ def dump(nics: tuple[Nic, ...]) -> str:
     return json.dumps(network_config(nics), indent=2) + "\n"
 
 
+def _is_link_local(gateway: str) -> bool:
+    address = ipaddress.ip_address(text.address(gateway))
+    return address.version == 6 and address.is_link_local
+
+
 def _ethernet(nic: Nic) -> dict[str, object]:
     if not MAC.fullmatch(nic.mac):
         raise ValueError(f"interface {nic.name}: {nic.mac!r} is no MAC address of six lower-case bytes with colons")
@@ -61,6 +71,7 @@ def _ethernet(nic: Nic) -> dict[str, object]:
         "set-name": nic.name,
         "dhcp4": False,
         "dhcp6": False,
+        "accept-ra": False,
         # Without addresses the interface need not come up before the machine counts as online.
         "optional": not addresses,
     }
@@ -68,10 +79,13 @@ def _ethernet(nic: Nic) -> dict[str, object]:
         made["addresses"] = [str(item) for item in addresses]
     routes = []
     for gateway in nic.gateways:
-        if not any(ipaddress.ip_address(text.address(gateway)) in item.network for item in addresses):
-            raise ValueError(f"interface {nic.name}: gateway {gateway} is in none of {', '.join(nic.addresses)}")
         # `default` means both families since netplan 0.95; the networks are understood by every version.
-        routes.append({"to": "::/0" if ":" in gateway else "0.0.0.0/0", "via": gateway})
+        route: dict[str, object] = {"to": "::/0" if ":" in gateway else "0.0.0.0/0", "via": gateway}
+        if _is_link_local(gateway) and any(item.version == 6 for item in addresses):
+            route["on-link"] = True
+        elif not any(ipaddress.ip_address(text.address(gateway)) in item.network for item in addresses):
+            raise ValueError(f"interface {nic.name}: gateway {gateway} is in none of {', '.join(nic.addresses)}")
+        routes.append(route)
     if routes:
         made["routes"] = routes
     if nic.nameservers:

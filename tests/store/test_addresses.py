@@ -228,3 +228,27 @@ def test_a_gateway_is_nobodys_address(context: Context, attempt: int) -> None:
 
     assert len(set(given)) == 3
     assert (change.result() is None) is ("10.20.0.3" in given)
+
+
+@pytest.mark.parametrize("boots_by", ["10.20.0.0/24", "2001:db8::/64"])
+def test_a_machine_without_links_gets_both_families_of_its_vlan(context: Context, boots_by: str) -> None:
+    """Its boot interface gets an address in the subnet it boots from and one of the other family; both go at release."""
+    seeded = seed(context)
+    six, machines = machine_in(context, seeded, "2001:db8::/64", 1)
+    by_cidr = {"10.20.0.0/24": seeded.subnet_id, "2001:db8::/64": six.id}
+    with context.store.write() as session:
+        interface = session.scalars(select(Interface).where(Interface.machine_id == machines[0])).one()
+        interface.subnet_id = by_cidr[boots_by]
+    given = claim(context, machines[0])
+    with context.store.read() as session:
+        held = {row.address for row in session.scalars(select(IpAddress).where(IpAddress.kind == "auto"))}
+        records = session.scalars(select(RecordChange)).all()
+        hosts = {row.value["address"] for row in records if row.key.startswith("host:") and row.value}
+        names = {row.key.rpartition(":")[2] for row in records if row.scope == "zone:lab.muster" and row.value}
+    with context.store.write() as session:
+        addresses.free(session, context, session.get_one(Machine, machines[0]))
+        left = session.scalars(select(IpAddress).where(IpAddress.kind == "auto")).all()
+
+    assert ({"10.20.0.2", "2001:db8::1"}, []) == (held, left)
+    assert (held, {"A", "AAAA"}) == (hosts, names)
+    assert ("10.20.0.2" if boots_by.startswith("10.") else "2001:db8::1") == given

@@ -113,6 +113,7 @@ def test_seeds_are_yaml_that_says_what_was_meant() -> None:
         "set-name": "eno1",
         "dhcp4": False,
         "dhcp6": False,
+        "accept-ra": False,
         "optional": False,
         "addresses": ["10.20.0.10/24", "fd20::10/64"],
         "routes": [{"to": "0.0.0.0/0", "via": "10.20.0.254"}],

@@ -39,6 +39,17 @@ NICS = (
     ),
     netplan.Nic("eno2", "52:54:00:20:00:0b"),
 )
+NICS6 = (
+    netplan.Nic(
+        "eno1",
+        "52:54:00:20:00:0c",
+        ("2001:db8:21::10/64", "fd21::10/120"),
+        ("fe80::1",),
+        ("2001:db8:21::2",),
+        ("six.example.org",),
+    ),
+    netplan.Nic("eno2", "52:54:00:20:00:0d", ("2001:db8:22::10/64",), ("2001:db8:22::1",)),
+)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexampleexampleexampleexampleexampleexample ops@example.org"
 SEED = cloudinit.SeedIntent(
     instance_id="deploy-17",
@@ -67,6 +78,7 @@ def rendered_texts() -> dict[str, str]:
     made["enlist-6-efi.ipxe"] = ipxe.ephemeral(STRANGER6, "efi")
     made["enlist-pcbios.ipxe"] = ipxe.ephemeral(STRANGER, "pcbios")
     made |= {f"seed/{name}": text for name, text in cloudinit.seed(SEED).items()}
+    made["network-config-6"] = netplan.dump(NICS6)
     made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"
     return made
 
