@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.api import Api, ApiRefused
 from lab.namespace import exec_prefix
-from lab.network import VirtualSite
+from lab.network import DEFAULT_VLANS, Uplink, VirtualSite, Vlan
 
 DOMAIN = "lab.muster"
 SUBNET, SUBNET6 = "10.20.0.0/24", "fd20::/64"
@@ -22,6 +22,36 @@ SERVICES = ("bind", "chrony", "dnsmasq", "kea4", "kea6", "radvd", "squid")
 
 
 @dataclass(frozen=True)
+class DemoSubnet:
+    """One subnet; dynamic: first and last address of its range."""
+
+    name: str
+    cidr: str
+    gateway: str | None = None
+    dynamic: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class DemoNetwork:
+    """What is wired, what is entered for it, and what the rack must serve there."""
+
+    vlans: tuple[Vlan, ...]
+    uplink: Uplink
+    subnets: tuple[DemoSubnet, ...]
+    services: tuple[str, ...] = SERVICES
+
+
+BOTH = DemoNetwork(DEFAULT_VLANS, Uplink(), (DemoSubnet("lan", SUBNET, GATEWAY, DYNAMIC), DemoSubnet("lan6", SUBNET6)))
+SIX = DemoNetwork(
+    (Vlan("lan", ("fd20::1/64",), ("fd20::fe/64",)),),
+    Uplink("fd10::1/64", "fd10::2/64"),
+    (DemoSubnet("lan6", SUBNET6, "fd20::fe", ("fd20::1:0", "fd20::1:ffff")),),
+    tuple(name for name in SERVICES if name != "kea4"),
+)
+"""Not one IPv4 address, but for the BMCs."""
+
+
+@dataclass(frozen=True)
 class Enrolled:
     """The lab's rack as the control plane knows it."""
 
@@ -29,16 +59,16 @@ class Enrolled:
     name: str
 
 
-def set_up_network(api: Api) -> None:
-    """One domain, the default fabric's untagged VLAN with DHCP and router advertisements, two subnets, a dynamic range."""
+def set_up_network(api: Api, network: DemoNetwork = BOTH) -> None:
+    """One domain, the default fabric's untagged VLAN with router advertisements, its subnets and dynamic ranges."""
     domain = api.post("/domains", {"name": DOMAIN})
     vlan = next(one for one in api.get("/vlans")["items"] if one["vid"] == 0)
-    subnet = api.post(
-        "/subnets",
-        {"cidr": SUBNET, "name": "lan", "vlan_id": vlan["id"], "domain_id": domain["id"], "gateway": GATEWAY},
-    )
-    api.post("/subnets", {"cidr": SUBNET6, "name": "lan6", "vlan_id": vlan["id"], "domain_id": domain["id"]})
-    api.post("/ranges", {"subnet_id": subnet["id"], "kind": "dynamic", "start": DYNAMIC[0], "end": DYNAMIC[1]})
+    for one in network.subnets:
+        words = {"cidr": one.cidr, "name": one.name, "vlan_id": vlan["id"], "domain_id": domain["id"]}
+        subnet = api.post("/subnets", words | ({"gateway": one.gateway} if one.gateway else {}))
+        if one.dynamic is not None:
+            start, end = one.dynamic
+            api.post("/ranges", {"subnet_id": subnet["id"], "kind": "dynamic", "start": start, "end": end})
     api.call("PATCH", f"/vlans/{vlan['id']}", json={"router_advertisements": True})
     api.call("PUT", "/settings/enrolment_policy", json={"value": {"on": True}})
 

@@ -55,7 +55,7 @@ class Hardware:
         }  # fmt: skip
         nic = {
             "name": "eth0", "mac": mac, "driver": "virtio_net", "speed_mbps": None, "link": True, "mtu": 1500,
-            "addresses": [f"{address}/24"], "pci_address": "0000:00:03.0", "vendor": None, "product": None,
+            "addresses": [f"{address}/{64 if ':' in address else 24}"], "pci_address": "0000:00:03.0", "vendor": None, "product": None,
             "firmware": None, "numa_node": None,
         }  # fmt: skip
         numa = [{"node": 0, "cpus": list(range(self.cpus)), "memory_mib": self.memory_mib}]
@@ -120,6 +120,10 @@ class SimulatedMachine:
         port = f"s-{self.name}"
         namespace.run(["ip", "netns", "add", self.space])
         try:
+            # Firmware does not wait for duplicate address detection either.
+            namespace.set_sysctls(self.space, dict.fromkeys(
+                (f"net/ipv6/conf/{which}/{what}" for which in ("all", "default") for what in ("accept_dad", "accept_ra")), "0",
+            ))  # fmt: skip
             namespace.batch(self.space, [
                 "link set lo up",
                 f"link add eth0 address {self.mac} type veth peer name {port} netns {self.site.lan}",
@@ -169,9 +173,10 @@ class SimulatedMachine:
         return lease
 
     def use_address(self, interface_address: str) -> None:
-        """Make this the machine's only IPv4 address."""
+        """Make this the machine's only global address."""
+        nodad = " nodad" if ":" in interface_address else ""
         namespace.batch(
-            self.space, ["address flush dev eth0 scope global", f"address add {interface_address} dev eth0"]
+            self.space, ["address flush dev eth0 scope global", f"address add {interface_address} dev eth0{nodad}"]
         )
         self.address = interface_address.partition("/")[0]
 

@@ -57,7 +57,12 @@ def listen_locally(port: int) -> list[socket.socket]:
 
 @contextlib.contextmanager
 def standing_lab(
-    terminal: Terminal, state: Path, image: Path, port: int = 0, plane: type[ControlPlane] = ControlPlane
+    terminal: Terminal,
+    state: Path,
+    image: Path,
+    port: int = 0,
+    plane: type[ControlPlane] = ControlPlane,
+    network: demo.DemoNetwork = demo.BOTH,
 ) -> Iterator[Lab]:
     """Bring everything up; whatever was started is stopped at the end, also when a part of it fails."""
     with contextlib.ExitStack() as stack:
@@ -66,7 +71,7 @@ def standing_lab(
         for link in sockets:
             stack.callback(link.close)
         with terminal.step("virtual site") as proof:
-            site = stack.enter_context(VirtualSite(state / "site"))
+            site = stack.enter_context(VirtualSite(state / "site", vlans=network.vlans, uplink=network.uplink))
             sockets.append(site.listen_in(site.control, site.uplink.control_address, port))
             proof.append(f"namespaces {site.control}, {site.rack}, {site.lan}")
         with terminal.step("control plane") as proof:
@@ -74,26 +79,29 @@ def standing_lab(
             site.remember_process(control.pid)
             api = Api(control.url)
             api.sign_in("admin", str(control.password))
-            proof.append(" and ".join(f"http://{_host(link)}:{port}" for link in sockets[:-1]) + ", SQLite")
+            proof.append(
+                " and ".join(f"http://{bracketed(str(link.getsockname()[0]))}:{port}" for link in sockets[:-1])
+                + ", SQLite"
+            )
         terminal.note(f"sign in as admin, password {control.password} (shown once)")
         with terminal.step("desired state") as proof:
-            demo.set_up_network(api)
+            demo.set_up_network(api, network)
             api.post("/images/import", {"path": str(image)})
             outside = Outside(tuple(site.exec_argv(site.lan)), state / "owner")
             demo.add_owner_key(api, make_owner_key(outside.folder))
-            proof.append(f"{demo.SUBNET} on VLAN 0, domain {demo.DOMAIN}, image {image.name}")
+            proof.append(f"{network.subnets[0].cidr} on VLAN 0, domain {demo.DOMAIN}, image {image.name}")
         with terminal.step("rack: enrol, render, push, probe") as proof:
             rack_root = state / "rack"
-            url = f"http://{site.uplink.control_address}:{port}"
+            url = f"http://{bracketed(site.uplink.control_address)}:{port}"
             rack = demo.enrol_rack(api, site, rack_root, url, sys.executable)
             demo.switch_dhcp_on(api)
             supervisor = Supervisor(site, rack_root, rack_programs("--root", str(rack_root)))
             stack.enter_context(supervisor)
-            shown = demo.wait_in_sync(api, rack)
+            shown = demo.wait_in_sync(api, rack, network.services)
             proof.append("in sync: " + ", ".join(sorted(one["service"] for one in shown["services"])))
         yield Lab(site, control, api, rack, rack_root, supervisor, outside)
 
 
-def _host(link: socket.socket) -> str:
-    host = str(link.getsockname()[0])
+def bracketed(host: str) -> str:
+    """An address as URLs write it."""
     return f"[{host}]" if ":" in host else host

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lab import demo
 from lab.control import ControlPlane
 from lab.simulated import Outcome, SimulatedMachine
 from lab.standing import Lab, standing_lab
@@ -21,14 +22,15 @@ PATIENCE_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def tiny_lab(plane: type[ControlPlane] = ControlPlane) -> Iterator[Lab]:
+def tiny_lab(plane: type[ControlPlane] = ControlPlane, network: demo.DemoNetwork = demo.BOTH) -> Iterator[Lab]:
     """The whole, below a directory that daemons of other users may pass; nothing of it is left afterwards."""
     require("kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "squid", "chronyd", "radvd", "dig")
     require_virtual_rack()
     folder = Path(tempfile.mkdtemp(prefix="muster-standing-"))
     folder.chmod(0o755)
     try:
-        with standing_lab(Terminal(io.StringIO()), folder / "s", make_tiny_image(folder / "image"), plane=plane) as lab:
+        image = make_tiny_image(folder / "image")
+        with standing_lab(Terminal(io.StringIO()), folder / "s", image, plane=plane, network=network) as lab:
             yield lab
     finally:
         shutil.rmtree(folder)
