@@ -2,7 +2,6 @@
 
 A VLAN with several subnets is a shared network.  A relayed VLAN's subnets name no interface: Kea finds them by the relay
 agent's address (giaddr), and a question without one must not find them.
-What people add goes into its scope; options of the whole and of the VLAN go into each subnet (see `kea_options`).
 A subnet that ignores unknown clients lends its pools to clients with a host record only (Kea's class KNOWN), and is not
 `authoritative`: it must not send a DHCPNAK to a client that another server serves.
 """
@@ -12,9 +11,9 @@ from __future__ import annotations
 import ipaddress
 
 from renderers import kea, text
+from renderers.dhcp import kea_layers
 from renderers.dhcp.boot import boot_files
-from renderers.dhcp.kea_merge import merge, options, settings
-from renderers.dhcp.kea_options import Entry, option, overlay, raw
+from renderers.dhcp.kea_options import Entry, option, raw
 from renderers.dhcp.routes import encode, with_default
 from renderers.intent import PoolIntent, RackIntent, SubnetIntent, VlanIntent
 
@@ -25,17 +24,8 @@ KIND = "kea4"
 
 def network_entry(vlan: VlanIntent, subnets: list[Entry]) -> Entry:
     """A shared network."""
-    entry: Entry = {
-        "name": f"vlan-{vlan.vlan_id}",
-        **({} if vlan.relayed else {"interface": vlan.interface}),
-        "subnet4": subnets,
-    }
-    return merge(entry, settings(vlan.snippets, "vlan", KIND))
-
-
-def is_shared(vlan: VlanIntent, subnets: list[Entry]) -> bool:
-    """Whether the VLAN must be a shared network: it has several subnets, or settings of its own."""
-    return len(subnets) > 1 or any(data.keys() - {"option-data"} for data in settings(vlan.snippets, "vlan", KIND))
+    on = {} if vlan.relayed else {"interface": vlan.interface}
+    return kea_layers.network({"name": f"vlan-{vlan.vlan_id}", **on, "subnet4": subnets}, vlan, KIND)
 
 
 def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: SubnetIntent) -> Entry:
@@ -45,11 +35,6 @@ def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: Sub
     rack = ipaddress.IPv4Address(text.address(subnet.rack_address))
     if not vlan.relayed and rack not in network:
         raise ValueError(f"{name}: the rack's address {subnet.rack_address} is not in it; correct the address")
-    layers = (
-        options(intent.snippets, "global", KIND),
-        options(vlan.snippets, "vlan", KIND),
-        options(subnet.snippets, "subnet", KIND),
-    )
     entry: Entry = {
         "id": subnet.subnet_id,
         "subnet": subnet.cidr,
@@ -59,12 +44,12 @@ def subnet_entry(intent: RackIntent, service: str, vlan: VlanIntent, subnet: Sub
         "calculate-tee-times": True,
         # Kea wants one answer to this from all subnets of a shared network.
         **({"authoritative": False} if any(ignores_strangers(one) for one in vlan.subnets) else {}),
-        "option-data": overlay(_options(vlan, subnet), *layers),
+        "option-data": kea_layers.subnet_options(_options(vlan, subnet), intent, vlan, subnet, KIND),
         "require-client-classes": [f"{kind}-{subnet.subnet_id}" for kind in boot_files(intent, subnet)],
         "pools": [_pool(subnet, network, pool) for pool in subnet.pools if subnet.managed],
         "reservations": kea.reservations(intent, service, subnet.subnet_id),
     }
-    return merge(entry, settings(subnet.snippets, "subnet", KIND))
+    return kea_layers.subnet(entry, subnet, KIND)
 
 
 def ignores_strangers(subnet: SubnetIntent) -> bool:
@@ -81,17 +66,9 @@ def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent
             f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is upside down or not inside; correct the range"
         )
     entry: Entry = {"pool": f"{pool.start} - {pool.end}"}
-    if layer := options(pool.snippets, "range", KIND):
-        entry["option-data"] = layer
-    entry = merge(entry, settings(pool.snippets, "range", KIND))
     if ignores_strangers(subnet):
-        if {"client-class", "client-classes"} & entry.keys():
-            raise ValueError(
-                f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is for known clients only, because the subnet ignores"
-                " unknown ones, so a snippet cannot give it a class; take the class out, or serve unknown clients"
-            )
         entry["client-class"] = "KNOWN"
-    return entry
+    return kea_layers.pool(entry, pool, KIND)
 
 
 def _options(vlan: VlanIntent, subnet: SubnetIntent) -> list[Entry]:

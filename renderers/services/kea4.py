@@ -18,9 +18,8 @@ import ipaddress
 
 from renderers import kea, text
 from renderers.bundle import Bundle, RenderedFile
-from renderers.dhcp import kea_classes
-from renderers.dhcp.kea_merge import merge, settings
-from renderers.dhcp.kea_scopes4 import is_shared, network_entry, subnet_entry
+from renderers.dhcp import kea_classes, kea_layers
+from renderers.dhcp.kea_scopes4 import network_entry, subnet_entry
 from renderers.intent import RackIntent, SubnetIntent, VlanIntent
 from renderers.spec import ProbeSpec, ServiceSpec
 
@@ -55,6 +54,7 @@ def listening(served: Served) -> dict[str, str]:
 def _dhcp4(intent: RackIntent) -> dict[str, object]:
     served = served_vlans(intent)
     lists = [(vlan, [subnet_entry(intent, NAME, vlan, subnet) for subnet in subnets]) for vlan, subnets in served]
+    shared = {vlan.vlan_id: kea_layers.is_shared(vlan, subnets, NAME) for vlan, subnets in lists}
     entry = {
         "interfaces-config": {
             "interfaces": sorted(f"{interface}/{address}" for interface, address in listening(served).items()),
@@ -84,11 +84,11 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
             *kea_classes.kinds(served),
             *(made for _, subnets in served for subnet in subnets for made in kea_classes.answers(intent, subnet)),
         ],
-        "shared-networks": [network_entry(vlan, subnets) for vlan, subnets in lists if is_shared(vlan, subnets)],
-        "subnet4": [subnet for vlan, subnets in lists if not is_shared(vlan, subnets) for subnet in subnets],
+        "shared-networks": [network_entry(vlan, subnets) for vlan, subnets in lists if shared[vlan.vlan_id]],
+        "subnet4": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets],
         "loggers": [{"name": "kea-dhcp4", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     }
-    return merge(entry, settings(intent.snippets, "global", NAME))
+    return kea_layers.whole(entry, intent, NAME)
 
 
 def _probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:

@@ -23,6 +23,7 @@ import ipaddress
 
 from renderers import kea, text
 from renderers.bundle import Bundle, RenderedFile
+from renderers.dhcp import kea_layers
 from renderers.dhcp.boot import LOADERS, boot_files
 from renderers.dhcp.kea_classes import TESTS6, kinds
 from renderers.dhcp.kea_options import option
@@ -69,7 +70,8 @@ def render(intent: RackIntent) -> Bundle:
 def _dhcp6(intent: RackIntent) -> dict[str, object]:
     served = served_vlans(intent)
     lists = [(vlan, [_subnet(intent, vlan, subnet) for subnet in subnets]) for vlan, subnets in served]
-    return {
+    shared = {vlan.vlan_id: kea_layers.is_shared(vlan, subnets, NAME) for vlan, subnets in lists}
+    entry: dict[str, object] = {
         "interfaces-config": {
             "interfaces": _sockets(served),
             # An interface that has just come up has no link-local address yet (RFC 4862, section 5.4).
@@ -107,13 +109,14 @@ def _dhcp6(intent: RackIntent) -> dict[str, object]:
             *(made for _, subnets in served for subnet in subnets for made in _answers(intent, subnet)),
         ],
         "shared-networks": [
-            {"name": f"vlan-{vlan.vlan_id}", **_on_link(vlan), "subnet6": subnets}
+            kea_layers.network({"name": f"vlan-{vlan.vlan_id}", **_on_link(vlan), "subnet6": subnets}, vlan, NAME)
             for vlan, subnets in lists
-            if len(subnets) > 1
+            if shared[vlan.vlan_id]
         ],
-        "subnet6": [subnet for _, subnets in lists if len(subnets) == 1 for subnet in subnets],
+        "subnet6": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets],
         "loggers": [{"name": "kea-dhcp6", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     }
+    return kea_layers.whole(entry, intent, NAME)
 
 
 def _answers(intent: RackIntent, subnet: SubnetIntent) -> list[dict[str, object]]:
@@ -167,7 +170,7 @@ def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> dict[
     ]
     if subnet.domain:
         options.append(option("domain-search", text.domain(subnet.domain)))
-    return {
+    entry: dict[str, object] = {
         "id": subnet.subnet_id,
         "subnet": subnet.cidr,
         **_on_link(vlan),
@@ -175,11 +178,12 @@ def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> dict[
         "valid-lifetime": subnet.lease_seconds,
         "calculate-tee-times": True,
         "rapid-commit": False,
-        "option-data": options,
+        "option-data": kea_layers.subnet_options(options, intent, vlan, subnet, NAME),
         "require-client-classes": [f"{kind}-{subnet.subnet_id}" for kind in _boot_urls(intent, subnet)],
         "pools": [_pool(subnet, network, pool) for pool in subnet.pools if subnet.managed],
         "reservations": kea.reservations(intent, NAME, subnet.subnet_id),
     }
+    return kea_layers.subnet(entry, subnet, NAME)
 
 
 def _on_link(vlan: VlanIntent) -> dict[str, object]:
@@ -200,10 +204,10 @@ def _pool(subnet: SubnetIntent, network: ipaddress.IPv6Network, pool: PoolIntent
         raise ValueError(
             f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is upside down or not inside; correct the range"
         )
-    return {
-        "pool": f"{pool.start} - {pool.end}",
-        **({"client-class": "KNOWN"} if ignores_strangers(subnet) else {}),
-    }
+    entry: dict[str, object] = {"pool": f"{pool.start} - {pool.end}"}
+    if ignores_strangers(subnet):
+        entry["client-class"] = "KNOWN"
+    return kea_layers.pool(entry, pool, NAME)
 
 
 def _addresses(subnet: str, kind: str, given: tuple[str, ...], rack_address: str | None) -> list[str]:

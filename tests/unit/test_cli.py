@@ -308,3 +308,26 @@ def open_state(state: Path) -> Context:
     from app.wiring import wire
 
     return wire(load({"MUSTER_STATE_DIR": str(state)}))
+
+
+def test_snippets_are_checked_saved_and_reverted(served: Served, tmp_path: Path) -> None:
+    """The body comes as lines or from a file; what is wrong is said with its line and exit code 1."""
+    body = tmp_path / "body"
+    body.write_text("tcode b\n")
+    wrong = served.run("snippet", "check", "--subnet", str(served.seeded.subnet_id), "tcode a", "ntp-servers here")
+    neither = served.run("snippet", "create", "time")
+    made = served.run("snippet", "create", "time", "tcode a", "--force", "--json")
+    number = str(json.loads(made.out)["id"])
+    changed = served.run("snippet", "set", number, "--file", str(body), "--force")
+    back = served.run("snippet", "revert", number, "1", "--force", "--json")
+    history = json.loads(served.run("snippet", "history", number, "--json").out)
+    listed = served.run("snippet", "list", "--scope", "global", "--enabled")
+
+    assert (1, 2, 0, 0, 0, 0) == tuple(
+        one.code for one in (wrong, neither, made, changed, back, listed)
+    ), changed.err + back.err + made.err  # fmt: skip
+    assert "line 2: ntp-servers: 'here' is no IPv4 address" in wrong.err
+    assert (3, "tcode a") == (json.loads(back.out)["revision"], json.loads(back.out)["body"])
+    assert ["tcode a", "tcode b\n", "tcode a"] == [item["body"] for item in history]
+    assert "time" in listed.out
+    assert "tcode" in served.run("snippet", "options").out
