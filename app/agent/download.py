@@ -151,7 +151,8 @@ def _unpack(
     sleep: Callable[[float], None],
     fresh: bool = False,
 ) -> None:
-    digest = hashlib.sha256()
+    name, wanted = ("sha256", rootfs.sha256) if rootfs.blake2b is None else ("blake2b", rootfs.blake2b)
+    digest = hashlib.sha256() if rootfs.blake2b is None else hashlib.blake2b(digest_size=32)
     received = 0
     with tempfile.TemporaryFile() as complaints:
         tar = subprocess.Popen(tar_command(folder), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
@@ -175,8 +176,8 @@ def _unpack(
             _close(pipe)
         complaints.seek(0)
         said = complaints.read(4096).decode("utf-8", "replace").strip()
-    if digest.hexdigest() != rootfs.sha256:
-        raise Damaged(f"download {rootfs.url}: sha256 is {digest.hexdigest()}, the manifest says {rootfs.sha256}")
+    if digest.hexdigest() != wanted:
+        raise Damaged(f"download {rootfs.url}: {name} is {digest.hexdigest()}, the manifest says {wanted}")
     if code != 0 or not listening:
         raise CommandFailed(f"unpack {rootfs.url}: `tar` ended with {code}: {said[-600:] or '(it said nothing)'}", code)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import disks, download, efi_boot, install_plan, target_files
+from . import disks, download, efi_boot, grub_menu, install_plan, target_files
 from .disks import Disk
 from .edge import Edge
 from .errors import AgentError
@@ -126,19 +126,21 @@ def check_kernels(boot: list[str]) -> None:
             raise AgentError(f"install: /boot has vmlinuz-{version} but no initrd.img-{version}; build the image again")
 
 
-def make_bootable(disk: Disk, plan: Install, mounts: Mounts, target: str = TARGET) -> None:
-    """Install GRUB from inside the target."""
-    check_kernels(os.listdir(f"{target}/boot"))
+def make_bootable(disk: Disk, plan: Install, uuids: dict[int, str], mounts: Mounts, target: str = TARGET) -> None:
+    """Install GRUB from inside the target; the menu is ours until the first update of a kernel writes Debian's."""
+    boot = os.listdir(f"{target}/boot")
+    check_kernels(boot)
     for source, folder in _BIND:
         mounts.add(["--bind", source], target + folder)
     for command in install_plan.bootloaders(plan.partitions, disk.path):
         check(["chroot", target, *command], f"disk {disk.path}")
+    target_files.write(target, grub_menu.PATH, grub_menu.menu(plan.partitions, uuids, boot, plan.kernel_options))
 
 
 def fill(
     plan: Install, hostname: str, paths: dict[int, str], mounts: Mounts, progress: Progress, target: str = TARGET
-) -> None:
-    """Mount the new filesystems, unpack the archive into them and configure it."""
+) -> dict[int, str]:
+    """Mount the new filesystems, unpack the archive into them and configure it; the filesystems' UUIDs by partition."""
     uuids = read_uuids(plan.partitions, paths)
     for device, folder in install_plan.mounts(plan.partitions, paths, target):
         mounts.add([device], folder)
@@ -151,6 +153,7 @@ def fill(
     download.unpack(plan.rootfs, target, on_bytes)
     progress.step("configure", "writing fstab, seed and files")
     configure(plan, hostname, uuids, target)
+    return uuids
 
 
 def install(edge: Edge, raw: dict[str, Any] | None, hostname: str) -> str:
@@ -165,9 +168,9 @@ def install(edge: Edge, raw: dict[str, Any] | None, hostname: str) -> str:
     paths = install_plan.partition_paths(disk, plan.partitions)
     prepare_disk(disk, plan.partitions, paths)
     with Mounts(f"disk {disk.path}") as mounts:
-        fill(plan, hostname, paths, mounts, progress)
+        uuids = fill(plan, hostname, paths, mounts, progress)
         progress.step("bootloader", "installing GRUB")
-        make_bootable(disk, plan, mounts)
+        make_bootable(disk, plan, uuids, mounts)
         say(f"disk {disk.path}: {efi_boot.register(disk, plan.partitions)}")
         progress.step("sync", "writing everything to the disk")
         os.sync()

@@ -68,6 +68,7 @@ def script() -> Response:
         kernel_sha256=wanted.kernel_sha256,
         initrd_sha256=wanted.initrd_sha256,
         root_sha256=wanted.root_sha256,
+        root_blake2b=wanted.root_blake2b,
         hostname=wanted.hostname,
         address=wanted.address,
         prefix_length=wanted.prefix_length,

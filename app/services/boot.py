@@ -57,6 +57,7 @@ class EphemeralBoot:
     kernel_sha256: str
     initrd_sha256: str
     root_sha256: str
+    root_blake2b: str | None
     mac: str
     address: str | None = None
     prefix_length: int | None = None
@@ -234,15 +235,16 @@ def _ephemeral(
     rack_address = racks.address_towards(session, rack, address)
     image = images.current(session, images.DEFAULT_NAME)
     subnet = _subnet6(session, address) if ":" in address else None
-    digests = {kind: images.file_of(image, kind).sha256 for kind in ("kernel", "initrd", "squashfs")}
+    files = {kind: images.file_of(image, kind) for kind in ("kernel", "initrd", "squashfs")}
     return EphemeralBoot(
         rack_address=rack_address,
         rack_port=machine_port(rack),
         token=make_token(),
         hostname=hostname,
-        kernel_sha256=digests["kernel"],
-        initrd_sha256=digests["initrd"],
-        root_sha256=digests["squashfs"],
+        kernel_sha256=files["kernel"].sha256,
+        initrd_sha256=files["initrd"].sha256,
+        root_sha256=files["squashfs"].sha256,
+        root_blake2b=files["squashfs"].blake2b,
         mac=mac,
         address=None if subnet is None else address,
         prefix_length=None if subnet is None else int(subnet.cidr.partition("/")[2]),

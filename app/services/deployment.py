@@ -94,6 +94,7 @@ def plan(
         "rootfs": {
             "url": f"{base}/images/{rootfs.sha256}/{rootfs.name}",
             "sha256": rootfs.sha256,
+            "blake2b": rootfs.blake2b,
             "size_bytes": rootfs.size_bytes,
             "format": _format(rootfs.name),
         },

@@ -21,6 +21,7 @@ from app.store.models import Image, ImageFile
 from app.store.queries.page import newest
 
 DEFAULT_NAME = "debian-12-amd64"
+CHUNK = 1 << 20
 KINDS = ("kernel", "initrd", "squashfs", "rootfs")
 _CURRENT_NAME = select(Image.id).where(Image.name == bindparam("name"), Image.current).limit(1)
 _CURRENT = (
@@ -146,8 +147,19 @@ def _checked_file(folder: Path, entry: dict[str, Any]) -> ImageFile:
         raise Invalid(
             f"image file {path}: has {size} bytes, the manifest says {entry.get('size_bytes')}; build it again"
         )
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest, quick = _digests(path)
     if digest != entry.get("sha256"):
         raise Invalid(f"image file {path}: its SHA-256 is {digest}, the manifest says otherwise; build it again")
-    return ImageFile(kind=str(entry.get("kind")), name=name, sha256=digest, size_bytes=size, path=str(path))
+    return ImageFile(
+        kind=str(entry.get("kind")), name=name, sha256=digest, blake2b=quick, size_bytes=size, path=str(path)
+    )
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    """SHA-256 and BLAKE2b-256 of a file, read once."""
+    sha256, blake2b = hashlib.sha256(), hashlib.blake2b(digest_size=32)
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            sha256.update(chunk)
+            blake2b.update(chunk)
+    return sha256.hexdigest(), blake2b.hexdigest()

@@ -30,6 +30,16 @@ def test_the_command_line_is_the_contract() -> None:
     ) == words
 
 
+def test_the_cheaper_digest_goes_along() -> None:
+    """A root with a BLAKE2b digest is named and checked by both; one that is no digest is refused."""
+    words = ipxe.command_line(replace(MACHINE, root_blake2b="d" * 64))
+
+    assert f"muster.root_blake2b={'d' * 64}" in words
+    assert f"muster.root_sha256={'c' * 64}" in words
+    with pytest.raises(ValueError, match="no digest of 64"):
+        ipxe.command_line(replace(MACHINE, root_blake2b="d e"))
+
+
 def test_a_stranger_hands_over_its_own_lease() -> None:
     """Without a known lease iPXE fills its own in."""
     words = ipxe.command_line(STRANGER)
@@ -80,7 +90,7 @@ def test_every_script_falls_through_to_the_disk(script: Callable[[str], str], pl
     [
         ({"token": "a b"}, "boot token"),
         ({"rack": "10.20.0.1/../x"}, "neither an address nor a host name"),
-        ({"kernel_sha256": "A" * 64}, "no SHA-256"),
+        ({"kernel_sha256": "A" * 64}, "no digest of 64"),
         ({"mac": "52-54-00-20-00-0a"}, "no MAC address"),
         ({"gateway": "10.20.0.254 x"}, "does not appear to be"),
         ({"kernel_options": ("a b",)}, "one word each"),

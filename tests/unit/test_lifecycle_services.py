@@ -236,6 +236,7 @@ def test_an_image_is_imported_and_replaced(context: Context, tmp_path: Path) -> 
     with context.store.read() as session:
         image = images.current(session, "test")
         kernel = images.file_of(image, "kernel")
+    assert kernel.blake2b == hashlib.blake2b((tmp_path / "two" / "vmlinuz").read_bytes(), digest_size=32).hexdigest()
     assert images.open_file(context, kernel.sha256, "vmlinuz").path == str(tmp_path / "two" / "vmlinuz")
 
 
