@@ -111,7 +111,7 @@ def test_a_machine_is_made_changed_and_deleted_by_hand(context: Context, seeded:
     assert (changed.hostname, sorted(tag.name for tag in changed.tags)) == ("web-2", ["a", "b"])
     with pytest.raises(Conflict, match="has changed since you read it"):
         machines.update(context, made.id, hostname="web-3", version=made.version)
-    with pytest.raises(Conflict, match="another machine has it"):
+    with pytest.raises(Conflict, match="machine web-2 has it"):
         machines.create(context, ["52:54:00:aa:00:01"])
     with pytest.raises(Invalid, match="group address"):
         machines.create(context, ["01:00:5e:00:00:01"])
