@@ -11,7 +11,7 @@ from typing import Any
 
 from renderers import text
 from renderers.dhcp.catalogue import CATALOGUE, PREFIX6
-from renderers.dhcp.options import Option
+from renderers.dhcp.options import Option, of_bytes
 
 Entry = dict[str, Any]
 
@@ -39,6 +39,16 @@ def of(set_by_people: Option) -> Entry:
     """An option that people have set: sent whether the client asks or not, else setting it would often do nothing."""
     words = f"{set_by_people.name} {set_by_people.value}"
     return raw(set_by_people.code, set_by_people.data, words, always=True)
+
+
+def read(entries: Iterable[Entry], family: int) -> tuple[Option, ...]:
+    """The options that `of` has written, by code. ValueError for one that somebody else has written otherwise."""
+    found = []
+    for entry in entries:
+        if entry.get("csv-format", True):
+            raise ValueError(f"option {entry.get('code')}: its data is no bytes")
+        found.append(of_bytes(family, int(entry["code"]), bytes.fromhex(str(entry["data"]).removeprefix("0x"))))
+    return tuple(sorted(found, key=lambda option: option.code))
 
 
 def overlay(entries: Iterable[Entry], *layers: Iterable[Entry], family: int = 4) -> list[Entry]:

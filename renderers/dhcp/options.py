@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from renderers import text
 from renderers.dhcp.catalogue import BOOTING, CATALOGUE, OWNED, PREFIX6
@@ -34,12 +34,12 @@ class BodyError(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """One option. value: as it was written; data: its bytes on the wire."""
+    """One option. value: as it was written; data: its bytes on the wire. Two that say the same to clients are equal."""
 
     family: int
     code: int
-    name: str
-    value: str
+    name: str = field(compare=False)
+    value: str = field(compare=False)
     data: bytes
 
 
@@ -83,6 +83,11 @@ def parse_line(line: str, scope: str) -> Option:
     if len(data) > LONGEST_VALUE:
         raise ValueError(f"{name}: {len(data)} bytes; an option holds {LONGEST_VALUE}")
     return Option(family, code, name, value, data)
+
+
+def of_bytes(family: int, code: int, data: bytes) -> Option:
+    """An option that is known by its bytes only, as it is read back from a server."""
+    return Option(family, code, f"{PREFIX6 if family == 6 else ''}option-{code}", f"0x{data.hex()}", data)
 
 
 def refuse_owned(name: str, family: int, code: int, scope: str) -> None:

@@ -54,6 +54,18 @@ def test_a_host_is_added_moved_and_taken_away(lab: HostLab) -> None:
     assert lab.present() == {}
 
 
+def test_a_machines_own_options_are_on_the_wire(lab: HostLab) -> None:
+    """They come with its host, change with it and go, and what the daemon has is read back as what was sent."""
+    for value in ("10.20.0.94", "10.20.0.95"):
+        assert lab.send([(1, "10.20.0.10")], options=[{"name": "log-servers", "value": value}]) == {}
+        assert lab.offered(1).options[7] == bytes(map(int, value.split(".")))
+
+        (present,) = lab.keeper.present(lab.offer)[SUBNET].values()
+        assert [present] == list(lab.daemon.stored(SUBNET))
+    assert lab.send([(1, "10.20.0.10")]) == {}
+    assert 7 not in lab.offered(1).options
+
+
 def test_the_last_word_on_a_key_counts(lab: HostLab) -> None:
     """Deleted and added in one batch is a change; a batch that is sent again changes nothing."""
     lab.send([(1, "10.20.0.10")])

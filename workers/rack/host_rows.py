@@ -1,4 +1,5 @@
-"""Hosts as rows of Kea's own schema (Kea's `dhcpdb_create.pgsql`; the tables `hosts` and `ipv6_reservations`).
+"""Hosts as rows of Kea's own schema (Kea's `dhcpdb_create.pgsql`; the tables `hosts`, `ipv6_reservations` and
+`dhcp4_options`, `dhcp6_options`, whose rows go with their host's).
 
 psycopg2 is loaded when somebody connects: a rack without a hosts database does not need it.
 """
@@ -11,12 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from renderers.dhcp.options import Option, of_bytes
 from renderers.services import hosts_db
 from workers.rack.hosts import Host
 
 CONNECT_SECONDS = 5
 _HARDWARE_ADDRESS = 0
 """Kea's Host::IDENT_HWADDR."""
+_HOST_SCOPE = 3
+"""Kea's table dhcp_option_scope: an option of a host."""
 _PAGE = 500
 
 
@@ -62,14 +66,23 @@ def read(cursor: Any, family: int, subnet_ids: Collection[int] | None = None) ->
     address = "h.ipv4_address" if family == 4 else "r.address"
     joined = "" if family == 4 else "LEFT JOIN ipv6_reservations r ON r.host_id = h.host_id"
     where = "IS NOT NULL" if subnet_ids is None else "= ANY(%s)"
+    arguments = () if subnet_ids is None else (list(subnet_ids),)
+    cursor.execute(
+        f"SELECT o.host_id, o.code, o.value FROM dhcp{family}_options o JOIN hosts h ON h.host_id = o.host_id"  # noqa: S608
+        f" WHERE h.{column} {where} ORDER BY o.code",
+        arguments,
+    )
+    options: dict[int, tuple[Option, ...]] = {}
+    for host_id, code, value in cursor:
+        options[host_id] = (*options.get(host_id, ()), of_bytes(family, code, bytes(value or b"")))
     cursor.execute(
         f"SELECT h.host_id, h.dhcp_identifier, h.dhcp_identifier_type, h.{column}, {address}, h.hostname"  # noqa: S608
         f" FROM hosts h {joined} WHERE h.{column} {where} ORDER BY h.host_id",
-        () if subnet_ids is None else (list(subnet_ids),),
+        arguments,
     )
     for host_id, identifier, kind, subnet_id, number, hostname in cursor:
         mac = bytes(identifier).hex(":")
-        host = Host(int(subnet_id), mac, _address(number), hostname or None)
+        host = Host(int(subnet_id), mac, _address(number), hostname or None, options.get(host_id, ()))
         ours = kind == _HARDWARE_ADDRESS and number is not None and len(bytes(identifier)) == 6
         mine = found.setdefault(host.subnet_id, {})
         mine[host.key if ours and host.key not in mine else f"row:{host_id}"] = host
@@ -118,6 +131,18 @@ def insert(cursor: Any, family: int, hosts: Iterable[Host]) -> None:
         page_size=_PAGE,
         fetch=True,
     )
+    rows = [
+        (option.code, Binary(option.data), f"dhcp{family}", True, number, _HOST_SCOPE)
+        for host, (number,) in zip(mine, numbers, strict=True)
+        for option in host.options
+    ]
+    if rows:
+        execute_values(
+            cursor,
+            f"INSERT INTO dhcp{family}_options (code, value, space, persistent, host_id, scope_id) VALUES %s",  # noqa: S608
+            rows,
+            page_size=_PAGE,
+        )
     if family == 6:
         execute_values(
             cursor,

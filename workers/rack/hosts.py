@@ -92,7 +92,8 @@ def parse_host(key: str, value: Mapping[str, Any]) -> Host:
             raise ValueError(f"host name {hostname!r} is no DNS name")
         address = str(ipaddress.ip_address(str(value["address"])))
         said = [parse_line(f"{item['name']} {item['value']}", "machine") for item in value.get("options") or ()]
-        return Host(subnet_id, mac, address, str(hostname) if hostname else None, tuple(said))
+        options = tuple(sorted(said, key=lambda option: option.code))
+        return Host(subnet_id, mac, address, str(hostname) if hostname else None, options)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"record {key}: {error}") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from renderers.dhcp import kea_options
 from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelDown, ChannelError
 from workers.rack.host_strategies.base import HostDaemon, Refusals
@@ -98,7 +99,13 @@ class KeaCommands:
         for entry in answer.get("hosts", ()):
             address = entry.get("ip-address") or next(iter(entry.get("ip-addresses") or ()), "")
             mac = str(entry.get("hw-address", "")).lower()
-            host = Host(subnet_id, mac, str(address), entry.get("hostname") or None)
+            hostname = entry.get("hostname") or None
+            try:
+                options = kea_options.read(entry.get("option-data", ()), 6 if ":" in str(address) else 4)
+            except (KeyError, ValueError):
+                # Not as we write them: whatever the host should be, it differs.
+                options, hostname = (), "altered"
+            host = Host(subnet_id, mac, str(address), hostname, options)
             found[host.key] = host
         return found
 

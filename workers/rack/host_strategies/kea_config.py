@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from renderers.dhcp.options import parse_line
+from renderers.dhcp import kea_options
 from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelDown, ChannelError
 from workers.rack.files import change_owner, write_atomically
@@ -33,8 +33,7 @@ def parse_hosts(subnet_id: int, content: bytes) -> dict[str, Host]:
     found: dict[str, Host] = {}
     for entry in json.loads(b"[" + content + b"]"):
         address = entry.get("ip-address") or next(iter(entry.get("ip-addresses") or ()), "")
-        # An option's comment is what it was rendered from.
-        options = tuple(parse_line(str(item["comment"]), "machine") for item in entry.get("option-data", ()))
+        options = kea_options.read(entry.get("option-data", ()), 6 if ":" in str(address) else 4)
         host = Host(subnet_id, str(entry["hw-address"]).lower(), str(address), entry.get("hostname") or None, options)
         found[host.key] = host
     return found
