@@ -15,16 +15,24 @@ from lab import dhcp_client, namespace
 from renderers import registry
 from renderers.dhcp import kea_options
 from renderers.dhcp.options import parse
-from renderers.intent import RackIntent
+from renderers.intent import RackIntent, RackPorts
 from renderers.kea import hosts_path
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory, running
 from tests.daemons.requires import require
+from tests.factories.fake_control_plane import FakeControlPlane, offer_content
 from tests.golden.case import load
+from workers.rack.files import ServiceDirectories
+from workers.rack.host_questions import ask4
+from workers.rack.host_strategies.base import HostDaemon
+from workers.rack.hosts import Host
+from workers.rack.offer import Envelope
 from workers.rack.probes.base import ProbeResult
 from workers.rack.probing import Prober
+from workers.rack.secret_files import SecretFiles
 
 MAC, KNOWN, STRANGER = "52:54:00:21:00:01", "52:54:00:21:00:02", "52:54:00:21:00:03"
 SPECIAL, PLAIN = "52:54:00:21:00:04", "52:54:00:21:00:05"
+FAR = "52:54:00:21:00:08"
 RELAY = ("10.30.0.254", "10.20.0.1")
 
 
@@ -59,6 +67,7 @@ def rack() -> Iterator[Rack]:
             option = kea_options.of(parse("log-servers 10.20.0.94", "machine")[0])
             special = {"hw-address": SPECIAL, "ip-address": "10.20.0.20", "option-data": [option]}
             write_hosts(intent, 1, [special, {"hw-address": PLAIN, "ip-address": "10.20.0.21"}])
+            write_hosts(intent, 4, [{"hw-address": FAR, "ip-address": "10.30.0.20"}])
             with running(registry.service("kea4"), intent, inside):
                 made = Rack(intent, inside)
                 eventually(lambda: made.lease("end0", MAC))
@@ -137,6 +146,25 @@ def test_a_relayed_vlan_is_served_by_the_agents_address(rack: Rack) -> None:
     assert ("10.30.0.254",) == lease.addresses(3)
     assert [True, True, True] == [result.ok for result in probes], [result.detail for result in probes]
     assert "10.20.0.1 offers 10.30.0." in probes[2].detail
+
+
+def test_a_host_behind_a_relay_agent_is_checked_as_it_will_ask(rack: Rack) -> None:
+    """The rack's own check of a host that was made live asks through an agent, and hears the promised address."""
+    plane = FakeControlPlane(rack=rack.intent.rack_name)
+    plane.set_offer(offer_content(rack.intent))
+    assert plane.offer is not None
+    offer = Envelope.from_data(plane.offer).open(plane.public_key, rack.intent.rack_name)
+    daemon = HostDaemon(
+        "kea4", ServiceDirectories(Path(rack.intent.layout.root), "kea4"), SecretFiles(Path()), lambda _: ()
+    )
+    seen = {
+        subnet.subnet_id: namespace.inside(
+            rack.inside, lambda mac=mac, subnet=subnet: ask4(daemon, Host(4, mac, "", None), subnet, offer, RackPorts())
+        )
+        for mac, subnet in ((SPECIAL, offer.subnets[0]), (FAR, offer.subnets[-1]))
+    }
+
+    assert {1: "10.20.0.20", 4: "10.30.0.20"} == seen
 
 
 def test_the_narrowest_scope_sets_an_option(rack: Rack) -> None:

@@ -19,7 +19,13 @@ Asker = Callable[[HostDaemon, Host, SubnetOffer, Offer, RackPorts], str]
 
 
 def ask4(daemon: HostDaemon, host: Host, subnet: SubnetOffer, offer: Offer, ports: RackPorts) -> str:
-    """By a DISCOVER with the host's MAC; any of our addresses on the interface may be the server's."""
+    """By a DISCOVER with the host's MAC; any of our addresses on the interface may be the server's.
+
+    On a relayed VLAN it is one that a relay agent brings to the very address.
+    """
+    if subnet.agent_address is not None:
+        server = frozenset({str(subnet.rack_address)})
+        return discover(subnet.interface, host.mac, server, ports.dhcp4, giaddr=subnet.agent_address).address
     ours = frozenset(
         str(item.rack_address)
         for item in offer.subnets
@@ -38,7 +44,9 @@ def ask6(daemon: HostDaemon, host: Host, subnet: SubnetOffer, offer: Offer, port
         server = kea.server_duid(daemon.directories)
     except ChannelError as error:
         raise ProbeFailure(str(error)) from error
-    found = solicit(subnet.interface, host.mac, server, ports.dhcp6, link_address=subnet.rack_address)
+    link = subnet.agent_address or subnet.rack_address
+    rack = subnet.rack_address
+    found = solicit(subnet.interface, host.mac, server, ports.dhcp6, link_address=link, source=rack)
     if found.address != host.address:
         client = kea.client(daemon.directories)
         if client.ends_leases() and str(client.lease(host.address).get("hw-address", "")).lower() == host.mac:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
 import re
 from dataclasses import dataclass
@@ -38,6 +39,14 @@ class SubnetOffer:
     cidr: str
     interface: str
     rack_address: str | None
+
+    @property
+    def agent_address(self) -> str | None:
+        """An address that a relay agent may have in the subnet, where the rack is not in it itself; None where it is."""
+        network = ipaddress.ip_network(self.cidr)
+        if self.rack_address is None or ipaddress.ip_address(self.rack_address) in network:
+            return None
+        return str(network.network_address + (1 if network.num_addresses > 2 else 0))
 
 
 @dataclass(frozen=True)
