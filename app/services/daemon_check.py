@@ -1,6 +1,6 @@
 """The DHCP servers' own checkers, run on this host on what would be rendered for a rack.
 
-A rack's files name its interfaces, sockets, libraries and included files, which are not here, so they are taken out; what
+A rack's files name its interfaces, sockets, libraries, secrets and included files, which are not here, so they go; what
 is left is judged by the very parser that will read it.  The rack checks the whole again before it uses it.
 The checker runs without a shell, as a process group of its own, with a deadline, limits of memory and file size, an empty
 environment, a directory of its own, and no network where this host lets us take it away.  At most `AT_ONCE` run.
@@ -23,13 +23,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from renderers.bundle import Bundle
+from renderers.bundle import SECRET_REFERENCE, Bundle
 
 SECONDS = 20.0
 AT_ONCE = 2
 WAIT_SECONDS = 10.0
 LONGEST_WORDS = 2000
 _LIMITS = ("prlimit", "--cpu=15", "--as=2147483648", "--fsize=16777216", "--nofile=128", "--core=0")
+_NO_SECRET = "bm8gc2VjcmV0IGlzIGhlcmU="  # noqa: S105 - base64, as keys are written
 _INCLUDE = re.compile(r"<\?include [^?]*\?>")
 _FILE = "the-configuration"
 _KEA_PLACE = re.compile(rf"{_FILE}:(\d+)[:.]\d+")
@@ -77,7 +78,8 @@ def judge(bundle: Bundle, reservations: list[dict[str, Any]]) -> Judgement:
     Busy when too many are at it; the checker must be `installed`.
     """
     checker = CHECKERS[bundle.service]
-    text = checker.prepare(bundle.files[0].text, reservations)
+    # Secrets of a rack are on the rack; something of their form stands for them.
+    text = checker.prepare(SECRET_REFERENCE.sub(_NO_SECRET, bundle.files[0].text), reservations)
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise Busy(f"{AT_ONCE} checks are running and take longer than {WAIT_SECONDS:g} s")
     try:

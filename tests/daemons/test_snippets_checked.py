@@ -15,6 +15,7 @@ from app.services.errors import Conflict, Forbidden, Invalid, NotFound
 from app.store.intent import load_intent
 from app.store.models import DhcpSnippet, Machine, Rack
 from renderers import registry
+from renderers.bundle import Bundle, RenderedFile
 from tests.daemons.requires import require
 from tests.factories.control import Seeded, make_context, make_machine, seed
 
@@ -258,3 +259,16 @@ def test_a_checker_that_hangs_is_ended(context: Context, tmp_path: Path, monkeyp
     verdict = snippets.check(context, "kea4", "global", '{"valid-lifetime": 60}')
 
     assert "did not end within 0.3 s" in verdict.findings[0].message
+
+
+def test_dhcpd_judges_files_that_name_a_racks_secrets() -> None:
+    """What stands for the key is of its form; what is wrong is told with its line and without the file's name."""
+    require("dhcpd")
+    key = "omapi-port 7911;\nkey k {\n  algorithm hmac-sha256;\n  secret @secret:omapi@;\n}\nomapi-key k;\n"
+    good = Bundle("dhcpd", (RenderedFile("dhcpd.conf", f"{key}max-lease-time 60;\n"),))
+    bad = Bundle("dhcpd", (RenderedFile("dhcpd.conf", f"{key}max-lease-time long;\n"),))
+    refused = daemon_check.judge(bad, [])
+
+    assert daemon_check.judge(good, []).ok
+    assert (False, "max-lease-time long;") == (refused.ok, refused.text.splitlines()[(refused.line or 1) - 1])
+    assert "the-configuration" not in refused.said
