@@ -145,6 +145,25 @@ class VlanIntent:
 
 
 @dataclass(frozen=True)
+class HaPeerIntent:
+    """One of two racks whose Kea servers are partners. address: at which the other reaches it; certificate: PEM."""
+
+    name: str
+    address: str
+    primary: bool
+    certificate: str
+
+
+@dataclass(frozen=True)
+class HaIntent:
+    """The pair that this rack is one of. lease_only: id and network of the primary's subnets that it does not serve."""
+
+    name: str
+    peers: tuple[HaPeerIntent, ...]
+    lease_only: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class ZoneIntent:
     """A DNS zone served by this rack. Its RRsets travel as records; the bundle only says that the zone exists.
 
@@ -185,6 +204,7 @@ class RackIntent:
     disciplines_clock: bool = False
     cache_megabytes: int = 20_000
     snippets: tuple[SnippetIntent, ...] = ()
+    ha: HaIntent | None = None
 
     @property
     def subnets(self) -> tuple[SubnetIntent, ...]:

@@ -53,6 +53,7 @@ def rack_show(session: Session, rack: str) -> None:
     columns = {"service": "service", "running": "running", "probes": "probes_ok", "detail": "detail"}
     click.echo()
     output.show_list(found["services"], columns, False)
+    _show_serves(found["serves"])
     applies = {
         "at": "at", "offer": "offer_number", "service": "service", "outcome": "outcome", "stage": "stage",
         "reason": "reason", "request": "request_id",
@@ -72,6 +73,24 @@ def rack_show(session: Session, rack: str) -> None:
     for one in found["failures"]:
         by = f" Changed by {one['actor']}." if one["actor"] else ""
         click.echo(f"\nNot live: {one['key']} in {one['scope']}\n  {one['reason']}.{by}")
+
+
+def _show_serves(served: list[dict[str, Any]]) -> None:
+    """The VLANs of a rack, and why each is served where it is."""
+    if not served:
+        return
+    click.echo("\nIt serves:")
+    rows = [
+        {
+            "vlan": f"{one['name']} ({one['vid']}) of {one['fabric']}",
+            "role": one["role"] + (f", with {one['partner']}" if one["partner"] else ""),
+            "dhcp": "on" if one["dhcp_on"] else "off",
+            "interface": one["interface"] or "none",
+            "why": one["reason"],
+        }
+        for one in served
+    ]
+    output.show_list(rows, {name: name for name in rows[0]}, False)
 
 
 def _show_refusal(one: dict[str, Any]) -> None:

@@ -68,6 +68,7 @@ def observation() -> Response:
             for name in reports.FOUND
             if (said := take(found, name, str, optional=True, longest=NAME)) is not None
         },
+        ha_certificate=take(data, "ha_certificate", str, optional=True),
     )
     return Response(status=204)
 

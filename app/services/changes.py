@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
-from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange
+from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange, Vlan
 from app.store.queries.serving import racks_of_vlans
 from app.store.unit_of_work import after_commit
 from renderers.record_digest import bucket_of, weight
@@ -142,9 +142,15 @@ def touch_racks(session: Session, rack_ids: Iterable[int | None]) -> None:
 
 
 def touch_vlans(session: Session, vlan_ids: Iterable[int]) -> None:
-    """Note that the structure of these VLANs has changed, on whichever racks serve them at this moment."""
-    for racks in racks_of_vlans(session, vlan_ids).values():
+    """Note that the structure of these VLANs has changed, on whichever racks serve them at this moment.
+
+    A standby knows all subnets of its partner, so it is touched too.
+    """
+    racks = {rack_id for found in racks_of_vlans(session, vlan_ids).values() for rack_id in found}
+    if racks:
         touch_racks(session, racks)
+        partners = select(Vlan.secondary_rack_id).where(Vlan.rack_id.in_(racks), Vlan.secondary_rack_id.is_not(None))
+        touch_racks(session, session.scalars(partners.distinct()))
 
 
 def touch_machine(session: Session, machine_id: int) -> None:

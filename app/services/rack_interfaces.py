@@ -18,6 +18,7 @@ from app.services.changes import event, said, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.store.models import Event, IpAddress, Rack, Subnet
+from app.store.standing import KINDS
 
 MOST_INTERFACES = 512
 EVENTS_LOOKED_AT = 200
@@ -97,13 +98,39 @@ def checked_interfaces(interfaces: list[Any]) -> list[dict[str, Any]]:
     for item in interfaces:
         try:
             addresses = [str(ipaddress.ip_interface(str(text).partition("%")[0])) for text in item["addresses"]]
-            found.append({"name": str(item["name"]), "mac": str(item["mac"]).lower(), "addresses": addresses})
+            found.append(
+                {
+                    "name": str(item["name"]),
+                    "mac": str(item["mac"]).lower(),
+                    "addresses": addresses,
+                    **_about(item),
+                }
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise Invalid(
                 f"interface {item!r} is malformed ({error!r}); expected name, mac and addresses like 10.0.0.1/24",
                 field="interfaces",
             ) from None
     return sorted(found, key=lambda interface: interface["name"])
+
+
+def _about(item: dict[str, Any]) -> dict[str, Any]:
+    """What a newer rack says besides: kind, parents, VLAN tag, MTU, carrier. ValueError or TypeError when malformed."""
+    found: dict[str, Any] = {}
+    if (kind := item.get("kind")) is not None:
+        found["kind"] = kind if kind in KINDS else "other"
+    if (parents := item.get("parents")) is not None:
+        found["parents"] = [str(parent)[:64] for parent in list(parents)[:MOST_INTERFACES]]
+    for name, last in (("vid", 4094), ("mtu", 65536)):
+        if (number := item.get(name)) is not None:
+            if type(number) is not int or not 0 <= number <= last:
+                raise ValueError(f"{name} {number!r}")
+            found[name] = number
+    if (carrier := item.get("carrier")) is not None:
+        if not isinstance(carrier, bool):
+            raise ValueError(f"carrier {carrier!r}")
+        found["carrier"] = carrier
+    return found
 
 
 def _subnets_holding(session: Session, addresses: list[str]) -> dict[str, Subnet]:

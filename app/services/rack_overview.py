@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.services import plans, refusals, reports
+from app.services import plans, rack_serving, refusals, reports
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict
+from app.services.rack_serving import Served
 from app.services.racks import rack_row
 from app.services.refusals import WHOLE_OFFER, Refusal
 from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordDrift, RecordFailure
@@ -26,7 +27,10 @@ SHOWN = 50
 
 @dataclass(frozen=True)
 class Overview:
-    """One rack with what is known of it. refused: what it would not run; reasons: why it is not in sync, empty when it is."""
+    """One rack with what is known of it. refused: what it would not run; serves: its VLANs.
+
+    reasons: why it is not in sync, empty when it is.
+    """
 
     rack: Rack
     services: list[Observation]
@@ -34,6 +38,7 @@ class Overview:
     held: list[Plan]
     failures: list[RecordFailure]
     refused: list[Refusal]
+    serves: list[Served]
     reasons: list[str]
     drift: list[RecordDrift]
 
@@ -56,6 +61,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         digests = session.scalar(
             select(Offer.digests).where(Offer.rack_id == rack_id).order_by(Offer.number.desc()).limit(1)
         )
+        serves = rack_serving.of_rack(session, rack)
         late = _oldest_unapplied(session, rack)
         drift = list(
             session.scalars(
@@ -72,7 +78,9 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         *_drifted(rack, drift),
         *_services(rack, services, digests or {}, {one.service for one in refused}),
     ]
-    return Overview(rack, services, reports.applies(context, rack_id, SHOWN), held, failures, refused, reasons, drift)
+    return Overview(
+        rack, services, reports.applies(context, rack_id, SHOWN), held, failures, refused, serves, reasons, drift
+    )
 
 
 def reconcile(context: Context, rack_id: int | None = None) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
@@ -103,12 +105,14 @@ def observation(
     services: dict[str, Any],
     interfaces: list[Any] | None = None,
     layout: dict[str, str] | None = None,
+    ha_certificate: str | None = None,
 ) -> None:
     """Keep what runs on a rack; changed interfaces, or a library or program found or gone, change what it serves.
 
     layout: what the rack has found on its host, of `FOUND`.
     """
     found = checked_interfaces(interfaces) if interfaces is not None else None
+    certificate = _checked_certificate(ha_certificate) if ha_certificate is not None else None
     with changing(context) as session:
         if found is not None:
             hold(session, NETWORK_LOCK)
@@ -132,6 +136,9 @@ def observation(
         if news:
             rack.layout = racks.checked_layout({**rack.layout, **news})
             touch_racks(session, [rack_id])
+        if certificate is not None and certificate != rack.ha_certificate:
+            rack.ha_certificate = certificate
+            touch_racks(session, session.scalars(select(Rack.id)))
         if found is not None and found != rack.interfaces:
             rack.interfaces = found
             session.flush()
@@ -233,6 +240,14 @@ def _unknown(session: Session, rack_id: int, failed: list[dict[str, Any]]) -> li
     )
     known = {tuple(row) for row in session.execute(statement)}
     return [item for item in failed if (item["sequence"], item["scope"], item["key"]) not in known]
+
+
+def _checked_certificate(text: str) -> str:
+    """The one certificate (PEM) in its canonical form. Invalid when it is none."""
+    try:
+        return x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.PEM).decode()
+    except ValueError as error:
+        raise Invalid(f"ha_certificate: it is no certificate in PEM form: {error}", field="ha_certificate") from error
 
 
 def _authors(session: Session, sequences: list[int]) -> dict[int, str | None]:

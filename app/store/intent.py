@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from app.store.dhcp_intent import with_dhcp
+from app.store.ha_intent import with_partner
 from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
 from app.store.queries.scopes import ZoneName, zones
 from app.store.queries.serving import served_by
@@ -64,7 +65,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
         layout=RackLayout(**_known(RackLayout, rack.layout)),
         ports=RackPorts(**_known(RackPorts, rack.ports)),
     )
-    return with_dhcp(session, intent)
+    return with_partner(session, with_dhcp(session, intent), rack, racks, vlans)
 
 
 def _vlans(
@@ -82,9 +83,7 @@ def _vlans(
             if standing is not None:
                 own[vlan.id] = (standing, _vlan(rack, vlan, standing, subnets[vlan.id], pools))
     relayed = [
-        _relayed(vlan, own[vlan.relay_vlan_id][0], subnets[vlan.id], pools)
-        for vlan in vlans
-        if vlan.relay_vlan_id in own
+        _relayed(vlan, *own[vlan.relay_vlan_id], subnets[vlan.id], pools) for vlan in vlans if vlan.relay_vlan_id in own
     ]
     return (*(made for _, made in own.values()), *relayed)
 
@@ -108,7 +107,9 @@ def _vlan(
     )
 
 
-def _relayed(vlan: Vlan, target: Standing, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]) -> VlanIntent:
+def _relayed(
+    vlan: Vlan, target: Standing, to: VlanIntent, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]
+) -> VlanIntent:
     """A VLAN whose clients reach the rack through a relay agent: by the rack's address on the VLAN it sends to."""
     by_family = {4: "", 6: ""}
     for _, address in sorted(target.addresses.items(), key=lambda item: item[0] not in target.on_interface):
@@ -126,6 +127,7 @@ def _relayed(vlan: Vlan, target: Standing, subnets: list[Subnet], pools: dict[in
             for subnet in subnets
         ),
         relayed=True,
+        secondary=to.secondary,
     )
 
 

@@ -18,7 +18,7 @@ import ipaddress
 
 from renderers import kea, text
 from renderers.bundle import Bundle, RenderedFile
-from renderers.dhcp import kea_classes, kea_layers
+from renderers.dhcp import kea_classes, kea_ha, kea_layers
 from renderers.dhcp.kea_scopes4 import network_entry, subnet_entry
 from renderers.intent import RackIntent, SubnetIntent, VlanIntent
 from renderers.spec import ProbeSpec, ServiceSpec
@@ -40,7 +40,8 @@ def served_vlans(intent: RackIntent) -> Served:
 
 def render(intent: RackIntent) -> Bundle:
     """One JSON file. ValueError names what Kea's syntax or DHCPv4 cannot say."""
-    return Bundle(NAME, (RenderedFile(FILE, kea.dump({"Dhcp4": _dhcp4(intent)}), 0o640, "_kea"),))
+    configuration = RenderedFile(FILE, kea.dump({"Dhcp4": _dhcp4(intent)}), 0o640, "_kea")
+    return Bundle(NAME, (*kea_ha.files(intent), configuration))
 
 
 def listening(served: Served) -> dict[str, str]:
@@ -61,7 +62,8 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
             "dhcp-socket-type": "raw",
         },
         "control-socket": {"socket-type": "unix", "socket-name": intent.layout.run_path(NAME, "kea4-ctrl-socket")},
-        "hooks-libraries": kea.hooks(intent),
+        "hooks-libraries": [*kea.hooks(intent), *kea_ha.hook(intent, NAME)],
+        **kea_ha.settings(intent),
         **kea.hosts_database(intent),
         "lease-database": {
             "type": "memfile",
@@ -85,7 +87,8 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
             *(made for _, subnets in served for subnet in subnets for made in kea_classes.answers(intent, subnet)),
         ],
         "shared-networks": [network_entry(vlan, subnets) for vlan, subnets in lists if shared[vlan.vlan_id]],
-        "subnet4": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets],
+        "subnet4": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets]
+        + kea_ha.known_subnets(intent),
         "loggers": [{"name": "kea-dhcp4", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     }
     return kea_layers.whole(entry, intent, NAME)
@@ -138,5 +141,5 @@ SERVICE = ServiceSpec(
     packages=("kea-dhcp4-server", "ipxe"),
     environment=kea.ENVIRONMENT,
     run_mode=kea.RUN_MODE,
-    contents=lambda bundle: kea.contents(bundle.files[0].text, "Dhcp4", "subnet4"),
+    contents=lambda bundle: kea.contents(bundle.files[-1].text, "Dhcp4", "subnet4"),
 )

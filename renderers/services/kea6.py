@@ -48,7 +48,7 @@ def served_vlans(intent: RackIntent) -> Served:
     pairs = [
         (vlan, tuple(sub for sub in vlan.subnets if sub.family == 6 and sub.rack_address is not None))
         for vlan in intent.vlans
-        if vlan.dhcp_on
+        if vlan.dhcp_on and not vlan.secondary
     ]
     return tuple((vlan, subnets) for vlan, subnets in pairs if subnets)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def _build(kind: Any, data: Any) -> Any:
         unknown = data.keys() - hints.keys()
         assert not unknown, f"{kind}: unknown fields {unknown}"
         return typing.cast(Any, kind)(**{name: _build(hints[name], value) for name, value in data.items()})
+    if typing.get_origin(kind) is types.UnionType:
+        return None if data is None else _build(typing.get_args(kind)[0], data)
     if typing.get_origin(kind) is tuple:
         return tuple(_build(typing.get_args(kind)[0], item) for item in data)
     return data

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from app.services import domains, rack_interfaces, ranges, records, subnets, vlans
+from app.services import domains, rack_interfaces, rack_serving, ranges, records, subnets, vlans
 from app.services.changes import changing
 from app.services.context import Context
 from app.store.intent import load_intent
@@ -189,3 +189,52 @@ def test_a_rack_with_several_vlans_interfaces_and_roles(tmp_path: Path) -> None:
     assert six.id in {subnet.subnet_id for subnet in seen[seeded.vlan_id].subnets}
     assert [(second.id, "en1", True)] == [(vlan.vlan_id, vlan.interface, vlan.secondary) for vlan in standby.vlans]
     assert not seen[second.id].secondary
+
+
+def test_partners_are_told_of_each_other_when_both_can(tmp_path: Path) -> None:
+    """A pair has peers, certificates and the primary's other subnets; while one lacks something the secondary is silent."""
+    context = make_context(tmp_path)
+    seeded = seed(context)
+    hook = {"kea_lease_hook": "/usr/lib/kea/hooks/libdhcp_lease_cmds.so"}
+    with context.store.write() as session:
+        first = session.get_one(Rack, seeded.rack_id)
+        first.layout = {**first.layout, **hook}
+        first.ha_certificate = "first"
+        first.interfaces = [
+            *first.interfaces,
+            {"name": "eth1", "mac": "02:00:00:00:00:02", "addresses": ["10.30.0.1/24"]},
+        ]
+        nics = [{"name": "en1", "mac": "02:00:00:00:00:09", "addresses": ["10.20.0.3/24"]}]
+        other = Rack(name="alpha", token_hash="another", layout=hook, interfaces=nics)
+        session.add(other)
+    alone = subnets.create(context, "10.30.0.0/24", vlans.create(context, seeded.fabric_id, 30).id)
+    vlans.update(context, alone.vlan_id, dhcp_on=True)
+    relayed = vlans.create(context, seeded.fabric_id, 40, relay_vlan_id=seeded.vlan_id)
+    subnets.create(context, "10.40.0.0/24", relayed.id)
+    vlans.update(context, relayed.id, dhcp_on=True)
+    vlans.update(context, seeded.vlan_id, secondary_rack_id=other.id)
+    with context.store.read() as session:
+        lonely, silent = load_intent(session, seeded.rack_id), load_intent(session, other.id)
+        told = rack_serving.of_rack(session, session.get_one(Rack, other.id))
+    with context.store.write() as session:
+        session.get_one(Rack, other.id).ha_certificate = "second"
+    with context.store.read() as session:
+        primary, standby = load_intent(session, seeded.rack_id), load_intent(session, other.id)
+
+    assert (None, None) == (lonely.ha, silent.ha)
+    assert {True} == {vlan.dhcp_on for vlan in lonely.vlans}
+    assert [(False, True), (False, True)] == [(vlan.dhcp_on, vlan.secondary) for vlan in silent.vlans]
+    assert [("secondary", "en1", "rack-1"), ("relay", "en1", "rack-1")] == [
+        (one.role, one.interface, one.partner) for one in told
+    ]
+    assert "it serves no DHCP there, because rack alpha has not told its certificate yet" in told[0].reason
+    assert primary.ha is not None
+    assert standby.ha is not None
+    assert primary.ha.peers == standby.ha.peers
+    assert [("rack-1", "10.20.0.1", True, "first"), ("alpha", "10.20.0.3", False, "second")] == [
+        (peer.name, peer.address, peer.primary, peer.certificate) for peer in primary.ha.peers
+    ]
+    assert ("rack-1", (), "alpha", ((alone.id, "10.30.0.0/24"),)) == (
+        primary.ha.name, primary.ha.lease_only, standby.ha.name, standby.ha.lease_only,
+    )  # fmt: skip
+    assert [True, True] == [vlan.dhcp_on for vlan in standby.vlans]

@@ -19,6 +19,7 @@ import structlog
 
 from renderers import registry
 from renderers.spec import ServiceSpec
+from workers.rack import ha_keys
 from workers.rack.apply import Applier
 from workers.rack.channels.bind import BindUpdater
 from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
@@ -222,6 +223,7 @@ class Agent:
             self._units,
             self._prober,
             self.config.hosts_database,
+            self._certificate(),
         )
         said, now = summary(observation), time.monotonic()
         if any(not item["running"] for item in observation["services"].values()):
@@ -277,6 +279,14 @@ class Agent:
         """A DHCP server must find the stored hosts, so they are there before anybody reads its configuration."""
         if service in FAMILIES:
             self.keeper.hosts.prepare(service, offer)
+
+    def _certificate(self) -> str | None:
+        """That of this rack's Kea for its partner; None where Kea is not installed or there is no room."""
+        try:
+            return ha_keys.ensure(self.config.root, self.config.name)
+        except (KeyError, OSError) as error:
+            log.warning("ha.no_certificate", reason=str(error))
+            return None
 
     def _load(self, name: str) -> Offer | None:
         path: Path = self._offers / name

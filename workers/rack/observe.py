@@ -14,13 +14,20 @@ from workers.rack.hosts_database import programs
 from workers.rack.probing import Prober
 from workers.rack.units import UnitError, Units
 
+KINDS = {None: "physical", "veth": "physical", "bond": "bond", "vlan": "vlan", "bridge": "bridge"}
+"""What the control plane calls the kernel's kinds of links; everything else is `other`."""
+
 
 def interfaces() -> list[dict[str, Any]]:
-    """Interfaces with their MAC and global addresses with prefix length, loopback left out; [] if `ip` is missing."""
+    """Interfaces: kind, parents, VLAN tag, MAC, MTU, carrier, global addresses; loopback left out, [] without `ip`."""
     try:
-        links = json.loads(run(["ip", "-json", "address", "show"]) or "[]")
+        return parse_interfaces(json.loads(run(["ip", "-details", "-json", "address", "show"]) or "[]"))
     except (ChannelError, ValueError):
         return []
+
+
+def parse_interfaces(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """From the JSON of ip(8).  A bond's or bridge's parents are the links that it masters, a VLAN's the one below it."""
     found = []
     for link in links:
         if link.get("link_type") == "loopback":
@@ -30,7 +37,24 @@ def interfaces() -> list[dict[str, Any]]:
             for entry in link.get("addr_info", [])
             if entry.get("scope") == "global"
         ]
-        found.append({"name": link["ifname"], "mac": link.get("address", ""), "addresses": addresses})
+        name, about = link["ifname"], link.get("linkinfo") or {}
+        kind = KINDS.get(about.get("info_kind"), "other")
+        if about.get("info_kind") == "veth" and link.get("master"):
+            kind = "other"  # The host's end of a container's interface, in a bridge of the host's own.
+        below = [str(link["link"])] if kind == "vlan" and link.get("link") else []
+        found.append(
+            {
+                "name": name,
+                "mac": link.get("address", ""),
+                "addresses": addresses,
+                "kind": kind,
+                "parents": below or sorted(one["ifname"] for one in links if one.get("master") == name),
+                "vid": (about.get("info_data") or {}).get("id") if kind == "vlan" else None,
+                "mtu": link.get("mtu"),
+                # A link that is down by its administrator has none either.
+                "carrier": "LOWER_UP" in link.get("flags", ()),
+            }
+        )
     return found
 
 
@@ -44,7 +68,14 @@ def found_here(hosts_database: bool) -> dict[str, str]:
 
 
 def observe(
-    root: Path, offer: int, records: int, applier: Applier, units: Units, prober: Prober, hosts_database: bool = True
+    root: Path,
+    offer: int,
+    records: int,
+    applier: Applier,
+    units: Units,
+    prober: Prober,
+    hosts_database: bool = True,
+    ha_certificate: str | None = None,
 ) -> dict[str, Any]:
     """The observation as rackapi takes it."""
     services: dict[str, Any] = {}
@@ -70,6 +101,7 @@ def observe(
         "services": services,
         "interfaces": interfaces(),
         "layout": found_here(hosts_database),
+        "ha_certificate": ha_certificate,
     }
 
 

@@ -1,8 +1,8 @@
 """Asks all probes of a service, and knows where silence is right.
 
 A DHCP server without a free address for strangers (no pool, a full one, or one for known clients or a class only) says
-nothing to our DISCOVER and is well all the same.  There Kea's own counter of received packets must have grown instead.
-A DHCPv6 server says that it has none.
+nothing to our DISCOVER and is well all the same, and so is one that stands by while its partner serves.
+There Kea's own counter of received packets must have grown instead.  A DHCPv6 server says that it has none.
 """
 
 from __future__ import annotations
@@ -72,13 +72,11 @@ class Prober:
         directories = ServiceDirectories(self._root, service)
         before = _packets(directories)
         result = self._ask(spec, self._context)
-        if result.ok or before is None or not silence_is_right(directories, int(spec.parameter("subnet_id"))):
+        if result.ok or before is None or not (why := _silent_because(directories, spec)):
             return result
         after = _packets(directories)
         if after is not None and after > before:
-            return ProbeResult(
-                spec, True, "no address is free for strangers, so nothing was offered; the question arrived"
-            )
+            return ProbeResult(spec, True, f"{why}, so nothing was offered; the question arrived")
         return result
 
 
@@ -87,6 +85,26 @@ def _packets(directories: ServiceDirectories) -> int | None:
         return kea.client(directories).packets_received()
     except ChannelError:
         return None
+
+
+def _silent_because(directories: ServiceDirectories, spec: ProbeSpec) -> str:
+    """Why a stranger may rightly get no answer; empty when it should get one."""
+    if silence_is_right(directories, int(spec.parameter("subnet_id"))):
+        return "no address is free for strangers"
+    return "this server stands by while its partner answers" if stands_by(directories) else ""
+
+
+def stands_by(directories: ServiceDirectories) -> bool:
+    """Whether Kea is the standby of a pair and its partner serves: then it has no scope (Kea ARM, "HA Status").
+
+    A standby that has taken over has one, and is expected to answer like anybody else.
+    """
+    try:
+        status = kea.client(directories).status()
+        local = status["high-availability"][0]["ha-servers"]["local"]
+        return bool(local["role"] == "standby" and not local["scopes"])
+    except (ChannelError, KeyError, IndexError, TypeError):
+        return False
 
 
 def silence_is_right(directories: ServiceDirectories, subnet_id: int) -> bool:

@@ -132,6 +132,22 @@ class RefusalSchema(Schema):
     at = fields.DateTime()
 
 
+class ServedSchema(Schema):
+    """A VLAN that a rack serves, on which interface and why there."""
+
+    vlan_id = fields.Integer()
+    name = fields.String()
+    vid = fields.Integer()
+    fabric = fields.String()
+    role = fields.String(validate=validate.OneOf(("primary", "secondary", "relay")))
+    dhcp_on = fields.Boolean()
+    interface = fields.String(allow_none=True, metadata={"description": "null when the rack cannot serve it"})
+    kind = fields.String(allow_none=True)
+    addresses = fields.List(fields.String())
+    reason = fields.String()
+    partner = fields.String(allow_none=True, metadata={"description": "the VLAN's other rack"})
+
+
 class OverviewSchema(Schema):
     """A rack with what is known of it."""
 
@@ -144,6 +160,7 @@ class OverviewSchema(Schema):
     failures = fields.List(fields.Nested(FailureSchema))
     drift = fields.List(fields.Nested(DriftSchema))
     refused = fields.List(fields.Nested(RefusalSchema))
+    serves = fields.List(fields.Nested(ServedSchema))
 
 
 class RetriedSchema(Schema):

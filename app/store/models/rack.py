@@ -26,7 +26,7 @@ class Rack(Base):
 
     Tokens are kept as SHA-256.  relay_token_hash authenticates the rack's squid in front of the machine edge.
     layout, ports and interfaces are what the rack reported when it enrolled (and since).  dhcp_server: kea or dhcpd, which
-    daemon serves DHCP there.  request_id: the requests whose
+    daemon serves DHCP there.  ha_certificate: with which its Kea speaks to its partner's (PEM).  request_id: the requests whose
     changes have raised the generation since the last plan, a space apart.  agreed_records: the sequence at which the
     digests of its records last agreed with ours, at agreed_at; differing: scopes in which they did not, when it last asked.
     """
@@ -53,6 +53,7 @@ class Rack(Base):
     agreed_at: Mapped[dt.datetime | None]
     differing: Mapped[list[Any] | None]
     version: Mapped[str | None]
+    ha_certificate: Mapped[str | None] = mapped_column(Text)
     dhcp_server: Mapped[str] = mapped_column(default="kea", server_default="kea")
     seen_at: Mapped[dt.datetime | None]
     enrolled_at: Mapped[CreatedAt]
