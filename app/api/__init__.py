@@ -20,6 +20,7 @@ from app.api import (
     keys,
     lifecycle,
     machines,
+    neighbours,
     operations,
     places,
     power,
@@ -43,7 +44,7 @@ from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
     accounts, addresses, allocation, devices, domains, events, fabrics, health, images, interfaces, keys, lifecycle,
-    machines, operations, places, power, racks, ranges, reservations, results, routes, session, settings, snippets,
+    machines, neighbours, operations, places, power, racks, ranges, reservations, results, routes, session, settings, snippets,
     spaces, streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (

@@ -21,6 +21,7 @@ from app.cli import (
     image,
     local,
     machine,
+    neighbour,
     network,
     output,
     place,
@@ -46,7 +47,8 @@ def muster(context: click.Context, url: str | None, as_json: bool) -> None:
 
 
 _PARTS = (
-    account, address, completion, device, event, image, local, machine, network, place, rack, reservation, setting, snippet, subnet,
+    account, address, completion, device, event, image, local, machine, neighbour, network, place, rack, reservation, setting,
+    snippet, subnet,
     upkeep,
 )  # fmt: skip
 for _part in _PARTS:

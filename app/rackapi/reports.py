@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.rackapi.caller import body, calling_rack, take
-from app.services import reports
+from app.services import neighbours, reports
 from app.services.errors import Invalid
 
 LARGE_BODY = 1024 * 1024
@@ -21,6 +21,7 @@ def mount(blueprint: Blueprint) -> None:
     blueprint.post("/reports/apply")(apply)
     blueprint.post("/reports/observation")(observation)
     blueprint.post("/reports/records")(applied)
+    blueprint.post("/reports/neighbours")(neighbours_seen)
 
 
 def apply() -> Response:
@@ -70,6 +71,13 @@ def observation() -> Response:
         },
         ha_certificate=take(data, "ha_certificate", str, optional=True),
     )
+    return Response(status=204)
+
+
+def neighbours_seen() -> Response:
+    """Who else the rack sees on its networks."""
+    context, rack_id = calling_rack()
+    neighbours.report(context, rack_id, take(body(LARGE_BODY), "neighbours", list))
     return Response(status=204)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.services import address_records, addresses
+from app.services import address_records, addresses, discovery
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.context import Context
 from app.services.errors import ServiceError, Unstorable
 from app.services.transition import write
 from app.store.models import Disk, Interface, Machine, Operation, ScriptResult, Tag
+from app.store.unit_of_work import after_commit
 
 SCRIPTS: tuple[tuple[str, int], ...] = (
     ("cpu", 60),
@@ -89,7 +91,10 @@ def merge(session: Session, context: Context, machine: Machine, operation: Opera
     found: dict[str, Any] = {row.script: row.result for row in results if row.result is not None}
     try:
         with session.begin_nested():
-            _interfaces(session, machine, found["nics"]["nics"])
+            nics = found["nics"]["nics"]
+            if _interfaces(session, machine, nics):
+                neighbours = (found.get("lldp") or {}).get("neighbours") or []
+                after_commit(session, partial(discovery.of_machine, context, machine.id, nics, neighbours))
             _disks(session, machine, found["disks"]["disks"])
             _tags(session, machine, (found.get("pci") or {}).get("devices") or [])
             write(session, machine, _totals(machine, found) | {"inventory": found, "version": machine.version + 1})
@@ -114,8 +119,11 @@ def _totals(machine: Machine, found: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) -> None:
-    """Update the interfaces by MAC and add new ones; an interface that was not seen has lost its link."""
+def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) -> bool:
+    """Update the interfaces by MAC and add new ones; an interface that was not seen has lost its link.
+
+    Whether one with a link is on no VLAN that we know.
+    """
     connection = session.connection()
     known = {row.mac: row for row in connection.execute(_INTERFACES, {"machine_id": machine.id})}
     seen = {canonical_mac(nic["mac"]): nic for nic in nics}
@@ -155,6 +163,7 @@ def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) 
         address_records.put_owner(session, machine, before)
     if added:
         addresses.tie(session, machine)
+    return any(row["new_vlan_id"] is None and row["new_link"] for row in (*changed, *added))
 
 
 def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> None:

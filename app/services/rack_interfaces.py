@@ -134,10 +134,12 @@ def _about(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _subnets_holding(session: Session, addresses: list[str]) -> dict[str, Subnet]:
-    """Each address's subnet, where it has one. One query."""
+    """Each address's subnet, where it has one that somebody wants. One query."""
     candidates = {address: set(supernets(address)) for address in addresses}
     cidrs = set().union(*candidates.values()) if candidates else set()
-    known = {subnet.cidr: subnet for subnet in session.scalars(select(Subnet).where(Subnet.cidr.in_(cidrs)))}
+    known = {
+        subnet.cidr: subnet for subnet in session.scalars(select(Subnet).where(Subnet.cidr.in_(cidrs), ~Subnet.found))
+    }
     found = {}
     for address, names in candidates.items():
         for cidr in names & known.keys():

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.services import offers, records, versions
+from app.services import discovery, offers, records, versions
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
@@ -175,6 +175,7 @@ def enrol(
         rack.applied_offer = rack.applied_records = 0
         session.add(rack)
         session.flush()
+        discovery.of_rack(session, context, rack)
         attach(session, context, rack)
         touch_racks(session, session.scalars(select(Rack.id)))
         audit(session, context, "enrol", "rack", rack.id, name=rack.name)

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.services import power, racks, records, refusals
+from app.services import discovery, power, racks, records, refusals
 from app.services.changes import RECORDS, changing, event, follow, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -142,6 +142,7 @@ def observation(
         if found is not None and found != rack.interfaces:
             rack.interfaces = found
             session.flush()
+            discovery.of_rack(session, context, rack)
             attach(session, context, rack)
             touch_racks(session, [rack_id])
             event(

@@ -34,6 +34,7 @@ from app.store.models import (
     ChangeEvent,
     EnrolmentCode,
     Event,
+    Neighbour,
     Offer,
     Operation,
     Plan,
@@ -191,6 +192,7 @@ def _not_awaited(before: dt.datetime) -> ColumnElement[bool]:
 
 
 _OLD = (
+    _Old(Neighbour, "neighbour_days", lambda before: Neighbour.seen_at < before),
     _Old(Event, "event_days", lambda before: Event.at < before, in_order=True),
     _Old(ChangeEvent, "audit_days", lambda before: ChangeEvent.at < before, in_order=True),
     _Old(PowerOperation, "power_days", _not_awaited),

@@ -82,6 +82,7 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
     "enrolment_policy": ({"on": True}, _policy),
     "dns_forwarders": ({"servers": []}, _addresses),
     "ntp_upstreams": ({"servers": []}, _hosts),
+    "network_discovery": ({"on": True}, _policy),
     retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),
 }
 

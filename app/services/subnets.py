@@ -12,6 +12,7 @@ from app.services import address_records, versions
 from app.services.addressing import parse_address, parse_network, supernets
 from app.services.changes import audit, changing, touch_racks, touch_vlans
 from app.services.context import Context
+from app.services.discovery import give_way
 from app.services.domains import domain_row
 from app.services.errors import NotFound
 from app.services.fabrics import NETWORK_LOCK
@@ -42,7 +43,7 @@ CHANGEABLE = (
 )  # fmt: skip
 _WORDS = frozenset({"name", "description"})
 """What no rack serves."""
-_EVERYWHERE = frozenset({"vlan_id", "domain_id", "reverse_dns", "allow_dns", "allow_proxy"})
+_EVERYWHERE = frozenset({"found", "vlan_id", "domain_id", "reverse_dns", "allow_dns", "allow_proxy"})
 """What racks serve that do not serve the subnet: its reverse zones, and whom they answer."""
 
 
@@ -99,7 +100,7 @@ def create(
 
     Without a VLAN it joins the untagged one of the default fabric, or of a new one that is named `fabric`.
     settings: the rest of what can be changed of a subnet.  Invalid when the gateway is outside; Conflict when it
-    overlaps another subnet.
+    overlaps another subnet; one that was only found gives way, or is the new one if it is the same.
     """
     context.require("admin", "add a subnet")
     refuse_unknown("a subnet", settings, CHANGEABLE)
@@ -108,9 +109,17 @@ def create(
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         vlan = vlan_for(session, context, vlan_id, fabric)
-        refuse_overlap(session, network)
+        subnet = give_way(session, network) or Subnet(cidr=str(network))
+        if subnet.id is None:
+            refuse_overlap(session, network)
+        else:
+            hold(session, address_lock(subnet.id))
+            vlan = vlan if vlan_id is not None or fabric is not None else vlan_row(session, subnet.vlan_id)
+            session.execute(sa.update(Interface).where(Interface.subnet_id == subnet.id).values(vlan_id=vlan.id))
         refuse_gateway_in_use(session, network, values["gateway"])
-        subnet = Subnet(cidr=str(network), name=name or str(network), vlan_id=vlan.id, managed=managed, **values)
+        described = {"name": name or str(network), "vlan_id": vlan.id, "managed": managed, "found": False, **values}
+        for column, value in described.items():
+            setattr(subnet, column, value)
         subnet.domain_id = domain_row(session, domain_id).id
         session.add(subnet)
         session.flush()
@@ -123,7 +132,7 @@ def create(
 
 
 def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
-    """Change a subnet: what `CHANGEABLE` names. The network itself stays.
+    """Change a subnet: what `CHANGEABLE` names. The network itself stays; one that was only found is adopted.
 
     A gateway or another option reaches DHCP as soon as racks have taken the change; installed machines keep what they
     were installed with (`app.services.gateways` lists them).
@@ -147,12 +156,15 @@ def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
         if values.get("vlan_id", left.id) != left.id:
             vlan_row(session, values["vlan_id"])
             refuse_in_use(session, context, subnet, "moved to another VLAN")
-        changed = {name: [getattr(subnet, name), value] for name, value in values.items()}
-        for name, value in values.items():
+        adopted = {"found": False, "managed": values.get("managed", True)} if subnet.found else {}
+        changed = {name: [getattr(subnet, name), value] for name, value in (values | adopted).items()}
+        for name, (_, value) in changed.items():
             setattr(subnet, name, value)
         session.flush()
         session.refresh(subnet, ["vlan", "domain"])
         differ = {name for name, (old, new) in changed.items() if old != new}
+        if adopted:
+            attach_all(session, context)
         if subnet.vlan_id != left.id:
             attach_all(session, context)
             session.execute(sa.update(Interface).where(Interface.subnet_id == subnet.id).values(vlan_id=subnet.vlan_id))

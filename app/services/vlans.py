@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session, selectinload
 from app.services import versions, vlan_rules
 from app.services.changes import audit, changing, touch_racks, touch_vlans
 from app.services.context import Context
+from app.services.discovery import adopt_vlan
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK, default_fabric, fabric_row, new_fabric, remove_vlan
+from app.services.rack_interfaces import attach_all
 from app.services.records import resend_scope
 from app.services.spaces import space_row
 from app.store.locks import hold
@@ -116,6 +118,9 @@ def update(context: Context, vlan_id: int, **changes: Any) -> Vlan:
             setattr(vlan, name, value)
         session.flush()
         session.refresh(vlan, ["fabric", "space"])
+        if (vlan.dhcp_on or {"rack_id", "secondary_rack_id"} & set(changed)) and adopt_vlan(session, vlan_id):
+            attach_all(session, context)
+            session.refresh(vlan)
         vlan_rules.check_relay(session, vlan)
         vlan_rules.check_racks(session, vlan, [name for name in SERVED_BY[:2] if name in changed])
         vlan_rules.check_dhcp(session, vlan)

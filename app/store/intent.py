@@ -38,7 +38,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
     vlans = list(session.scalars(select(Vlan).where(served_by(rack_id)).order_by(Vlan.id)))
     served = select(Vlan.id).where(served_by(rack_id))
     subnets: dict[int, list[Subnet]] = defaultdict(list)
-    statement = select(Subnet).where(Subnet.vlan_id.in_(served)).options(selectinload(Subnet.domain))
+    statement = select(Subnet).where(Subnet.vlan_id.in_(served), ~Subnet.found).options(selectinload(Subnet.domain))
     for subnet in session.scalars(statement.order_by(Subnet.id)):
         subnets[subnet.vlan_id].append(subnet)
     pools = defaultdict(list)

@@ -31,6 +31,7 @@ COMMANDS = {
     "PUT /interfaces/*/links/*": "interface link",
     "DELETE /interfaces/*/links/*": "interface unlink",
     "POST /reservations/import": "reservation import",
+    "GET /neighbours": "neighbour list",
     "GET /images/*": "image show",
     "GET /keys/*": "key show",
     "GET /operations": "machine all-operations",

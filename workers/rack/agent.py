@@ -35,6 +35,7 @@ from workers.rack.record_store import RecordStore
 from workers.rack.records import RecordKeeper, RecordsLater
 from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import RACK_TOKEN, SecretFiles
+from workers.rack.sensors import neighbours
 from workers.rack.units import SupervisorUnits, UnitError, Units
 from workers.rack.waiting import Doorbell, LongPoll, wait_for
 
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 
 TURN_SECONDS = 10.0
 OBSERVE_SECONDS = 30.0
+NEIGHBOUR_SECONDS = 60.0
 UNSENT_REPORTS = 200
 
 
@@ -92,6 +94,7 @@ class Agent:
         self._refused: tuple[int, str] | None = None
         self._resume_again = True
         self._observed: tuple[float, str] = (0.0, "")
+        self._neighbours_told: float | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Until a stop is asked for."""
@@ -115,6 +118,7 @@ class Agent:
         self._guard("drift", self.check_records)
         self._guard("reports", self.send_reports)
         self._guard("observe", self.report_observation)
+        self._guard("neighbours", self.report_neighbours)
 
     def resume(self) -> None:
         """Last-good runs again, from this host's own disk."""
@@ -231,6 +235,13 @@ class Agent:
         if said != self._observed[1] or now - self._observed[0] >= OBSERVE_SECONDS:
             self._client.report_observation(observation)
             self._observed = (now, said)
+
+    def report_neighbours(self) -> None:
+        """Every NEIGHBOUR_SECONDS; what could not be told is told anew next time."""
+        now = time.monotonic()
+        if self._neighbours_told is None or now - self._neighbours_told >= NEIGHBOUR_SECONDS:
+            self._neighbours_told = now
+            self._client.report_neighbours(neighbours.read())
 
     def _report(self, report: ApplyReport, request_id: str | None = None) -> None:
         self._unsent = [*self._unsent, {**report.as_data(), "request_id": request_id}][-UNSENT_REPORTS:]

@@ -80,6 +80,10 @@ class ControlPlane:
         """Say what runs here."""
         self._ask("POST", "/reports/observation", json=observation)
 
+    def report_neighbours(self, neighbours: list[dict[str, str]]) -> None:
+        """Say who else is on this host's networks."""
+        self._ask("POST", "/reports/neighbours", json={"neighbours": neighbours})
+
     def report_records(self, report: dict[str, Any]) -> None:
         """Say up to which sequence records are live, and which are not."""
         self._ask("POST", "/reports/records", json=report, headers=_named(report.get("request_id")))

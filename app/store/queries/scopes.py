@@ -59,7 +59,7 @@ def zones(session: Session) -> tuple[ZoneName, ...]:
         select(Subnet.cidr, Domain.ttl_seconds)
         .join(Vlan, Vlan.id == Subnet.vlan_id)
         .join(Domain, Domain.id == Subnet.domain_id)
-        .where(is_served())
+        .where(is_served(), ~Subnet.found)
         .order_by(Subnet.id)
     )
     reverse: dict[str, ZoneName] = {}
