@@ -7,12 +7,13 @@ are then raised above its own, so that what comes next is newer in its eyes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import metrics
@@ -23,7 +24,7 @@ from app.services.errors import Invalid
 from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach, checked_interfaces
 from app.store.locks import hold
-from app.store.models import Apply, Counter, Observation, Offer, Operation, Rack, RecordChange, RecordFailure
+from app.store.models import Apply, Counter, Observation, Offer, Operation, Rack, RecordChange, RecordFailure, Vlan
 from app.store.queries.scopes import scopes_of_rack
 from app.store.unit_of_work import after_commit
 from renderers import registry
@@ -120,6 +121,8 @@ def observation(
         rack = racks.rack_row(session, rack_id)
         now = context.clock()
         rack.seen_at = now
+        if rack.applied_offer != offer:
+            _wake_partner(session, context, rack_id)
         rack.applied_offer, rack.applied_records = offer, records
         known = {row.service: row for row in session.scalars(select(Observation).where(Observation.rack_id == rack_id))}
         for name, said in services.items():
@@ -241,6 +244,17 @@ def _unknown(session: Session, rack_id: int, failed: list[dict[str, Any]]) -> li
     )
     known = {tuple(row) for row in session.execute(statement)}
     return [item for item in failed if (item["sequence"], item["scope"], item["key"]) not in known]
+
+
+def _wake_partner(session: Session, context: Context, rack_id: int) -> None:
+    """Have the other rack of a pair looked at, which may wait for this one."""
+    statement = (
+        select(Vlan.rack_id, Vlan.secondary_rack_id)
+        .where(Vlan.secondary_rack_id.is_not(None), or_(Vlan.rack_id == rack_id, Vlan.secondary_rack_id == rack_id))
+        .limit(1)
+    )
+    for partner_id in {one for row in session.execute(statement) for one in row} - {rack_id}:
+        after_commit(session, partial(context.ring.reconcile, partner_id))
 
 
 def _checked_certificate(text: str) -> str:

@@ -29,6 +29,7 @@ from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
 from renderers.spec import ServiceSpec
+from workers.region.rollout import waits_for
 
 log = structlog.get_logger(__name__)
 ATTEMPTS = 5
@@ -38,7 +39,7 @@ GENERATIONS_KEPT = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one look at a rack. status: current, offered, held (nothing else to offer) or gone."""
+    """What came of one look at a rack. status: current, offered, held (nothing else to offer), waits (for its partner) or gone."""
 
     status: str
     offer_number: int = 0
@@ -98,6 +99,9 @@ def _once(context: Context, rack_id: int, specs: tuple[ServiceSpec, ...]) -> Out
         if rack is None or rack.token_hash is None:
             return Outcome("gone")
         seen = _see(session, rack)
+        if seen.intent.ha is not None and (partner := waits_for(session, context, rack)) is not None:
+            log.info("rack.waits", rack=rack.name, partner=partner)
+            return Outcome("waits", rack.offer_number)
     bundles = tuple(spec.render(seen.intent) for spec in specs if spec.wanted(seen.intent))
     running = offers.parts_of(seen.content)
     plan = planning.plan_bundles(bundles, [Bundle.from_data(part["bundle"]) for part in running.values()])
