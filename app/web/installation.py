@@ -18,11 +18,13 @@ TITLES = {
     "enrolment_policy": "Let unknown machines report themselves",
     "dns_forwarders": "DNS servers to ask",
     "ntp_upstreams": "Time servers to follow",
+    "network_discovery": "Let networks appear by themselves",
 }
 HELP = {
     "enrolment_policy": "A machine that boots from the network in a served subnet is then added as New.",
     "dns_forwarders": "Addresses apart by blanks. Racks ask them about names that are not Muster's.",
     "ntp_upstreams": "Names or addresses apart by blanks.",
+    "network_discovery": "Fabrics, VLANs and subnets that racks and machines report are shown; nothing is served there yet.",
 }
 
 
