@@ -150,15 +150,15 @@ def of_machine(context: Context, machine_id: int, nics: list[dict[str, Any]], ne
         if not is_on(session):
             return
         rows = {row.mac: row for row in session.scalars(select(Interface).where(Interface.machine_id == machine_id))}
-        heard = {str(one.get("interface")): one for one in neighbours if one.get("chassis_id")}
+        heard = _heard(neighbours)
         known = _Known(session, context)
         cards = [(nic, row) for nic in nics if (row := rows.get(str(nic.get("mac", "")).lower())) is not None]
         ports: dict[tuple[str, int | None], int] = {}
         switches: dict[str, int] = {}
         for nic, row in cards:
             if row.vlan_id is not None and (port := heard.get(str(nic["name"]))) is not None:
-                ports[port["chassis_id"], port.get("vlan")] = row.vlan_id
-                switches[port["chassis_id"]] = known.fabric_of(row.vlan_id)
+                ports[port] = row.vlan_id
+                switches[port[0]] = known.fabric_of(row.vlan_id)
         for nic, row in cards:
             networks = _networks(nic.get("addresses") or [])
             if row.vlan_id is None:
@@ -217,7 +217,7 @@ def _place(known: _Known, card: _Card) -> None:
 def _vlan_of_card(
     known: _Known,
     networks: list[Network],
-    port: dict[str, Any] | None,
+    port: tuple[str, int | None] | None,
     ports: dict[tuple[str, int | None], int],
     switches: dict[str, int],
 ) -> int | None:
@@ -225,13 +225,23 @@ def _vlan_of_card(
     for network in networks:
         if (vlan_id := known.vlan_holding(network)) is not None:
             return vlan_id
-    tag = port.get("vlan") if port is not None else None
     if port is not None:
-        if (same := ports.get((port["chassis_id"], tag))) is not None:
+        if (same := ports.get(port)) is not None:
             return same
-        if (fabric_id := switches.get(port["chassis_id"])) is not None and isinstance(tag, int) and 0 < tag <= 4094:
-            return known.vlan(fabric_id, tag)
+        if (fabric_id := switches.get(port[0])) is not None and port[1] is not None:
+            return known.vlan(fabric_id, port[1])
     return known.vlan(known.new_place(), 0) if networks else None
+
+
+def _heard(neighbours: list[Any]) -> dict[str, tuple[str, int | None]]:
+    """The switch and the VLAN of untagged frames by interface, of what makes sense in a machine's words."""
+    found: dict[str, tuple[str, int | None]] = {}
+    for one in neighbours:
+        if isinstance(one, dict) and one.get("chassis_id"):
+            tag = one.get("vlan")
+            known = tag if type(tag) is int and 0 < tag <= 4094 else None
+            found[str(one.get("interface"))] = (str(one["chassis_id"]), known)
+    return found
 
 
 def _cards(interfaces: Iterable[dict[str, Any]]) -> dict[str, _Card]:
@@ -266,10 +276,13 @@ def _card_of(name: str, by_name: dict[str, dict[str, Any]], depth: int = 0) -> t
 
 
 def _networks(addresses: Iterable[Any]) -> list[Network]:
-    """The networks of addresses with prefix length: no link-local ones, no single hosts. ValueError for no address."""
+    """The networks of addresses with prefix length: no link-local ones, no single hosts, nothing malformed."""
     found: list[Network] = []
     for text in addresses:
-        own = ipaddress.ip_interface(str(text))
+        try:
+            own = ipaddress.ip_interface(str(text))
+        except ValueError:
+            continue
         network = own.network
         if own.ip.is_loopback or own.ip.is_link_local or network.prefixlen == network.max_prefixlen:
             continue

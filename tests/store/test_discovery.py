@@ -161,12 +161,14 @@ def test_a_machine_shows_its_networks_and_the_switch_tells_the_vlan(context: Con
     nics = [{"name": "eth0", "mac": boot_mac, "addresses": ["10.20.0.60/24"]}] + [
         {"name": f"eth{number + 1}", "mac": mac, "addresses": []} for number, mac in enumerate(macs)
     ]
-    nics[4]["addresses"] = ["10.80.0.9/24"]
-    heard = [
+    nics[4]["addresses"] = ["10.80.0.9/24", "nonsense"]
+    heard: list[Any] = [
         {"interface": "eth0", "chassis_id": "switch-a", "vlan": 100},
         {"interface": "eth1", "chassis_id": "switch-a", "vlan": 100},
         {"interface": "eth2", "chassis_id": "switch-a", "vlan": 200},
         {"interface": "eth3", "chassis_id": "switch-b", "vlan": 200},
+        {"interface": "eth4", "chassis_id": ["odd"], "vlan": {"odd": 1}},
+        "odd",
     ]
     for _ in range(2):
         discovery.of_machine(context, machine_id, nics, heard)
