@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.subnet import NewSubnetSchema, SubnetChangeSchema, SubnetPage, SubnetQuery, SubnetSchema
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
+from app.api.schemas.subnet import (
+    AfterAddressQuery,
+    NewSubnetSchema,
+    PartPage,
+    StaleGatewayPage,
+    SubnetChangeSchema,
+    SubnetPage,
+    SubnetQuery,
+    SubnetSchema,
+    SubnetStatisticsSchema,
+    UsePage,
+)
 from app.identity import current_context
-from app.services import subnets
+from app.services import gateways, subnet_use, subnets
 
 blueprint = Resource("subnets", "Subnets: IP networks on VLANs")
 
@@ -44,7 +55,7 @@ def show(subnet_id: int) -> Any:
 @blueprint.arguments(SubnetChangeSchema)
 @blueprint.response(200, SubnetSchema)
 def change(body: dict[str, Any], subnet_id: int) -> Any:
-    """Change a subnet."""
+    """Change a subnet. A gateway reaches DHCP at once; `stale-gateways` lists machines that were installed with another."""
     context = current_context()
     return subnets.get(context, subnets.update(context, subnet_id, **body).id)
 
@@ -56,3 +67,51 @@ def delete(subnet_id: int) -> Any:
     """Delete a subnet that nothing uses."""
     subnets.delete(current_context(), subnet_id)
     return NO_CONTENT
+
+
+@blueprint.get("/subnets/<int:subnet_id>/statistics")
+@allow("viewer", "see subnets")
+@blueprint.shows(SubnetStatisticsSchema)
+def statistics(subnet_id: int) -> Any:
+    """See a subnet in numbers of addresses."""
+    return subnet_use.statistics(current_context(), subnet_id)
+
+
+@blueprint.get("/subnets/<int:subnet_id>/free-ranges")
+@allow("viewer", "see subnets")
+@blueprint.arguments(AfterAddressQuery, location="query")
+@blueprint.response(200, PartPage)
+def free_ranges(query: dict[str, Any], subnet_id: int) -> Any:
+    """List intervals that Muster may hand out and nobody has."""
+    found = subnet_use.free(current_context(), subnet_id, **query)
+    return {"items": found, "next": found[-1].end if len(found) == query["limit"] else None}
+
+
+@blueprint.get("/subnets/<int:subnet_id>/reserved-ranges")
+@allow("viewer", "see subnets")
+@blueprint.shows(PartPage)
+def reserved_ranges(subnet_id: int) -> Any:
+    """List intervals that ranges, the gateway and routes keep."""
+    return {"items": subnet_use.kept(current_context(), subnet_id), "next": None}
+
+
+@blueprint.get("/subnets/<int:subnet_id>/addresses")
+@allow("viewer", "see subnets")
+@blueprint.arguments(AfterAddressQuery, location="query")
+@blueprint.response(200, UsePage)
+def addresses(query: dict[str, Any], subnet_id: int) -> Any:
+    """List addresses in use with who has them, in the order of addresses; also what was only observed.
+
+    Go on while there is a `next`; a page may be shorter than was asked for.
+    """
+    found = subnet_use.addresses(current_context(), subnet_id, **query)
+    return {"items": found, "next": found[-1].address if found else None}
+
+
+@blueprint.get("/subnets/<int:subnet_id>/stale-gateways")
+@allow("viewer", "see subnets")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, StaleGatewayPage)
+def stale_gateways(query: dict[str, Any], subnet_id: int) -> Any:
+    """List deployed machines that were installed with another gateway than the subnet has now."""
+    return page(gateways.stale(current_context(), subnet_id, **query), query["limit"])

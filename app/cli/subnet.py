@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from app.cli import output
+from app.cli.client import Session
 from app.cli.resource import FLAG, NUMBER, TEXT, TEXTS, Kind, make
 
 SUBNET_OPTIONS = (
@@ -63,4 +70,67 @@ ROUTE = Kind(
     ),
     (("subnet_id", NUMBER, "That begin or end in this subnet."),),
 )
-COMMANDS = tuple(make(kind) for kind in (SUBNET, RANGE, ROUTE))
+GROUP = make(SUBNET)
+PARTS = {"start": "start", "end": "end", "count": "count", "purpose": "purpose", "comment": "comment"}
+USES = {
+    "address": "address", "kind": "kind", "who": "who", "mac": "mac", "leased until": "leased_until", "seen": "seen_at",
+    "comment": "comment",
+}  # fmt: skip
+STALE = {"machine": "hostname", "interface": "interface", "installed with": "installed_gateway", "now": "gateway"}
+
+
+def _after_address(session: Session, path: str) -> Iterator[dict[str, Any]]:
+    """All items of a list that goes on after an address."""
+    return session.pages(path, after=None)
+
+
+@GROUP.command("statistics")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def statistics(session: Session, number: int) -> None:
+    """See one in numbers of addresses."""
+    output.show_one(session.call("GET", f"/subnets/{number}/statistics"), session.as_json)
+
+
+@GROUP.command("free")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def free(session: Session, number: int) -> None:
+    """List intervals that may be handed out and that nobody has."""
+    output.show_list(_after_address(session, f"/subnets/{number}/free-ranges"), PARTS, session.as_json)
+
+
+@GROUP.command("reserved")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def reserved(session: Session, number: int) -> None:
+    """List intervals that ranges, the gateway and routes keep."""
+    found = session.call("GET", f"/subnets/{number}/reserved-ranges")["items"]
+    output.show_list(found, PARTS, session.as_json)
+
+
+@GROUP.command("addresses")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def addresses(session: Session, number: int) -> None:
+    """List addresses in use, and who has them."""
+    found = _after_address(session, f"/subnets/{number}/addresses")
+    if not session.as_json:
+        found = ({**one, "who": _who(one)} for one in found)
+    output.show_list(found, USES, session.as_json)
+
+
+@GROUP.command("stale-gateways")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def stale_gateways(session: Session, number: int) -> None:
+    """List deployed machines that were installed with another gateway."""
+    output.show_list(session.pages(f"/subnets/{number}/stale-gateways"), STALE, session.as_json)
+
+
+def _who(found: dict[str, Any]) -> str | None:
+    owner = found["machine"] or found["device"] or found["rack"] or found["hostname"]
+    return f"{owner} {found['interface']}" if owner and found["interface"] else owner
+
+
+COMMANDS = (GROUP, make(RANGE), make(ROUTE))

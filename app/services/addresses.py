@@ -90,8 +90,8 @@ def claim(session: Session, context: Context, machine: Machine) -> str | None:
 
     What it has there already is kept: a sticky or static address, or the one that is reserved for the interface's MAC.
     A boot interface without links gets an address in its subnet, and one in the first managed subnet of the other family
-    on the same VLAN.  The first address of the boot interface; None when the machine gets all of its addresses by DHCP.  Conflict when
-    there is no subnet or no free address.
+    on the same VLAN.  The first address of the boot interface; None when the machine gets all of its addresses by DHCP.
+    Conflict when there is no subnet or no free address.
     """
     rows = session.execute(_INTERFACES, {"machine_id": machine.id}).all()
     if not rows:
@@ -169,7 +169,7 @@ def tie(session: Session, owner: Owner) -> None:
     """Let reservations of MACs that are now interfaces of a machine or device belong to these. They must be flushed."""
     mine = Interface.machine_id == owner.id if isinstance(owner, Machine) else Interface.device_id == owner.id
     statement = (
-        select(IpAddress, Interface.id)
+        select(IpAddress, Interface)
         .join(Interface, Interface.mac == IpAddress.mac)
         .where(mine, IpAddress.kind == "reservation", IpAddress.interface_id.is_(None))
         .options(joinedload(IpAddress.subnet).joinedload(Subnet.domain))
@@ -180,11 +180,13 @@ def tie(session: Session, owner: Owner) -> None:
         return
     before = address_records.held(session, owner)
     left: dict[int, tuple[Domain, set[str]]] = {}
-    for row, interface_id in found:
+    for row, interface in found:
         domain = row.subnet.domain
+        if interface.subnet_id is None:
+            interface.vlan_id, interface.subnet_id = row.subnet.vlan_id, row.subnet_id
         if row.hostname:
             left.setdefault(domain.id, (domain, set()))[1].add(row.hostname)
-        row.interface_id, row.hostname = interface_id, owner.hostname
+        row.interface_id, row.hostname = interface.id, owner.hostname
     session.flush()
     for domain, hostnames in left.values():
         address_records.put_reserved_names(session, domain, hostnames)

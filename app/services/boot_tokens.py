@@ -101,13 +101,16 @@ def issue(
     purpose: str,
     *,
     rack: Rack,
-    address: str,
+    address: str | None,
     seconds: int,
     mac: str | None = None,
     machine_id: int | None = None,
     operation_id: int | None = None,
 ) -> str:
-    """A token that can be used at once: for enlisting, or for an installed system's first call."""
+    """A token that can be used at once: for enlisting, or for an installed system's first call.
+
+    address: None when it will only be known at the first use, as where the installed system gets it by DHCP.
+    """
     if operation_id is not None:
         _end_older(session, context, operation_id, purpose)
     raw = secrets.token_urlsafe(32)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
-from app.services import boot_tokens, images, racks
+from app.services import boot_tokens, images, installed_network, racks
 from app.services.boot import base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
@@ -21,16 +21,12 @@ from app.store.models import (
     Disk,
     Domain,
     Image,
-    Interface,
-    IpAddress,
     Machine,
     Operation,
     Rack,
     SshKey,
-    Subnet,
-    Vlan,
 )
-from renderers.boot import cloudinit, netplan, storage
+from renderers.boot import cloudinit, storage
 
 PHONE_HOME_SECONDS = 6 * 3600
 PHONE_HOME_FILE = "/etc/muster/phone-home.json"
@@ -59,7 +55,7 @@ def plan(
     rack_address = racks.address_towards(session, rack, caller.address)
     image = images.current(session, str(operation.parameters["image"]))
     rootfs = images.file_of(image, "rootfs")
-    nics, static = _nics(session, machine, rack_address)
+    nics, static = installed_network.plan(session, context, machine, rack_address)
     domain = session.get_one(Domain, machine.domain_id)
     token = boot_tokens.issue(
         session,
@@ -127,44 +123,6 @@ def _storage(session: Session, machine: Machine) -> dict[str, object]:
         return storage.flat(facts)
     except ValueError as error:
         raise Conflict(f"{machine.hostname}: {error}") from error
-
-
-def _nics(session: Session, machine: Machine, rack_address: str) -> tuple[list[netplan.Nic], str]:
-    """The interfaces with their addresses, and the address from which the installed system will call."""
-    statement = (
-        select(Interface)
-        .where(Interface.machine_id == machine.id)
-        .options(selectinload(Interface.addresses).selectinload(IpAddress.subnet))
-        .order_by(Interface.boot.desc(), Interface.id)
-    )
-    nics: list[netplan.Nic] = []
-    static: str | None = None
-    mtus = {vlan_id: mtu for vlan_id, mtu in session.execute(select(Vlan.id, Vlan.mtu))}  # noqa: C416
-    for interface in session.scalars(statement):
-        rows = sorted(interface.addresses, key=lambda row: row.address_key)
-        subnets: list[Subnet] = [row.subnet for row in rows]
-        # Only one default gateway a family: the boot interface comes first and has it.
-        gateways = tuple(subnet.gateway for subnet in subnets if subnet.gateway) if not nics else ()
-        servers = [str(server) for subnet in subnets for server in subnet.dns_servers] or [rack_address]
-        nics.append(
-            netplan.Nic(
-                name=interface.name,
-                mac=interface.mac,
-                addresses=tuple(f"{row.address}/{row.subnet.cidr.partition('/')[2]}" for row in rows),
-                gateways=tuple(dict.fromkeys(gateways)),
-                nameservers=tuple(dict.fromkeys(servers)) if rows else (),
-                mtu=mtus.get(interface.vlan_id or 0, netplan.STANDARD_MTU),
-            )
-        )
-        # The installed system calls the rack's address, and so from its own of that family.
-        same_family = [row.address for row in rows if (":" in row.address) == (":" in rack_address)]
-        static = static or next(iter(same_family), None)
-    if static is None:
-        raise Conflict(
-            f"{machine.hostname}: it has no address from which it could reach its rack at {rack_address}; link an interface"
-            " to a subnet of that family, or deploy it again so that it is given one"
-        )
-    return nics, static
 
 
 def _keys(session: Session, machine: Machine) -> tuple[str, ...]:

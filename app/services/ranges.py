@@ -24,7 +24,7 @@ from app.services.subnet_rules import GIVEN_BY_MUSTER, refuse_live_lease
 from app.services.subnets import address_lock, subnet_row
 from app.services.vlans import refuse_unknown
 from app.store.locks import hold
-from app.store.models import IpAddress, IpRange, Rack, Subnet
+from app.store.models import IpAddress, IpRange, Rack, StaticRoute, Subnet
 from app.store.queries.page import page
 from app.store.queries.serving import racks_of_vlans
 
@@ -181,21 +181,26 @@ def _draw(session: Session, subnet: Subnet, row: IpRange, kind: str, start: str,
             rule="ranges do not overlap",
         )
     if kind != "reserved":
-        _refuse_gateway(subnet, kind, label, start_key, end_key)
+        _refuse_gateways(session, subnet, kind, label, start_key, end_key)
     if kind == "dynamic":
         _refuse_given(session, subnet, label, start_key, end_key)
     row.kind, row.start, row.end = kind, str(first), str(last)
     row.start_key, row.end_key = start_key, end_key
 
 
-def _refuse_gateway(subnet: Subnet, kind: str, label: str, start_key: str, end_key: str) -> None:
-    if subnet.gateway and start_key <= address_key(subnet.gateway) <= end_key:
-        who = "DHCP would lease" if kind == "dynamic" else "Muster would hand out"
-        raise Conflict(
-            f"{label} holds the gateway {subnet.gateway}; {who} it; end the range before it",
-            field="start",
-            rule="the gateway is handed out from no range",
-        )
+def _refuse_gateways(session: Session, subnet: Subnet, kind: str, label: str, start_key: str, end_key: str) -> None:
+    """Conflict when the range holds the subnet's gateway, or that of one of its routes."""
+    found = [("the gateway", subnet.gateway)] if subnet.gateway else []
+    vias = session.execute(select(StaticRoute.id, StaticRoute.gateway).where(StaticRoute.source_id == subnet.id))
+    found += [(f"the gateway of route {route_id}", via) for route_id, via in vias]
+    for what, gateway in found:
+        if start_key <= address_key(gateway) <= end_key:
+            who = "DHCP would lease" if kind == "dynamic" else "Muster would hand out"
+            raise Conflict(
+                f"{label} holds {what} {gateway}; {who} it; end the range before it",
+                field="start",
+                rule="a gateway is handed out from no range",
+            )
 
 
 def _refuse_given(session: Session, subnet: Subnet, label: str, start_key: str, end_key: str) -> None:

@@ -47,7 +47,7 @@ __all__ = [
 ]
 CHANGEABLE = ("address", "mac", "hostname", "comment")
 LARGEST_BATCH = 1000
-_WRITE = insert(IpAddress).returning(IpAddress.id, sort_by_parameter_order=True)
+_WRITE = insert(IpAddress)
 
 
 def find(
@@ -199,13 +199,23 @@ def _insert(session: Session, context: Context, found: Found, new: Sequence[Chec
         for one in new
     ]
     try:
-        ids = list(session.connection().execute(_WRITE, values).scalars())
+        session.connection().execute(_WRITE, values)
     except IntegrityError as error:
         raise Conflict(
             "reservations: someone took one of these addresses at the same moment; look and try again", field="address"
         ) from error
-    for row_id, one in zip(ids, new, strict=True):
-        audit(session, context, "create", "reservation", row_id, address=one.address, mac=one.mac)
+    made = {
+        (row.subnet_id, row.address_key): row
+        for row in session.scalars(
+            select(IpAddress).where(
+                IpAddress.subnet_id.in_({one.subnet_id for one in new}),
+                IpAddress.address_key.in_([one.key for one in new]),
+            )
+        )
+    }
+    there = [made[one.subnet_id, one.key] for one in new]
+    for row in there:
+        audit(session, context, "create", "reservation", row.id, address=row.address, mac=row.mac)
     places = found.places
     rows = [
         address_records.Named(
@@ -216,8 +226,7 @@ def _insert(session: Session, context: Context, found: Found, new: Sequence[Chec
     domain_ids = {one.subnet_id: places[one.subnet_id].domain_id for one in new}
     loaded = {row.id: row for row in session.scalars(select(Domain).where(Domain.id.in_(set(domain_ids.values()))))}
     address_records.put_reservations(session, rows, {subnet_id: loaded[one] for subnet_id, one in domain_ids.items()})
-    by_id = {row.id: row for row in session.scalars(select(IpAddress).where(IpAddress.id.in_(ids)))}
-    return [by_id[row_id] for row_id in ids]
+    return there
 
 
 def _row(session: Session, reservation_id: int) -> IpAddress:

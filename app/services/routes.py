@@ -17,6 +17,7 @@ from app.services.changes import audit, changing, touch_vlans
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK
+from app.services.subnet_rules import refuse_gateway_in_range
 from app.services.subnets import subnet_row
 from app.services.vlans import refuse_unknown
 from app.store.locks import hold
@@ -157,6 +158,7 @@ def _set(
             rule=f"{METRIC[0]} <= metric <= {METRIC[1]}",
         )
     with session.no_autoflush:
+        refuse_gateway_in_range(session, source, str(via))
         same = select(StaticRoute.id).where(
             StaticRoute.source_id == source.id,
             StaticRoute.destination_id == destination.id,

@@ -20,10 +20,21 @@ STANDARD_MTU = 1500
 
 
 @dataclass(frozen=True)
+class Route:
+    """A network that is reached through a gateway in one of the interface's networks."""
+
+    to: str
+    via: str
+    metric: int = 0
+
+
+@dataclass(frozen=True)
 class Nic:
     """One interface: its addresses as address/length, and the gateways that lie in their networks.
 
-    An IPv6 gateway may be link-local (RFC 4291, section 2.5.6); then it is on the interface's link.
+    An IPv6 gateway may be link-local (RFC 4291, section 2.5.6); then it is on the interface's link.  dhcp4, dhcp6: whether
+    the system asks for an address; dhcp_metric: that of the routes it then gets, so that of two such interfaces one has
+    the default route.
     """
 
     name: str
@@ -33,6 +44,10 @@ class Nic:
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     mtu: int = STANDARD_MTU
+    routes: tuple[Route, ...] = ()
+    dhcp4: bool = False
+    dhcp6: bool = False
+    dhcp_metric: int | None = None
 
 
 def network_config(nics: tuple[Nic, ...]) -> dict[str, object]:
@@ -61,7 +76,7 @@ def _is_link_local(gateway: str) -> bool:
 def _ethernet(nic: Nic) -> dict[str, object]:
     if not MAC.fullmatch(nic.mac):
         raise ValueError(f"interface {nic.name}: {nic.mac!r} is no MAC address of six lower-case bytes with colons")
-    addresses = []
+    addresses: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface] = []
     for value in nic.addresses:
         if "/" not in value:
             raise ValueError(f"interface {nic.name}: address {value!r} has no prefix length; write address/length")
@@ -69,23 +84,25 @@ def _ethernet(nic: Nic) -> dict[str, object]:
     made: dict[str, object] = {
         "match": {"macaddress": nic.mac},
         "set-name": nic.name,
-        "dhcp4": False,
-        "dhcp6": False,
-        "accept-ra": False,
+        "dhcp4": nic.dhcp4,
+        "dhcp6": nic.dhcp6,
+        # DHCPv6 gives no route, and a client asks for an address when a router says so (RFC 4861, section 4.2, M flag).
+        "accept-ra": nic.dhcp6,
         # Without addresses the interface need not come up before the machine counts as online.
-        "optional": not addresses,
+        "optional": not addresses and not nic.dhcp4 and not nic.dhcp6,
     }
+    for family, wanted in (("dhcp4", nic.dhcp4), ("dhcp6", nic.dhcp6)):
+        if wanted and nic.dhcp_metric is not None:
+            made[f"{family}-overrides"] = {"route-metric": nic.dhcp_metric}
     if addresses:
-        made["addresses"] = [str(item) for item in addresses]
-    routes = []
+        made["addresses"] = [str(address) for address in addresses]
+    routes: list[dict[str, object]] = []
     for gateway in nic.gateways:
         # `default` means both families since netplan 0.95; the networks are understood by every version.
-        route: dict[str, object] = {"to": "::/0" if ":" in gateway else "0.0.0.0/0", "via": gateway}
-        if _is_link_local(gateway) and any(item.version == 6 for item in addresses):
-            route["on-link"] = True
-        elif not any(ipaddress.ip_address(text.address(gateway)) in item.network for item in addresses):
-            raise ValueError(f"interface {nic.name}: gateway {gateway} is in none of {', '.join(nic.addresses)}")
-        routes.append(route)
+        routes.append(_route(nic, "::/0" if ":" in gateway else "0.0.0.0/0", gateway, addresses))
+    for item in nic.routes:
+        metric = {"metric": item.metric} if item.metric else {}
+        routes.append(_route(nic, text.network(item.to), item.via, addresses) | metric)
     if routes:
         made["routes"] = routes
     if nic.nameservers:
@@ -98,3 +115,14 @@ def _ethernet(nic: Nic) -> dict[str, object]:
             raise ValueError(f"interface {nic.name}: MTU {nic.mtu} is outside 576 to 65535 bytes")
         made["mtu"] = nic.mtu
     return made
+
+
+def _route(
+    nic: Nic, network: str, gateway: str, addresses: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
+) -> dict[str, object]:
+    """One route. ValueError when the interface cannot reach the gateway."""
+    if _is_link_local(gateway) and any(item.version == 6 for item in addresses):
+        return {"to": network, "via": gateway, "on-link": True}
+    if not any(ipaddress.ip_address(text.address(gateway)) in item.network for item in addresses):
+        raise ValueError(f"interface {nic.name}: gateway {gateway} is in none of {', '.join(nic.addresses)}")
+    return {"to": network, "via": gateway}

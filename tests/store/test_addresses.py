@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from app.services import addresses, fabrics, ranges, subnets
+from app.services import addresses, devices, fabrics, links, ranges, reservations, subnets
 from app.services.addressing import address_key
 from app.services.changes import changing
 from app.services.context import Context
@@ -252,3 +254,67 @@ def test_a_machine_without_links_gets_both_families_of_its_vlan(context: Context
     assert ({"10.20.0.2", "2001:db8::1"}, []) == (held, left)
     assert (held, {"A", "AAAA"}) == (hosts, names)
     assert ("10.20.0.2" if boots_by.startswith("10.") else "2001:db8::1") == given
+
+
+def test_many_writers_never_share_an_address(context: Context) -> None:
+    """Machines, devices, reservations, links and people ask at once: nobody has another's, and DHCP knows each one."""
+    seeded = seed(context)
+    machines = [make_machine(context, seeded) for _ in range(8)]
+    linked = [make_machine(context, seeded) for _ in range(4)]
+    with context.store.read() as session:
+        interfaces = dict(
+            session.execute(select(Interface.machine_id, Interface.id).where(Interface.machine_id.in_(linked))).all()
+        )
+    wish = [{"subnet_id": seeded.subnet_id, "mode": "auto"}]
+    mac = "52:54:02:00:{:02x}:{:02x}".format
+
+    def ask(number: int) -> None:
+        with suppress(Conflict):
+            reservations.create(context, f"10.20.0.{2 + number}", mac(0, number))
+
+    calls: list[Any] = [
+        *(lambda one=one: claim(context, one) for one in machines),
+        *(lambda one=one: links.put(context, interfaces[one], seeded.subnet_id, "sticky") for one in linked),
+        *(
+            lambda n=n: devices.create(context, f"d{n}", interfaces=[{"mac": mac(1, n), "links": wish}])
+            for n in range(4)
+        ),
+        *(lambda n=n: ask(n) for n in range(8)),
+    ]
+    random.Random(4).shuffle(calls)
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(call) for call in calls]:
+            future.result()
+    with context.store.read() as session:
+        given = list(session.scalars(select(IpAddress.address).where(IpAddress.kind != "rack")))
+        newest: dict[str, Any] = {}
+        for record in session.scalars(select(RecordChange).order_by(RecordChange.sequence)):
+            newest[record.key] = record.value
+    hosts = [value["address"] for key, value in newest.items() if key.startswith("host:") and value]
+
+    assert len(given) >= 16
+    assert len(set(given)) == len(given)
+    assert sorted(given) == sorted(hosts)
+    assert not {"10.20.0.1", *(f"10.20.0.{n}" for n in range(100, 200))} & set(given)
+
+
+def test_an_import_takes_turns_with_claims(context: Context) -> None:
+    """A batch of reservations is made whole or not at all while machines take addresses of the same subnet."""
+    seeded = seed(context)
+    machines = [make_machine(context, seeded) for _ in range(6)]
+    rows = [reservations.Wanted(f"10.20.0.{n}", f"52:54:02:00:02:{n:02x}") for n in range(4, 60)]
+
+    def load() -> int:
+        try:
+            return len(reservations.create_many(context, rows)[0])
+        except Conflict:
+            return 0
+
+    with ThreadPoolExecutor(4) as pool:
+        loading = pool.submit(load)
+        given = list(pool.map(lambda machine_id: claim(context, machine_id), machines))
+    there = len(reservations.find(context, seeded.subnet_id))
+
+    assert len(set(given)) == 6
+    assert there == loading.result()
+    assert there in (0, len(rows))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from app.api.frame import PageQuery
+from app.api.frame import PageQuery, SparseQuery
 from app.api.schemas.network import NamedQuery, Word
-from app.api.schemas.strict import Boolean, Id, Integer, Reference, Switch
+from app.api.schemas.strict import Boolean, Id, Integer, Number, Reference, Switch
 from app.services.ranges import KINDS
 from app.services.subnet_rules import LEASE_SECONDS, LONGEST_DESCRIPTION, REVERSE_DNS, UNKNOWN_CLIENTS
 from renderers.dhcp.boot import ARCHITECTURES as BOOT_ARCHITECTURES
@@ -158,4 +158,91 @@ class RangePage(Schema):
     """Ranges."""
 
     items = fields.List(fields.Nested(RangeSchema))
+    next = fields.Integer(allow_none=True)
+
+
+class AfterAddressQuery(SparseQuery):
+    """Which page: everything after an address, at most so many."""
+
+    after = fields.String(
+        load_default=None, validate=Address, metadata={"description": "last address seen: `next` of the page before"}
+    )
+    limit = Number(load_default=100, validate=validate.Range(min=1, max=500))
+
+
+class SubnetStatisticsSchema(Schema):
+    """A subnet in numbers of addresses."""
+
+    subnet_id = fields.Integer()
+    cidr = fields.String()
+    total = fields.Integer(metadata={"description": "addresses that hosts may have"})
+    by_kind = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "given, by kind"})
+    dynamic = fields.Integer(metadata={"description": "in dynamic ranges"})
+    reserved = fields.Integer(metadata={"description": "in reserved ranges"})
+    static_pool = fields.Integer(metadata={"description": "in static pools"})
+    leased = fields.Integer(metadata={"description": "leased by DHCP now"})
+    open = fields.Integer(metadata={"description": "those that Muster may hand out by the subnet's rules"})
+    available = fields.Integer(metadata={"description": "those of them that nobody has"})
+    strangers = fields.Integer(metadata={"description": "seen in use lately, and none that Muster knows of"})
+    usage_percent = fields.Float(metadata={"description": "how much of what may be handed out is given"})
+
+
+class PartSchema(Schema):
+    """An interval of addresses, both ends included."""
+
+    start = fields.String()
+    end = fields.String()
+    count = fields.Integer()
+    purpose = fields.String(metadata={"description": "free; dynamic, reserved or static_pool; gateway; route"})
+    comment = fields.String()
+
+
+class PartPage(Schema):
+    """Intervals of addresses."""
+
+    items = fields.List(fields.Nested(PartSchema))
+    next = fields.String(allow_none=True)
+
+
+class UseSchema(Schema):
+    """An address in use and who has it. kind is `discovered` where it was only observed."""
+
+    address = fields.String()
+    kind = fields.String()
+    id = fields.Integer(allow_none=True, metadata={"description": "of the address; none when it was only observed"})
+    hostname = fields.String(allow_none=True)
+    machine = fields.String(allow_none=True)
+    device = fields.String(allow_none=True)
+    rack = fields.String(allow_none=True)
+    interface = fields.String(allow_none=True)
+    mac = fields.String(allow_none=True)
+    comment = fields.String()
+    leased_until = fields.DateTime(allow_none=True)
+    seen_at = fields.DateTime(allow_none=True)
+    seen_mac = fields.String(allow_none=True, metadata={"description": "what a rack has seen answering there"})
+
+
+class UsePage(Schema):
+    """Addresses in use."""
+
+    items = fields.List(fields.Nested(UseSchema))
+    next = fields.String(allow_none=True)
+
+
+class StaleGatewaySchema(Schema):
+    """A deployed machine whose system sends through a gateway that is not its subnet's any more."""
+
+    id = fields.Integer()
+    machine_id = fields.Integer()
+    hostname = fields.String()
+    interface = fields.String()
+    installed_gateway = fields.String()
+    gateway = fields.String(allow_none=True, metadata={"description": "of the subnet now"})
+    installed_at = fields.DateTime()
+
+
+class StaleGatewayPage(Schema):
+    """Machines on old gateways."""
+
+    items = fields.List(fields.Nested(StaleGatewaySchema))
     next = fields.Integer(allow_none=True)

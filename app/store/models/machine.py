@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.store.models.base import Base, CreatedAt, PrimaryKey
 from app.store.models.device import Device
 from app.store.models.domain import Domain
-from app.store.models.network import IpAddress
+from app.store.models.network import IpAddress, Subnet
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
 from app.store.models.user import User
 
@@ -100,6 +100,7 @@ class InterfaceLink(Base):
     interface_id: Mapped[int] = mapped_column(ForeignKey("interface.id", ondelete="CASCADE"), index=True)
     subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), index=True)
     mode: Mapped[str]
+    subnet: Mapped[Subnet] = relationship()
 
 
 class InstalledGateway(Base):

@@ -50,6 +50,24 @@ NICS6 = (
     ),
     netplan.Nic("eno2", "52:54:00:20:00:0d", ("2001:db8:22::10/64",), ("2001:db8:22::1",)),
 )
+ROUTED = (
+    netplan.Nic(
+        "eno1",
+        "52:54:00:20:00:0c",
+        ("10.20.0.12/24", "2001:db8:20::12/64"),
+        ("10.20.0.254", "fe80::1"),
+        ("10.20.0.1",),
+        ("lab.muster",),
+        routes=(
+            netplan.Route("10.30.0.0/16", "10.20.0.253"),
+            netplan.Route("10.31.0.0/24", "10.20.0.252", 50),
+            netplan.Route("2001:db8:30::/48", "2001:db8:20::fd"),
+        ),
+    ),
+    netplan.Nic("eno2", "52:54:00:20:00:0d", ("10.40.0.12/24",), dhcp6=True, dhcp_metric=200),
+    netplan.Nic("eno3", "52:54:00:20:00:0e", dhcp4=True, dhcp_metric=200),
+)
+"""Static routes of both families, a router that is named by its link-local address, and interfaces that ask DHCP."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexampleexampleexampleexampleexampleexample ops@example.org"
 SEED = cloudinit.SeedIntent(
     instance_id="deploy-17",
@@ -79,6 +97,7 @@ def rendered_texts() -> dict[str, str]:
     made["enlist-pcbios.ipxe"] = ipxe.ephemeral(STRANGER, "pcbios")
     made |= {f"seed/{name}": text for name, text in cloudinit.seed(SEED).items()}
     made["network-config-6"] = netplan.dump(NICS6)
+    made["netplan-routes.json"] = netplan.dump(ROUTED)
     made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"
     return made
 
