@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from dataclasses import replace
 
 from flask import Flask, current_app, g, request, session
 
 from app import metrics
 from app.services import logins, sessions, tokens, users
-from app.services.context import Context
+from app.services.context import Context, Made
 from app.services.errors import Forbidden, ServiceError, TooMany, Unauthorized
 from app.store.models import User
 
@@ -44,7 +45,10 @@ def attach(application: Flask, context: Context) -> None:
 
 def base_context() -> Context:
     """The application's context, acting as Muster itself; for edges that know their own callers."""
-    return _identity().context.asked_by(g.get("request_id"))
+    context = _identity().context
+    if "muster_made" not in g:
+        g.muster_made, g.muster_asked_at = Made(), context.clock()
+    return replace(context, request_id=g.get("request_id"), asked_at=g.muster_asked_at, made=g.muster_made)
 
 
 def current_context() -> Context:

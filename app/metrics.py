@@ -49,6 +49,14 @@ APPLY_SECONDS = Histogram(
 )
 PROBES = Counter("muster_rack_probes", "Probes of applies. outcome: green, red.", ("service", "outcome"))
 RECORD_FAILURES = Counter("muster_rack_record_failures", "Record changes that racks could not apply.")
+RECORD_SECONDS = Histogram(
+    "muster_rack_record_seconds",
+    "Time of record changes on their way. stage: request (asked to committed), wake (committed to fetched by the rack),"
+    " fetch, daemon, check (asked as a client), report, total (committed to reported).",
+    ("stage",),
+    buckets=GAP,
+)
+RECORD_STAGES = ("request", "wake", "fetch", "daemon", "check", "report", "total")
 POWER = Counter(
     "muster_power_operations", "Power orders answered. outcome: done, failed, lost.", ("driver", "verb", "outcome")
 )

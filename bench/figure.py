@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import bench
 
-MACHINERY = ("figure", "ironic", "ironic_install", "played", "__main__")
+MACHINERY = ("figure", "ironic", "ironic_install", "played", "scene", "__main__")
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,10 @@ class NotedRing:
         self.real.advance(machine_id)
         self.machines.append(machine_id)
 
+    def job(self, job_id: int) -> None:
+        """Ring."""
+        self.real.job(job_id)
+
     def reconcile(self, rack_id: int) -> None:
         """Ring."""
         self.real.reconcile(rack_id)

@@ -9,6 +9,7 @@ from app.api import (
     accounts,
     addresses,
     allocation,
+    changes,
     description,
     devices,
     domains,
@@ -17,6 +18,7 @@ from app.api import (
     health,
     images,
     interfaces,
+    jobs,
     keys,
     lifecycle,
     machines,
@@ -38,11 +40,13 @@ from app.api import (
     tokens,
     users,
     vlans,
+    waiting,
 )
 from app.api.frame import BASE
 from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
+    changes, jobs,
     accounts, addresses, allocation, devices, domains, events, fabrics, health, images, interfaces, keys, lifecycle,
     machines, neighbours, operations, places, power, racks, ranges, reservations, results, routes, session, settings, snippets,
     spaces, streams, subnets, tokens, users, vlans,
@@ -88,6 +92,7 @@ def mount(application: Flask) -> None:
     for resource in RESOURCES:
         api.register_blueprint(resource.blueprint)
     streams.attach(application)
+    waiting.attach(application)
     check_callers(application)
 
 

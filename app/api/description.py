@@ -10,6 +10,8 @@ from typing import Any
 
 from apispec import APISpec
 
+from app.api import waiting
+
 METHODS = ("get", "post", "put", "patch", "delete")
 PROBLEM = "application/problem+json"
 PROBLEMS = {
@@ -86,6 +88,10 @@ def _complete_operation(document: dict[str, Any], path: str, method: str, operat
         parameters.append(IF_NONE_MATCH)
     if method in ("put", "patch", "delete"):
         parameters.append(IF_MATCH)
+    if method != "get" and operation["x-muster-role"] != "public":
+        parameters.append(waiting.PARAMETER)
+        if "$ref" not in shown:
+            shown.setdefault("headers", {}).update(waiting.HEADERS)
     if once:
         parameters.append(ONCE)
         shown.setdefault("headers", {})["Idempotency-Replayed"] = {

@@ -20,7 +20,7 @@ from flask import Response, g, make_response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import RAISE, Schema, fields, validate
 
-from app.api import answers
+from app.api import answers, waiting
 from app.api.schemas.strict import LARGEST, Number
 from app.identity import current_context, use_context
 from app.services import idempotency
@@ -159,6 +159,7 @@ def allow(role: str, doing: str, *, once: bool = True, produces: str = JSON) -> 
             context = current_context()
             context.require(role, doing)
             answers.check_acceptable(produces)
+            waiting.check()
             if request.method in ("PATCH", "PUT", "DELETE"):
                 use_context(replace(context, expected=answers.expected_versions()))
             if once and request.method == "POST" and KEY_HEADER in request.headers:

@@ -15,10 +15,12 @@ import click
 from app.cli import (
     account,
     address,
+    change,
     completion,
     device,
     event,
     image,
+    job,
     local,
     machine,
     neighbour,
@@ -40,10 +42,16 @@ STOPPED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--url", envvar="MUSTER_URL", help="Address of the control plane, as in http://127.0.0.1:5240.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's JSON instead of tables.")
+@click.option(
+    "--wait",
+    type=click.IntRange(0, 30),
+    metavar="SECONDS",
+    help="After a change: answer when the racks serve it, or say which do not when the time is up.",
+)
 @click.pass_context
-def muster(context: click.Context, url: str | None, as_json: bool) -> None:
+def muster(context: click.Context, url: str | None, as_json: bool, wait: int | None) -> None:
     """Provision bare metal: discover, commission, allocate, deploy and release servers."""
-    context.obj = Session(url, as_json)
+    context.obj = Session(url, as_json, wait)
 
 
 _PARTS = (
@@ -51,7 +59,7 @@ _PARTS = (
     snippet, subnet,
     upkeep,
 )  # fmt: skip
-for _part in _PARTS:
+for _part in (*_PARTS, change, job):
     for _command in _part.COMMANDS:
         muster.add_command(_command)
 output.add_json_option(muster)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,10 @@ def write_profile(url: str, token: str, user: str) -> Path:
 class Session:
     """Calls the API for one command."""
 
-    def __init__(self, url: str | None, as_json: bool = False) -> None:
+    def __init__(self, url: str | None, as_json: bool = False, wait: int | None = None) -> None:
+        """wait: how many seconds to wait for the racks after a change."""
         self._url = url
+        self._wait = wait
         self.as_json = as_json
         self._http = requests.Session()
 
@@ -96,9 +99,18 @@ class Session:
         if signed:
             headers["Authorization"] = f"Bearer {self._token()}"
         given = {name: value for name, value in parameters.items() if value not in (None, (), [])}
+        waits = self._wait is not None and signed and method != "GET"
+        if waits:
+            given["wait"] = self._wait
         try:
             answer = self._http.request(
-                method, url, json=body, params=given, headers=headers, timeout=TIMEOUT_SECONDS, stream=stream
+                method,
+                url,
+                json=body,
+                params=given,
+                headers=headers,
+                timeout=TIMEOUT_SECONDS + (self._wait or 0),
+                stream=stream,
             )
         except requests.RequestException as error:
             raise _unreachable(self.url, error) from error
@@ -110,6 +122,8 @@ class Session:
                 "proxy on the way want you to sign in?",
                 NOT_REACHABLE,
             )
+        if waits:
+            _say_live(answer)
         return answer
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
@@ -127,6 +141,18 @@ class Session:
         if not token:
             raise CliError("you are not signed in; run `muster login` or set MUSTER_TOKEN", NOT_SIGNED_IN)
         return token
+
+
+def _say_live(answer: requests.Response) -> None:
+    """Say beside the answer whether the racks serve the change, and how to ask later."""
+    if answer.headers.get("Muster-Live") == "yes":
+        print("The racks serve it.", file=sys.stderr)
+    elif "Muster-Live" in answer.headers:
+        racks = answer.headers.get("Muster-Missing") or "a rack"
+        sequence = answer.headers.get("Muster-Sequence", "0")
+        generations = answer.headers.get("Muster-Generations")
+        command = f"muster change show {sequence}" + (f" --generations {generations}" if generations else "")
+        print(f"Not served yet by {racks}; `{command}` says how far it is.", file=sys.stderr)
 
 
 def _unreachable(url: str, error: requests.RequestException) -> CliError:

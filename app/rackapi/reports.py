@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 from app.rackapi.caller import body, calling_rack, take
 from app.services import neighbours, reports
 from app.services.errors import Invalid
+from app.services.record_applies import Batch
 
 LARGE_BODY = 1024 * 1024
 LONGEST_REASON = 4000
@@ -91,8 +92,23 @@ def applied() -> Response:
         take(data, "applied", int),
         [_failure(item) for item in take(data, "failed", list)],
         [_key(item, "mended") for item in take(data, "mended", list, optional=True) or ()],
+        _batch(data),
     )
     return Response(status=204)
+
+
+def _batch(data: dict[str, Any]) -> Batch | None:
+    newest = take(data, "newest", int, optional=True)
+    if newest is None:
+        return None
+    given = take(data, "seconds", dict, optional=True) or {}
+    seconds = {name: take(given, name, (int, float), optional=True) for name in ("fetch", "daemon", "check")}
+    return Batch(
+        take(data, "count", int),
+        newest,
+        take(data, "fetched", (int, float), optional=True),
+        {name: float(value) for name, value in seconds.items() if value is not None},
+    )
 
 
 def _failure(item: Any) -> dict[str, Any]:

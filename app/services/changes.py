@@ -201,6 +201,8 @@ def _write_records(session: Session, context: Context) -> None:
     session.connection().execute(_WRITE_CHANGES, rows)
     for call in session.info.pop(_NUMBERED, ()):
         call(last)
+    if context.made is not None:
+        context.made.sequence = last
     for name in racks_of_scopes(session, {scope for scope, _ in noted}):
         after_commit(session, partial(context.ring.rack, name))
 
@@ -232,6 +234,8 @@ def _raise_generations(session: Session, context: Context, changes: list[int | N
         generation = session.execute(raised.returning(Rack.generation)).scalar_one_or_none()
         if generation is None:  # The rack was deleted in this transaction.
             continue
+        if context.made is not None:
+            context.made.generations[rack_id] = generation
         common = {"rack_id": rack_id, "generation": generation, "actor": context.actor.name, "at": context.clock()}
         rows += [{**common, "change_event_id": change} for change in changes]
         after_commit(session, partial(context.ring.reconcile, rack_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from app.services.errors import Forbidden
@@ -21,6 +21,9 @@ class Ring(Protocol):
 
     def reconcile(self, rack_id: int) -> None:
         """Have the region worker compare a rack with what it should be."""
+
+    def job(self, job_id: int) -> None:
+        """Have the region worker begin or end a bulk job."""
 
     def rack(self, rack_name: str) -> None:
         """Have a rack fetch what is new."""
@@ -54,12 +57,21 @@ class Actor:
 SYSTEM = Actor("muster", "system")
 
 
+@dataclass
+class Made:
+    """What the transactions of a request have made: the last sequence of its records, and generations by rack id."""
+
+    sequence: int = 0
+    generations: dict[int, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Context:
     """The store, the clock, the secret box, the bell and the caller; request_id: what the call is known by in the log.
 
     expected: the versions of a thing, as `app.services.versions` writes them, at one of which the caller wants it
     changed; None when any will do.  asked_at: when the call began, where that is known.
+    made: filled with what the call makes, where somebody wants to know.
     """
 
     store: Store
@@ -70,6 +82,7 @@ class Context:
     expected: frozenset[str] | None = None
     request_id: str | None = None
     asked_at: dt.datetime | None = None
+    made: Made | None = None
 
     def acting_as(self, actor: Actor) -> Context:
         """The same context for another caller."""

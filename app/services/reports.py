@@ -23,6 +23,7 @@ from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach, checked_interfaces
+from app.services.record_applies import Batch, note_batch
 from app.store.locks import hold
 from app.store.models import Apply, Counter, Observation, Offer, Operation, Rack, RecordChange, RecordFailure, Vlan
 from app.store.queries.scopes import scopes_of_rack
@@ -163,16 +164,20 @@ def records_applied(
     applied: int,
     failed: list[dict[str, Any]],
     mended: Sequence[dict[str, Any]] = (),
+    batch: Batch | None = None,
 ) -> None:
     """Keep up to which sequence a rack's records are live and which it could not apply; operations that wait go on.
 
     mended: failures reported before that have come right since, as the rack tries for some minutes; they are withdrawn.
+    batch: how the batch went of which this is told, if it changed anything.
     """
     with changing(context) as session:
         rack = racks.rack_row(session, rack_id)
         now = context.clock()
         rack.seen_at = now
         before, rack.applied_records = rack.applied_records, applied
+        if batch is not None and batch.count:
+            note_batch(session, context, rack_id, batch, len(failed))
         _raise_numbers(session, context, rack, rack.applied_offer, applied)
         _forget_failures(session, rack_id, before, applied)
         _withdraw(session, context, rack, mended)

@@ -49,6 +49,10 @@ class CeleryRing:
         """Have the region worker compare a rack with what it should be."""
         self._note(("muster.region.reconcile", "region", rack_id))
 
+    def job(self, job_id: int) -> None:
+        """Have the region worker begin or end a bulk job."""
+        self._note(("muster.region.job", "region", job_id))
+
     def rack(self, rack_name: str) -> None:
         """Have a rack fetch what is new."""
         self._note(("muster.rack.wake", f"rack.{rack_name}", rack_name))

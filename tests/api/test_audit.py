@@ -133,6 +133,10 @@ def machines(walk: Walk, seeded: Seeded) -> None:
     walk("POST /machines/*/power/*", made["id"], "query")
     walk("DELETE /machines/*", made["id"])
     walk("POST /machines/allocate", body={"name": "to-draw"})
+    many = [{"hostname": "one-of-many", "interfaces": [{"mac": "52:54:00:99:00:02"}]}]
+    job = walk("POST /machines/bulk", body={"machines": many})
+    walk("POST /jobs/*/cancel", job["id"])
+    walk("POST /reservations/bulk", body={"reservations": [{"address": "10.20.0.44", "mac": "52:54:00:99:00:03"}]})
     for action in actions().values():
         machine_id = make_machine(walk.context, seeded, inventory={"cpu": {}})
         with walk.context.store.write() as session:

@@ -71,6 +71,9 @@ class FakeRing:
     def reconcile(self, rack_id: int) -> None:
         self.calls.append(("reconcile", rack_id))
 
+    def job(self, job_id: int) -> None:
+        self.calls.append(("job", job_id))
+
     def rack(self, rack_name: str) -> None:
         self.calls.append(("rack", rack_name))
 

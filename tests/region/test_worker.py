@@ -95,7 +95,7 @@ def test_the_tasks_have_the_names_that_are_rung(config: Config) -> None:
     app, _ = make_region_app(config)
     named = {name for name in app.tasks if name.startswith("muster.region.")}
 
-    assert named == {"muster.region.advance", "muster.region.reconcile", *SECONDS}
+    assert named == {"muster.region.advance", "muster.region.job", "muster.region.reconcile", *SECONDS}
 
 
 def test_messages_of_the_timer_die() -> None:

@@ -8,7 +8,7 @@ from bench.figure import Figure, benches, table
 
 def test_every_benchmark_is_found() -> None:
     """One for each module of the folder that measures something, by name."""
-    assert ["boot_steps", "lifecycle_cost"] == sorted(benches())
+    assert ["boot_steps", "bulk_create", "intent_load", "lifecycle_cost", "no_op"] == sorted(benches())
 
 
 def test_figures_stand_in_columns() -> None:
@@ -36,10 +36,15 @@ def test_a_value_at_its_limit_is_ok() -> None:
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and the names that there are."""
     assert 2 == main(["nosuch"])
-    assert "bench: there is no benchmark 'nosuch'; there are boot_steps, lifecycle_cost\n" == capsys.readouterr().err
+    assert (
+        "bench: there is no benchmark 'nosuch'; there are boot_steps, bulk_create, intent_load, lifecycle_cost, no_op\n"
+        == capsys.readouterr().err
+    )
 
 
 def test_the_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     """--list prints a line a benchmark and measures nothing."""
     assert 0 == main(["--list"])
-    assert ["boot_steps", "lifecycle_cost"] == [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert ["boot_steps", "bulk_create", "intent_load", "lifecycle_cost", "no_op"] == [
+        line.split()[0] for line in capsys.readouterr().out.splitlines()
+    ]

@@ -57,6 +57,7 @@ class HostKeeper:
         self._secrets = secrets
         self._serving = serving
         self._ports = ports or RackPorts()
+        self.checked_seconds = 0.0
         self._askers = askers
         self._clock = clock
         self._started: dict[str, tuple[int | None, ...]] = {}
@@ -140,7 +141,9 @@ class HostKeeper:
         gone = [item.before for item in live if item.before is not None and _moved(item)]
         given = [item.after for item in live if item.after is not None]
         end_leases(daemon.directories, given, gone)
+        began = time.monotonic()
         wrong = self._check_as_client(daemon, live, offer)
+        self.checked_seconds += time.monotonic() - began
         if wrong:
             strategy.apply(daemon, [item.inverse for item in live if (item.scope, item.key) in wrong])
         return failed | wrong

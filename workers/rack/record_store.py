@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,13 @@ class Unfinished:
 
 
 class RecordStore:
-    """Records by scope and key.  Every method opens the file for itself, so threads may share the object."""
+    """Records by scope and key.  Each thread has a connection of its own, so threads may share the object."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._mine = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
-            connection.executescript(_SCHEMA)
             if self._read(connection, "version") != VERSION:
                 _rebuild(connection)
                 self._set(connection, "version", VERSION)
@@ -352,8 +353,17 @@ class RecordStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
-            yield connection
+        """This thread's connection, in a transaction; another one when the file is no longer the one it was opened on."""
+        known: tuple[sqlite3.Connection, int] | None = getattr(self._mine, "connection", None)
+        number = self._path.stat().st_ino if self._path.exists() else 0
+        if known is None or known[1] != number:
+            if known is not None:
+                known[0].close()
+            opened = sqlite3.connect(self._path, timeout=30)
+            opened.executescript(_SCHEMA)
+            known = self._mine.connection = (opened, self._path.stat().st_ino)
+        with known[0]:
+            yield known[0]
 
 
 def _add(connection: sqlite3.Connection, deltas: Mapping[tuple[str, int], int]) -> None:

@@ -41,6 +41,7 @@ class RecordsReport:
 
     applied: int
     count: int = 0
+    newest: int | None = None
     failed: list[dict[str, Any]] = field(default_factory=list)
     mended: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -53,6 +54,7 @@ class RecordsReport:
         return {
             "applied": self.applied,
             "count": self.count,
+            "newest": self.newest,
             "failed": self.failed,
             "mended": self.mended,
             "seconds": {name: round(value, 5) for name, value in stages.items() if value is not None},
@@ -206,7 +208,14 @@ class RecordKeeper:
         self, last: int, todo: Sequence[RecordChange], failed: dict[tuple[str, str], str], seconds: float
     ) -> RecordsReport:
         asked = list(dict.fromkeys(item.request_id for item in todo if item.request_id))[:NAMED_REQUESTS]
-        report = RecordsReport(last, count=len(todo), seconds=seconds, request_id=" ".join(asked) or None)
+        report = RecordsReport(
+            last,
+            count=len(todo),
+            newest=max((item.sequence for item in todo), default=None),
+            seconds=seconds,
+            checked=self._checked(),
+            request_id=" ".join(asked) or None,
+        )
         sequences = {(item.scope, item.key): item.sequence for item in todo}
         for (scope, key), reason in failed.items():
             report.failed.append({"sequence": sequences[scope, key], "scope": scope, "key": key, "reason": reason})
@@ -219,6 +228,12 @@ class RecordKeeper:
                 request_id=report.request_id,
             )
         return report
+
+    def _checked(self) -> float:
+        """Seconds spent asking as a client since this was asked last."""
+        checked = self.hosts.checked_seconds + self.zones.checked_seconds
+        self.hosts.checked_seconds = self.zones.checked_seconds = 0.0
+        return checked
 
     def refill_zones(self, offer: Offer) -> None:
         """Send everything stored to the zones of this rack: one was seeded anew.  RecordsLater if BIND is away."""

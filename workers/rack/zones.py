@@ -6,6 +6,7 @@ found.  What BIND took but does not answer (a CNAME over an A) is undone by its 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class ZoneKeeper:
         self._store = store
         self._updater = updater
         self._serving = serving
+        self.checked_seconds = 0.0
 
     def apply(
         self, scope: str, changes: Sequence[RecordChange], offer: Offer, failed: dict[tuple[str, str], str]
@@ -47,6 +49,7 @@ class ZoneKeeper:
         updater = self._updater()
         for chunk in _chunks(rrsets):
             self._send(updater, zone, chunk, failed)
+        began = time.monotonic()
         for change, rrset in rrsets:
             if (change.scope, change.key) in failed or not (found := _differs(updater, rrset)):
                 continue
@@ -59,6 +62,7 @@ class ZoneKeeper:
                 raise
             except ChannelError as error:
                 failed[change.scope, change.key] = f"{found}; and what was there could not be put back: {error}"
+        self.checked_seconds += time.monotonic() - began
 
     def refill(self, offer: Offer) -> None:
         """Send everything stored to the zones of this rack: one was seeded anew.  ChannelDown if BIND is away."""

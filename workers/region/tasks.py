@@ -14,7 +14,7 @@ import structlog
 from celery import Celery
 
 from app import metrics
-from app.services import health, retention
+from app.services import health, jobs, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region.lifecycle import runner
@@ -46,6 +46,14 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Compare every rack with what it should be."""
         reconciling.reconcile_all(context())
 
+    def job(job_id: int) -> None:
+        """Carry out a bulk job."""
+        jobs.run(context(), job_id)
+
+    def jobs_left() -> None:
+        """Carry out bulk jobs that nobody has."""
+        jobs.sweep(context())
+
     def prune() -> None:
         """Delete what is old or too much."""
         retention.prune(context())
@@ -57,9 +65,11 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         started.extend([] if started else [context().clock()])
         health.sign(context(), started[0])
 
-    for rung in (advance, reconcile):
+    for rung in (advance, reconcile, job):
         app.task(name=f"muster.region.{rung.__name__}", ignore_result=True)(_counted(rung))
-    periodic = {f"muster.region.{task.__name__}": _counted(task) for task in (sweep, reconcile_all, prune, sign)}
+    periodic = {
+        f"muster.region.{task.__name__}": _counted(task) for task in (sweep, reconcile_all, jobs_left, prune, sign)
+    }
     watch = Watch(periodic, SECONDS)
     for name, task in periodic.items():
         app.task(name=name, ignore_result=True)(_noted(watch, name, task))

@@ -5,6 +5,7 @@ from app.store.models.device import Device
 from app.store.models.dhcp import DhcpSnippet, DhcpSnippetRevision
 from app.store.models.domain import DnsRecord, DnsSecondary, Domain
 from app.store.models.image import Image, ImageFile, Setting
+from app.store.models.job import Job, JobBatch
 from app.store.models.journal import ChangeEvent, Event
 from app.store.models.machine import (
     Bmc,
@@ -45,7 +46,7 @@ __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Device", "DhcpSnippet",
     "DhcpSnippetRevision", "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric",
     "IdempotencyKey", "Image", "ImageFile", "InstalledGateway", "Interface", "InterfaceLink", "IpAddress", "IpRange",
-    "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
+    "Job", "JobBatch", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
     "Pool", "PowerOperation", "Rack", "RackChange", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
     "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet", "SyslogLine",
     "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "machine_tag", "utc_now",

@@ -32,6 +32,9 @@ class NoRing:
     def reconcile(self, rack_id: int) -> None:
         """Nobody compares the rack."""
 
+    def job(self, job_id: int) -> None:
+        """Nobody begins the job."""
+
     def rack(self, rack_name: str) -> None:
         """The rack hears nothing."""
 
