@@ -27,7 +27,7 @@ check-types:
 	@$(PYTHON) -m mypy
 
 check-tests:
-	@$(PYTHON) -m pytest -q -x -n 2 --dist loadfile tests/unit tests/property tests/golden
+	@$(PYTHON) -m pytest -q -x -n 2 --dist loadfile --hypothesis-profile=check tests/unit tests/property tests/golden
 
 golden: install-check
 	@$(PYTHON) -m tests.golden.rewrite

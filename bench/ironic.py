@@ -115,6 +115,16 @@ class Measured:
         return self.wall - len(VERBS) * self.request
 
 
+@dataclass(frozen=True)
+class Promise:
+    """Seconds of our wall time, which part of Ironic's they may be, and what they comprise."""
+
+    name: str
+    wall: float
+    limit: float
+    words: str
+
+
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
@@ -353,19 +363,28 @@ class Beside:
         if counts:
             self.costs.append(cost)
 
-    def figures(self, name: str, wall: float, cpu: float, created: float, limit: float) -> list[Figure]:
-        """Our seconds (verbs: median wall, mean processor time; creating: median wall) beside Ironic's.
-
-        The ratio of wall time has the limit; without Ironic it is infinite, as a promise that nobody checked is not kept.
-        """
+    def promises(self, *promises: Promise) -> list[Figure]:
+        """How our wall times compare. Without Ironic infinitely badly, as a promise that nobody checked is not kept."""
         if self.missing or not self.costs:
-            why = self.missing or "no node was measured"
-            return [Figure(name, float("inf"), "", f"the side-by-side figure is missing: {why}", limit)]
-        its = Measured.of(self.costs)
-        verbs = f"ours {wall * 1000:.4g} ms; {len(VERBS)} of its cheapest requests taken off"
+            why = f"the side-by-side figure is missing: {self.missing or 'no node was measured'}"
+            return [Figure(one.name, float("inf"), "", why, one.limit) for one in promises]
+        its = Measured.of(self.costs).inside
         return [
-            Figure(name, wall / its.inside, "", verbs, limit),
-            Figure("  processor time, ratio to Ironic", cpu / its.cpu, "", f"ours {cpu * 1000:.4g} ms, means"),
+            Figure(
+                one.name, one.wall / its, "", f"{one.wall * 1000:.4g} to {its * 1000:.4g} ms; {one.words}", one.limit
+            )
+            for one in promises
+        ]
+
+    def figures(self, cpu: float, created: float) -> list[Figure]:
+        """Ironic's own seconds, and ours beside it without a limit (verbs: mean processor time; creating: median wall)."""
+        if self.missing or not self.costs:
+            return []
+        its = Measured.of(self.costs)
+        return [
+            Figure(
+                "  processor time of the verbs, ratio to Ironic", cpu / its.cpu, "", f"ours {cpu * 1000:.4g} ms, means"
+            ),
             Figure(
                 "  creating, ratio to Ironic",
                 created / its.created,
@@ -377,5 +396,10 @@ class Beside:
             ),
             Figure("    Ironic: the same, processor time", its.cpu * 1000, "ms", "mean, of all its processes"),
             Figure("    Ironic: create a node", its.created * 1000, "ms", "one request, median"),
-            Figure("    Ironic: its cheapest request", its.request * 1000, "ms", "GET /, median"),
+            Figure(
+                "    Ironic: its cheapest request",
+                its.request * 1000,
+                "ms",
+                f"GET /, median; {len(VERBS)} are taken off",
+            ),
         ]

@@ -15,15 +15,15 @@ import tempfile
 from pathlib import Path
 
 from bench.figure import Bench, Figure
-from bench.ironic import Beside
+from bench.ironic import Beside, Promise
 from bench.played import Cost, Played
 
 CACHE = Path(os.environ.get("MUSTER_CACHE", "/var/cache/muster"))
 WARM_UP, MACHINES = 5, 100
 EARLY, LATE = 10, 100
-VERBS_LIMIT_MS, WHOLE_LIMIT_MS, RATIO_LIMIT = 20.0, 100.0, 1.1
-RATIO, IRONIC_LIMIT = "lifecycle_cost.verbs, ratio to Ironic", 0.2
-"""The promise where Ironic takes 100 ms: 20 ms. A machine of another speed changes both."""
+RATIO_LIMIT = 1.1
+VERBS_LIMIT, WHOLE_LIMIT = 0.2, 1.0
+"""Parts of Ironic's time. Where it takes 100 ms, as on the host where the promise was made, these are 20 and 100 ms."""
 CALLERS = (
     ("person", "three calls of the REST API"),
     ("worker", "every look of the region worker, waits included"),
@@ -32,8 +32,8 @@ CALLERS = (
 )
 VERBS = ("person", "worker")
 """What Ironic's figure comprises: the calls of its API and the steps of its conductor, with no hardware or agent."""
-PEER = "OpenStack Ironic 39: manage + provide + active with fake hardware on one process, 100 ms"
-WHOLE_PEER = "Ironic's 100 ms, which hold no rack's and no machine's requests; these do"
+VERBS_WORDS = "API and every look of the worker; 20 ms where Ironic takes 100: hosts differ from day to day"
+WHOLE_WORDS = "and all requests of racks and machines, which Ironic's time has none of"
 
 
 def measure() -> list[Figure]:
@@ -60,9 +60,13 @@ def measure() -> list[Figure]:
     cpu = statistics.median(cost.cpu for cost in walking) * 1000
     enlist_wall = statistics.median(cost.wall for cost in enlisting) * 1000
     return [
-        Figure("lifecycle_cost.verbs: API and steps, wall", verbs, "ms", PEER, VERBS_LIMIT_MS),
-        Figure("lifecycle_cost.whole: and rack and machine", wall, "ms", WHOLE_PEER, WHOLE_LIMIT_MS),
-        Figure("  the same, processor time", cpu, "ms", f"median of {MACHINES} machines"),
+        *ironic.promises(
+            Promise("lifecycle_cost.verbs, ratio to Ironic", verbs / 1000, VERBS_LIMIT, VERBS_WORDS),
+            Promise("lifecycle_cost.whole, ratio to Ironic", wall / 1000, WHOLE_LIMIT, WHOLE_WORDS),
+        ),
+        Figure("  verbs, wall", verbs, "ms", f"median of {MACHINES} machines"),
+        Figure("  whole, wall", wall, "ms", "the same"),
+        Figure("  whole, processor time", cpu, "ms", "the same"),
         *(
             Figure(f"    {caller}", statistics.median(cost.wall_of[caller] for cost in walking) * 1000, "ms", words)
             for caller, words in CALLERS
@@ -70,8 +74,8 @@ def measure() -> list[Figure]:
         Figure("  requests and looks of the worker", walking[-1].calls, "", "a machine"),
         Figure("  SQL statements, ratio", late / early, "", f"machine {LATE}: {late}, {EARLY}: {early}", RATIO_LIMIT),
         Figure("  SQL statements", late, "", "a machine"),
-        Figure("enlist, wall", enlist_wall, "ms", "OpenStack Ironic 39: create a node, 12.4 ms"),
-        *ironic.figures(RATIO, verbs / 1000, verbs_cpu, enlist_wall / 1000, IRONIC_LIMIT),
+        Figure("enlist, wall", enlist_wall, "ms", "a boot, its script, the agent and its report"),
+        *ironic.figures(verbs_cpu, enlist_wall / 1000),
     ]
 
 

@@ -12,7 +12,6 @@ import ctypes
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -29,7 +28,6 @@ THREADS = 64
 """Threads of the web server beside those that event streams hold: 24 for waiting racks, the others for everybody."""
 WORKER = "app.cli.web_worker.PatientWorker"
 CONNECTIONS = 2000
-STALLED_SECONDS = 20
 STOP_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -63,7 +61,7 @@ class Listen:
         """The listening socket, inheritable. RunError names the address that is taken."""
         if self.descriptor is not None:
             try:
-                return _impatient(socket.socket(fileno=self.descriptor))
+                return socket.socket(fileno=self.descriptor)
             except OSError as error:
                 raise RunError(f"--listen-fd {self.descriptor}: is no open socket ({error.strerror})") from error
         family = socket.AF_INET6 if ":" in str(self.host) else socket.AF_INET
@@ -80,7 +78,7 @@ class Listen:
                 f"port {self.port} of {self.host} cannot be used ({error.strerror}): see who listens there with "
                 f"`ss -ltnp`, or choose another with --listen"
             ) from error
-        return _impatient(link)
+        return link
 
 
 def web_server(streams: int, descriptors: Sequence[int]) -> list[str]:
@@ -91,19 +89,6 @@ def web_server(streams: int, descriptors: Sequence[int]) -> list[str]:
     for descriptor in descriptors:
         argv += ["--bind", f"fd://{descriptor}"]
     return [*argv, "--no-control-socket", "app.factory:create_app_from_environment()"]
-
-
-def _impatient(link: socket.socket) -> socket.socket:
-    """The listening socket, with limits for its connections, which inherit them: nobody holds a thread by being slow.
-
-    A read or a write that makes no progress for so long fails (socket(7), SO_RCVTIMEO and SO_SNDTIMEO), and a peer that
-    acknowledges nothing is gone (tcp(7), TCP_USER_TIMEOUT).
-    """
-    limit = struct.pack("ll", STALLED_SECONDS, 0)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
-    return link
 
 
 @dataclass

@@ -4,7 +4,9 @@
   it waits in the kernel's buffer, looked at with MSG_PEEK and woken by SO_RCVLOWAT (socket(7)), for `ARRIVE_SECONDS` at most.
   The stock worker gives a thread to every new connection for 5 s, and to a header that comes byte by byte for ever.
 * A larger body is read by its thread, and must be there within `BODY_SECONDS`; then the answer is 408.
-* An answer that nobody takes ends after `STALL_SECONDS` without progress.
+* An answer that nobody takes ends after `STALL_SECONDS` without progress (SO_SNDTIMEO), and so does a connection whose peer
+  acknowledges nothing (tcp(7), TCP_USER_TIMEOUT): an event stream to a browser whose host has gone, which is only written to
+  now and then, would otherwise live until the kernel gives up, about a quarter of an hour.
 * A closing connection lingers in the loop's own table (RFC 9112, section 9.6).  The stock worker waits for the peer up to 2 s in
   the loop itself, and meanwhile accepts nobody.
 """
@@ -83,6 +85,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             return  # It went away, or another process has it.
         link = PatientSocket(fileno=accepted.detach())
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", STALL_SECONDS, 0))
+        if link.family != socket.AF_UNIX:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
         self.nr_conns += 1
         self._await(TConn(self.cfg, link, address, listener.getsockname()))
 

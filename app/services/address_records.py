@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from app.services.held import HeldMachine
 from app.services.names import fqdn, interface_label
 from app.services.records import put_host, put_names, put_pointer
 from app.store.models import Device, Domain, Interface, IpAddress, Machine, Subnet
+from app.store.prepared import Prepared
 
-Owner = Machine | Device
+Owner = Machine | HeldMachine | Device
 _COLUMNS = (
     IpAddress.id,
     IpAddress.address,
@@ -38,10 +40,8 @@ _HELD = (
     .join(Subnet, Subnet.id == IpAddress.subnet_id)
     .order_by(Interface.boot.desc(), Interface.id, IpAddress.address_key)
 )
-_HELD_BY = {
-    Machine: _HELD.where(Interface.machine_id == bindparam("owner_id")),
-    Device: _HELD.where(Interface.device_id == bindparam("owner_id")),
-}
+_OF_MACHINE = Prepared(_HELD.where(Interface.machine_id == bindparam("owner_id")))
+_OF_DEVICE = Prepared(_HELD.where(Interface.device_id == bindparam("owner_id")))
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Named:
 
 def held(session: Session, owner: Owner) -> list[Held]:
     """The addresses of a machine or a device, those of the boot interface first. One query."""
-    rows = session.connection().execute(_HELD_BY[type(owner)], {"owner_id": owner.id})
-    return [Held(**row._mapping) for row in rows]
+    rows = (_OF_DEVICE if isinstance(owner, Device) else _OF_MACHINE).all(session, owner_id=owner.id)
+    return [Held(*row) for row in rows]
 
 
 def names(name: str, addresses: Sequence[Held]) -> dict[str, list[Held]]:

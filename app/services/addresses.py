@@ -17,9 +17,10 @@ from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.free_space import give
+from app.services.held import AnyMachine
 from app.services.subnets import address_lock, subnet_of, subnet_row
 from app.store.locks import hold
-from app.store.models import Domain, Interface, InterfaceLink, IpAddress, IpRange, Machine, Subnet
+from app.store.models import Device, Domain, Interface, InterfaceLink, IpAddress, IpRange, Subnet
 from app.store.queries.page import page
 
 __all__ = [
@@ -85,7 +86,7 @@ def find(
         return list(session.scalars(page(statement, IpAddress.id, after, limit)))
 
 
-def claim(session: Session, context: Context, machine: Machine) -> str | None:
+def claim(session: Session, context: Context, machine: AnyMachine) -> str | None:
     """Give the machine an address for every link that wants one from Muster, with host, name and pointer records.
 
     What it has there already is kept: a sticky or static address, or the one that is reserved for the interface's MAC.
@@ -128,7 +129,7 @@ def claim(session: Session, context: Context, machine: Machine) -> str | None:
     return first.address if first is not None else None
 
 
-def free(session: Session, context: Context, machine: Machine) -> None:
+def free(session: Session, context: Context, machine: AnyMachine) -> None:
     """Take the machine's automatic addresses back, and the records of all that go. The others stay."""
     before = address_records.held(session, machine)
     gone = [one for one in before if one.kind == "auto"]
@@ -167,7 +168,7 @@ def forget(session: Session, context: Context, owner: Owner, *, only: int | None
 
 def tie(session: Session, owner: Owner) -> None:
     """Let reservations of MACs that are now interfaces of a machine or device belong to these. They must be flushed."""
-    mine = Interface.machine_id == owner.id if isinstance(owner, Machine) else Interface.device_id == owner.id
+    mine = Interface.device_id == owner.id if isinstance(owner, Device) else Interface.machine_id == owner.id
     statement = (
         select(IpAddress, Interface)
         .join(Interface, Interface.mac == IpAddress.mac)
@@ -302,7 +303,7 @@ def delete(context: Context, address_id: int) -> None:
         session.delete(row)
 
 
-def _subnet_of_interface(session: Session, machine: Machine, interface: Interface) -> Subnet:
+def _subnet_of_interface(session: Session, machine: AnyMachine, interface: Interface) -> Subnet:
     subnet = None
     if interface.subnet_id is not None:
         subnet = session.scalars(_SUBNETS, {"ids": [interface.subnet_id]}).one_or_none()

@@ -23,12 +23,13 @@ from app.services.context import Context
 from app.services.errors import Forbidden, ServiceError, Unauthorized
 from app.services.racks import KnownRack
 from app.store.models import BootToken, Machine, Rack
+from app.store.prepared import Prepared
 
 BOOT_PURPOSES = ("commission", "install", "erase")
 ENLIST = "enlist"
 PHONE_HOME = "phone-home"
 ENLIST_SECONDS = 1800
-_END_OLDER = (
+_END_OLDER = Prepared(
     update(BootToken)
     .where(
         BootToken.operation_id == bindparam("of_operation"),
@@ -37,8 +38,8 @@ _END_OLDER = (
     )
     .values(revoked_at=bindparam("now"))
 )
-_WRITE = insert(BootToken)
-_BY_HASH = select(*BootToken.__table__.columns).where(BootToken.token_hash == bindparam("token_hash"))
+_WRITE = Prepared(insert(BootToken), "token_hash", "purpose", "machine_id", "operation_id", "issued_at", "expires_at")
+_BY_HASH = Prepared(select(*BootToken.__table__.columns).where(BootToken.token_hash == bindparam("token_hash")))
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def arm(session: Session, context: Context, machine_id: int, operation_id: int, 
         "issued_at": now,
         "expires_at": now + dt.timedelta(seconds=seconds),
     }
-    session.connection().execute(_WRITE, values)
+    _WRITE.run(session, **values)
 
 
 def armed(session: Session, context: Context, machine_id: int) -> BootToken | None:
@@ -202,5 +203,4 @@ def _refusal(
 
 
 def _end_older(session: Session, context: Context, operation_id: int, purpose: str) -> None:
-    given = {"of_operation": operation_id, "of_purpose": purpose, "now": context.clock()}
-    session.connection().execute(_END_OLDER, given)
+    _END_OLDER.run(session, of_operation=operation_id, of_purpose=purpose, now=context.clock())

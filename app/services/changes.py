@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.services.context import Context
 from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange, Vlan
+from app.store.prepared import Prepared
 from app.store.queries.serving import racks_of_vlans
 from app.store.unit_of_work import after_commit
 from renderers.record_digest import bucket_of, weight
@@ -29,11 +30,20 @@ _EVENTS, _AUDIT, _NUMBERED, _AUTHORS = "muster.events", "muster.audit", "muster.
 _REQUEST = "muster.request"
 LONGEST_REQUESTS = 600
 """How many characters of request ids a rack collects between two plans; the first ones are kept."""
-_WRITE_AUDIT, _WRITE_EVENTS, _WRITE_CHANGES = insert(ChangeEvent), insert(Event), insert(RecordChange)
-_WRITE_NAMED_AUDIT = _WRITE_AUDIT.returning(ChangeEvent.id, sort_by_parameter_order=True)
+_WRITE_AUDIT = Prepared(
+    insert(ChangeEvent), "user_id", "actor", "verb", "thing", "thing_id", "detail", "request_id", "at"
+)
+_WRITE_NAMED_AUDIT = insert(ChangeEvent).returning(ChangeEvent.id, sort_by_parameter_order=True)
+_WRITE_EVENTS = Prepared(
+    insert(Event), "machine_id", "rack_id", "level", "kind", "message", "detail", "request_id", "at"
+)
+_WRITE_CHANGES = Prepared(
+    insert(RecordChange),
+    *("sequence", "scope", "key", "value", "bucket", "weight", "actor", "request_id", "asked_at", "at"),
+)
 NAMED_CHANGES = 5
 """How many changes of one transaction are remembered behind a rack's generation."""
-_COUNT_RECORDS = (
+_COUNT_RECORDS = Prepared(
     update(Counter)
     .where(Counter.name == RECORDS)
     .values(value=Counter.value + bindparam("count"))
@@ -165,9 +175,9 @@ def _write_journal(session: Session) -> list[int | None]:
     if audits and session.info.get(_RACKS):
         changes += session.connection().execute(_WRITE_NAMED_AUDIT, audits).scalars()
     elif audits:
-        session.connection().execute(_WRITE_AUDIT, audits)
+        _WRITE_AUDIT.run_many(session, audits)
     if events:
-        session.connection().execute(_WRITE_EVENTS, events)
+        _WRITE_EVENTS.run_many(session, events)
     return changes[:NAMED_CHANGES] or [None]
 
 
@@ -176,7 +186,7 @@ def _write_records(session: Session, context: Context) -> None:
     authors: dict[tuple[str, str], str | None] = session.info.pop(_AUTHORS, {})
     if not noted:
         return
-    last = session.connection().execute(_COUNT_RECORDS, {"count": len(noted)}).scalar_one_or_none()
+    last = _COUNT_RECORDS.value(session, count=len(noted))
     if last is None:
         session.add(Counter(name=RECORDS, value=len(noted)))
         session.flush()
@@ -198,7 +208,7 @@ def _write_records(session: Session, context: Context) -> None:
         }
         for index, ((scope, key), value) in enumerate(noted.items())
     ]
-    session.connection().execute(_WRITE_CHANGES, rows)
+    _WRITE_CHANGES.run_many(session, rows)
     for call in session.info.pop(_NUMBERED, ()):
         call(last)
     if context.made is not None:

@@ -7,14 +7,16 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
 from app.services import address_records, addresses, discovery
 from app.services.boot import canonical_mac, canonical_uuid
 from app.services.context import Context
 from app.services.errors import ServiceError, Unstorable
+from app.services.held import HeldMachine, HeldOperation
 from app.services.transition import write
-from app.store.models import Disk, Interface, Machine, Operation, ScriptResult, Tag
+from app.store.models import Disk, Interface, Machine, ScriptResult, Tag
+from app.store.prepared import Prepared
 from app.store.unit_of_work import after_commit
 
 SCRIPTS: tuple[tuple[str, int], ...] = (
@@ -35,9 +37,11 @@ TAIL = 400
 GPU_TAG = "gpu"
 _GPU_CLASSES = ("0300", "0302")
 _GPU_VENDORS = ("10de", "1002")
-_RESULTS = select(
-    ScriptResult.script, ScriptResult.status, ScriptResult.exit_code, ScriptResult.stderr, ScriptResult.result
-).where(ScriptResult.operation_id == bindparam("operation_id"))
+_RESULTS = Prepared(
+    select(
+        ScriptResult.script, ScriptResult.status, ScriptResult.exit_code, ScriptResult.stderr, ScriptResult.result
+    ).where(ScriptResult.operation_id == bindparam("operation_id"))
+)
 
 
 def _new(*names: str) -> dict[str, Any]:
@@ -45,18 +49,20 @@ def _new(*names: str) -> dict[str, Any]:
     return {name: bindparam(f"new_{name}") for name in names}
 
 
-_INTERFACES = select(Interface.id, Interface.name, Interface.mac, Interface.subnet_id, Interface.vlan_id).where(
-    Interface.machine_id == bindparam("machine_id")
+_INTERFACES = Prepared(
+    select(Interface.id, Interface.name, Interface.mac, Interface.subnet_id, Interface.vlan_id).where(
+        Interface.machine_id == bindparam("machine_id")
+    )
 )
 _OF_INTERFACE = ("name", "driver", "link", "speed_mbps", "subnet_id", "vlan_id")
-_LOSE_LINK = update(Interface).where(Interface.id == bindparam("of_id")).values(link=False)
-_CHANGE_INTERFACE = update(Interface).where(Interface.id == bindparam("of_id")).values(_new(*_OF_INTERFACE))
-_ADD_INTERFACE = insert(Interface).values(_new(*_OF_INTERFACE, "mac", "machine_id", "boot"))
-_DISKS = select(Disk.id, Disk.name).where(Disk.machine_id == bindparam("machine_id"))
+_LOSE_LINK = Prepared(update(Interface).where(Interface.id == bindparam("of_id")).values(link=False))
+_CHANGE_INTERFACE = Prepared(update(Interface).where(Interface.id == bindparam("of_id")).values(_new(*_OF_INTERFACE)))
+_ADD_INTERFACE = Prepared(insert(Interface).values(_new(*_OF_INTERFACE, "mac", "machine_id", "boot")))
+_DISKS = Prepared(select(Disk.id, Disk.name).where(Disk.machine_id == bindparam("machine_id")))
 _OF_DISK = ("path", "by_id", "size_bytes", "model", "serial", "rotational")
-_FORGET_DISK = delete(Disk).where(Disk.id == bindparam("of_id"))
-_CHANGE_DISK = update(Disk).where(Disk.id == bindparam("of_id")).values(_new(*_OF_DISK))
-_ADD_DISK = insert(Disk).values(_new(*_OF_DISK, "name", "machine_id"))
+_FORGET_DISK = Prepared(delete(Disk).where(Disk.id == bindparam("of_id")))
+_CHANGE_DISK = Prepared(update(Disk).where(Disk.id == bindparam("of_id")).values(_new(*_OF_DISK)))
+_ADD_DISK = Prepared(insert(Disk).values(_new(*_OF_DISK, "name", "machine_id")))
 
 
 def task() -> list[dict[str, Any]]:
@@ -82,9 +88,9 @@ def complaint(results: Iterable[ScriptResult | Row[Any]]) -> str | None:
     return None
 
 
-def merge(session: Session, context: Context, machine: Machine, operation: Operation) -> str | None:
+def merge(session: Session, context: Context, machine: HeldMachine, operation: HeldOperation) -> str | None:
     """Make the operation's results the machine's inventory; a sentence when they cannot be."""
-    results = session.connection().execute(_RESULTS, {"operation_id": operation.id}).all()
+    results = _RESULTS.all(session, operation_id=operation.id)
     reason = complaint(results)
     if reason is not None:
         return reason
@@ -103,7 +109,7 @@ def merge(session: Session, context: Context, machine: Machine, operation: Opera
     return None
 
 
-def _totals(machine: Machine, found: dict[str, Any]) -> dict[str, Any]:
+def _totals(machine: HeldMachine, found: dict[str, Any]) -> dict[str, Any]:
     """The machine's columns that sum up what was found."""
     values: dict[str, Any] = {
         "cpu_count": int(found["cpu"]["threads"]),
@@ -119,16 +125,15 @@ def _totals(machine: Machine, found: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) -> bool:
+def _interfaces(session: Session, machine: HeldMachine, nics: list[dict[str, Any]]) -> bool:
     """Update the interfaces by MAC and add new ones; an interface that was not seen has lost its link.
 
     Whether one with a link is on no VLAN that we know.
     """
-    connection = session.connection()
-    known = {row.mac: row for row in connection.execute(_INTERFACES, {"machine_id": machine.id})}
+    known = {row.mac: row for row in _INTERFACES.all(session, machine_id=machine.id)}
     seen = {canonical_mac(nic["mac"]): nic for nic in nics}
     new = set(seen) - set(known)
-    elsewhere = set(connection.scalars(select(Interface.mac).where(Interface.mac.in_(new)))) if new else set()
+    elsewhere = set(session.scalars(select(Interface.mac).where(Interface.mac.in_(new)))) if new else set()
     lost = [{"of_id": row.id} for mac, row in known.items() if mac not in seen]
     changed, added = [], []
     for mac, nic in seen.items():
@@ -157,8 +162,7 @@ def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) 
     renamed = any(known[mac].name != str(nic["name"])[:64] for mac, nic in seen.items() if mac in known)
     before = address_records.held(session, machine) if renamed else []
     for statement, rows in ((_LOSE_LINK, lost), (_CHANGE_INTERFACE, changed), (_ADD_INTERFACE, added)):
-        if rows:
-            connection.execute(statement, rows)
+        statement.run_many(session, rows)
     if before:  # Addresses that are kept between deployments stand at the interfaces' names.
         address_records.put_owner(session, machine, before)
     if added:
@@ -166,10 +170,9 @@ def _interfaces(session: Session, machine: Machine, nics: list[dict[str, Any]]) 
     return any(row["new_vlan_id"] is None and row["new_link"] for row in (*changed, *added))
 
 
-def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> None:
+def _disks(session: Session, machine: HeldMachine, disks: list[dict[str, Any]]) -> None:
     """Write the disks that were seen, and forget those that were not."""
-    connection = session.connection()
-    known = {row.name: row.id for row in connection.execute(_DISKS, {"machine_id": machine.id})}
+    known = {row.name: row.id for row in _DISKS.all(session, machine_id=machine.id)}
     seen = {str(disk["name"]): disk for disk in disks}
     gone = [{"of_id": disk_id} for name, disk_id in known.items() if name not in seen]
     changed, added = [], []
@@ -187,20 +190,22 @@ def _disks(session: Session, machine: Machine, disks: list[dict[str, Any]]) -> N
         else:
             added.append(values | {"new_name": name, "new_machine_id": machine.id})
     for statement, rows in ((_FORGET_DISK, gone), (_CHANGE_DISK, changed), (_ADD_DISK, added)):
-        if rows:
-            connection.execute(statement, rows)
+        statement.run_many(session, rows)
 
 
-def _tags(session: Session, machine: Machine, devices: list[dict[str, Any]]) -> None:
+def _tags(session: Session, machine: HeldMachine, devices: list[dict[str, Any]]) -> None:
     """Tag machines that have a graphics processor by a maker of such; emulated display adapters are none."""
     has_gpu = any(
         str(device.get("class_id")) in _GPU_CLASSES and str(device.get("vendor_id")) in _GPU_VENDORS
         for device in devices
     )
-    if not has_gpu or any(tag.name == GPU_TAG for tag in machine.tags):
+    if not has_gpu:
+        return
+    tagged = session.get_one(Machine, machine.id, options=[lazyload("*")])
+    if any(tag.name == GPU_TAG for tag in tagged.tags):
         return
     tag = session.scalars(select(Tag).where(Tag.name == GPU_TAG)).one_or_none()
-    machine.tags.append(tag or Tag(name=GPU_TAG, comment="has a graphics processor (set by commissioning)"))
+    tagged.tags.append(tag or Tag(name=GPU_TAG, comment="has a graphics processor (set by commissioning)"))
 
 
 def _words(value: Any) -> str | None:

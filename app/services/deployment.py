@@ -17,6 +17,7 @@ from app.services.boot import base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
+from app.services.held import AnyMachine
 from app.store.models import (
     Disk,
     Domain,
@@ -26,11 +27,12 @@ from app.store.models import (
     Rack,
     SshKey,
 )
+from app.store.prepared import Prepared
 from renderers.boot import cloudinit, storage
 
 PHONE_HOME_SECONDS = 6 * 3600
 PHONE_HOME_FILE = "/etc/muster/phone-home.json"
-_DISKS = (
+_DISKS = Prepared(
     select(Disk.name, Disk.path, Disk.size_bytes, Disk.serial, Disk.by_id)
     .where(Disk.machine_id == bindparam("machine_id"))
     .order_by(Disk.name)
@@ -38,7 +40,7 @@ _DISKS = (
 KERNEL_OPTIONS = "console=ttyS0,115200"
 
 
-def check(session: Session, machine: Machine, user_data: str) -> None:
+def check(session: Session, machine: AnyMachine, user_data: str) -> None:
     """Refuse a deployment that cannot come right: no disk that will do (Conflict), or unusable user data (Invalid)."""
     try:
         cloudinit.user_data((user_data,))
@@ -116,8 +118,8 @@ def _format(name: str) -> str:
     return name.partition(".")[2]
 
 
-def _storage(session: Session, machine: Machine) -> dict[str, object]:
-    rows = session.connection().execute(_DISKS, {"machine_id": machine.id})
+def _storage(session: Session, machine: AnyMachine) -> dict[str, object]:
+    rows = _DISKS.all(session, machine_id=machine.id)
     facts = tuple(storage.DiskFact(row.name, row.path, row.size_bytes, row.serial, row.by_id) for row in rows)
     try:
         return storage.flat(facts)

@@ -18,12 +18,13 @@ from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.store.models import Image, ImageFile
+from app.store.prepared import Prepared
 from app.store.queries.page import newest
 
 DEFAULT_NAME = "debian-12-amd64"
 CHUNK = 1 << 20
 KINDS = ("kernel", "initrd", "squashfs", "rootfs")
-_CURRENT_NAME = select(Image.id).where(Image.name == bindparam("name"), Image.current).limit(1)
+_CURRENT_NAME = Prepared(select(Image.id).where(Image.name == bindparam("name"), Image.current).limit(1))
 _CURRENT = (
     select(Image)
     .where(Image.name == bindparam("name"), Image.current)
@@ -60,7 +61,7 @@ def import_folder(context: Context, path: str | Path) -> Image:
 
 def current_name(session: Session, name: str) -> str:
     """The name, if there is an image that is installed when it is asked for. Conflict when there is none."""
-    if session.connection().execute(_CURRENT_NAME, {"name": name}).first() is None:
+    if _CURRENT_NAME.first(session, name=name) is None:
         raise _no_current(name)
     return name
 

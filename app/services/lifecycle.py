@@ -20,15 +20,21 @@ from app.services import deployment, images, power
 from app.services.changes import audit, changing, event, request_of, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.services.transition import count, end, enter, locked, running
-from app.store.models import Machine, Operation, SshKey, User
+from app.services.held import AnyMachine, HeldMachine
+from app.services.transition import count, end, enter, locked, running, taken
+from app.store.models import Interface, Machine, Operation, SshKey, User
+from app.store.prepared import Prepared
 from app.store.unit_of_work import after_commit
 
 FROM = "from_state"
 ABORT = "abort"
 USER_DATA_LIMIT = 64 * 1024
-_WRITE = insert(Operation).returning(Operation.id)
-_ANY_KEY = select(SshKey.id).where(SshKey.user_id == bindparam("user_id")).limit(1)
+_COLUMNS = tuple(column.key for column in Operation.__table__.columns if column.key not in ("id", "reason"))
+_WRITE = Prepared(insert(Operation).returning(Operation.id), *_COLUMNS)
+_ANY_KEY = Prepared(select(SshKey.id).where(SshKey.user_id == bindparam("user_id")).limit(1))
+_NAME = Prepared(select(User.name).where(User.id == bindparam("user_id")))
+_INVENTORY = Prepared(select(Machine.inventory).where(Machine.id == bindparam("machine_id")))
+_ANY_INTERFACE = Prepared(select(Interface.id).where(Interface.machine_id == bindparam("machine_id")).limit(1))
 _TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "list": list}
 
 
@@ -44,7 +50,7 @@ def request(context: Context, machine_id: int, action: str, parameters: Mapping[
     context.require(actions()[action].role, f"{action} machines")
     given = checked_parameters(actions()[action], parameters or {})
     with changing(context) as session, session.no_autoflush:
-        machine = locked(session, machine_id, bare=True)
+        machine = taken(session, machine_id)
         try:
             chosen = check(action, State(machine.state))
         except ActionRefused as refusal:
@@ -57,7 +63,7 @@ def request(context: Context, machine_id: int, action: str, parameters: Mapping[
 def start(
     session: Session,
     context: Context,
-    machine: Machine,
+    machine: AnyMachine,
     action: Action,
     parameters: Mapping[str, Any],
     warnings: list[str] | None = None,
@@ -85,8 +91,8 @@ def start(
         "started_at": now,
         "finished_at": now if first is None else None,
     }
-    operation_id = session.connection().execute(_WRITE, values).scalar_one()
-    operation = Operation(**values, id=operation_id)  # What was written, for the answer; the session has no part in it.
+    # What was written, for the answer; the session has no part in it.
+    operation = Operation(**values, id=_WRITE.one(session, **values)[0])
     owner = None
     if action.success in (State.ALLOCATED, State.DEPLOYED) and machine.owner_id is None and context.actor.user_id:
         owner = session.get(User, context.actor.user_id)
@@ -152,19 +158,19 @@ def checked_parameters(action: Action, given: Mapping[str, Any]) -> dict[str, An
     return full
 
 
-def require_ownership(context: Context, machine: Machine, doing: str) -> None:
+def require_ownership(context: Context, machine: AnyMachine, doing: str) -> None:
     """Forbidden when the machine belongs to someone else and the caller is no administrator."""
     if machine.owner_id is not None and machine.owner_id != context.actor.user_id:
         context.require("admin", f"{doing} {machine.hostname}, which belongs to someone else")
 
 
 def _rules(
-    session: Session, context: Context, machine: Machine, action: Action, parameters: dict[str, Any]
+    session: Session, context: Context, machine: HeldMachine, action: Action, parameters: dict[str, Any]
 ) -> list[str]:
     """What the table cannot know; the sentences to warn with."""
-    if action.success is State.READY and action.transient is None and "cpu" not in (machine.inventory or {}):
+    if action.success is State.READY and action.transient is None and not _has_inventory(session, machine):
         raise Conflict(f"{machine.hostname} was never commissioned, so it cannot be Ready; commission it instead")
-    if action.name == "commission" and machine.rack_id is None and not machine.interfaces:
+    if action.name == "commission" and machine.rack_id is None and not _has_interface(session, machine):
         raise Conflict(
             f"{machine.hostname} was entered by its system UUID and has no interface yet;"
             " switch it on, so that it boots from the network and enlists, then commission it"
@@ -179,7 +185,15 @@ def _rules(
         # People put passwords and keys into it; it is opened when the machine fetches its plan.
         parameters["user_data"] = context.secrets.seal(parameters["user_data"])
     owner_id = machine.owner_id or context.actor.user_id
-    if owner_id is None or session.scalar(_ANY_KEY, {"user_id": owner_id}) is None:
-        who = machine.owner.name if machine.owner else context.actor.name
+    if owner_id is None or _ANY_KEY.first(session, user_id=owner_id) is None:
+        who = _NAME.value(session, user_id=machine.owner_id) if machine.owner_id else context.actor.name
         return [f"{who} has no SSH key, so nobody will be able to log in to {machine.hostname}; add a key first."]
     return []
+
+
+def _has_interface(session: Session, machine: HeldMachine) -> bool:
+    return _ANY_INTERFACE.first(session, machine_id=machine.id) is not None
+
+
+def _has_inventory(session: Session, machine: HeldMachine) -> bool:
+    return "cpu" in (_INVENTORY.value(session, machine_id=machine.id) or {})

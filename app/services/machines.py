@@ -23,11 +23,12 @@ from app.services.names import check_label
 from app.services.transition import LOADED, locked
 from app.store.locks import hold
 from app.store.models import Device, Disk, Domain, Event, Interface, Machine, Operation, Pool, Tag, User, Zone
+from app.store.prepared import Prepared
 
 ARCHITECTURES = ("amd64", "arm64")
 
 
-_BY_HOSTNAME = select(Machine.id).where(Machine.hostname == bindparam("hostname"))
+_BY_HOSTNAME = Prepared(select(Machine.id).where(Machine.hostname == bindparam("hostname")))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from app import metrics
@@ -20,8 +20,10 @@ from app.power.registry import drivers
 from app.services.changes import audit, changing, event, follow, request_of, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
+from app.services.held import AnyMachine
 from app.services.racks import KnownRack
 from app.store.models import Bmc, Machine, Operation, PowerOperation, Rack
+from app.store.prepared import Prepared
 from app.store.unit_of_work import after_commit
 
 CLAIM_SECONDS = 120
@@ -30,20 +32,33 @@ GRACE_SECONDS = 15
 KEEP_QUERIES_SECONDS = 3600
 POWER_STATES = ("on", "off", "unknown", "error")
 MANUAL = "manual"
-_RACK = select(Rack.id, Rack.name).where(Rack.id == bindparam("rack_id"))
-_WRITE_ORDER = insert(PowerOperation).returning(PowerOperation.id)
-_STANDING = select(PowerOperation.verb, PowerOperation.status, PowerOperation.reason).where(
-    PowerOperation.id == bindparam("order_id")
+_RACK = Prepared(select(Rack.id, Rack.name).where(Rack.id == bindparam("rack_id")))
+_WRITE_ORDER = Prepared(
+    insert(PowerOperation).returning(PowerOperation.id),
+    *("machine_id", "operation_id", "rack_id", "verb", "status", "request_id", "created_at", "deadline_at"),
 )
-_WAKE = (
+_STANDING = Prepared(
+    select(PowerOperation.verb, PowerOperation.status, PowerOperation.reason).where(
+        PowerOperation.id == bindparam("order_id")
+    )
+)
+_WAKE = Prepared(
     update(Operation)
     .where(Operation.id == bindparam("of_operation"), Operation.status == "running")
     .values(wake_at=bindparam("now"))
 )
-_FIRST_RACKS = select(Rack.id, Rack.name).order_by(Rack.id).limit(2)
+_FIRST_RACKS = Prepared(select(Rack.id, Rack.name).order_by(Rack.id).limit(2))
 
 
-def has_controller(machine: Machine) -> bool:
+class Standing(NamedTuple):
+    """What has become of an order."""
+
+    verb: str
+    status: str
+    reason: str | None
+
+
+def has_controller(machine: AnyMachine) -> bool:
     """Whether a rack can switch the machine: it has a BMC that is not a person."""
     return machine.bmc is not None and machine.bmc.driver != MANUAL
 
@@ -73,7 +88,7 @@ def request(context: Context, machine_id: int, verb: str) -> PowerOperation:
         return session.get_one(PowerOperation, order(session, context, machine, verb))
 
 
-def order(session: Session, context: Context, machine: Machine, verb: str, operation_id: int | None = None) -> int:
+def order(session: Session, context: Context, machine: AnyMachine, verb: str, operation_id: int | None = None) -> int:
     """Write one power order and wake its rack; the order's id. Conflict when no rack serves the machine's BMC."""
     rack = rack_of(session, machine)
     if rack is None:
@@ -91,22 +106,20 @@ def order(session: Session, context: Context, machine: Machine, verb: str, opera
         "created_at": now,
         "deadline_at": now + dt.timedelta(seconds=CLAIM_SECONDS),
     }
-    order_id = session.connection().execute(_WRITE_ORDER, values).scalar_one()
+    order_id = int(_WRITE_ORDER.one(session, **values)[0])
     after_commit(session, partial(context.ring.rack, rack.name))
-    return int(order_id)
+    return order_id
 
 
-def standing(session: Session, order_id: int) -> Row[str, str, str | None]:
-    """What has become of an order: verb, status, reason."""
-    return session.connection().execute(_STANDING, {"order_id": order_id}).one()
+def standing(session: Session, order_id: int) -> Standing:
+    """What has become of an order."""
+    return Standing(*_STANDING.one(session, order_id=order_id))
 
 
-def rack_of(session: Session, machine: Machine) -> KnownRack | None:
+def rack_of(session: Session, machine: AnyMachine) -> KnownRack | None:
     """The rack that reaches the machine's BMC: the one it enlisted through, else the only one there is."""
-    if machine.rack_id is not None:
-        rows = session.connection().execute(_RACK, {"rack_id": machine.rack_id}).all()
-    else:
-        rows = session.connection().execute(_FIRST_RACKS).all()
+    asked = machine.rack_id is not None
+    rows = _RACK.all(session, rack_id=machine.rack_id) if asked else _FIRST_RACKS.all(session)
     return KnownRack(rows[0].id, rows[0].name) if len(rows) == 1 else None
 
 
@@ -218,7 +231,7 @@ def finish(
         ).scalar_one_or_none()
         if changed is not None and row.operation_id is not None:
             # The sweep finds it, should the ring be lost or its worker be killed.  Operation before machine, as all do.
-            session.connection().execute(_WAKE, {"of_operation": row.operation_id, "now": now})
+            _WAKE.run(session, of_operation=row.operation_id, now=now)
         options = [joinedload(Machine.bmc), lazyload(Machine.domain)]
         machine = session.get_one(Machine, row.machine_id, options=options)
         if row.verb != "pxe" or power in ("on", "off"):

@@ -25,6 +25,7 @@ from app.services.names import check_label, fqdn
 from app.services.rack_interfaces import attach, checked_interfaces
 from app.store.locks import hold
 from app.store.models import Domain, EnrolmentCode, IpAddress, Machine, Offer, Rack, Vlan
+from app.store.prepared import Prepared
 from app.store.queries.page import page
 from app.store.queries.scopes import scopes_of_rack
 from renderers.intent import RackLayout, RackPorts
@@ -192,8 +193,8 @@ class KnownRack:
     name: str
 
 
-_BY_TOKEN = select(Rack.id, Rack.name).where(Rack.token_hash == bindparam("token_hash"))
-_BY_NAME = select(Rack.id, Rack.name, Rack.relay_token_hash).where(Rack.name == bindparam("rack_name"))
+_BY_TOKEN = Prepared(select(Rack.id, Rack.name).where(Rack.token_hash == bindparam("token_hash")))
+_BY_NAME = Prepared(select(Rack.id, Rack.name, Rack.relay_token_hash).where(Rack.name == bindparam("rack_name")))
 
 
 def authenticate(context: Context, token: str) -> KnownRack:

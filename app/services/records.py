@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.services.changes import RECORDS, put_record
 from app.services.context import Context
+from app.services.held import AnyMachine
 from app.services.host_options import host_value
 from app.services.names import fqdn, reverse_name, reverse_zone_of
 from app.store.locks import hold
@@ -21,7 +22,6 @@ from app.store.models import (
     Domain,
     Interface,
     IpAddress,
-    Machine,
     Rack,
     RecordChange,
     RecordDigest,
@@ -29,16 +29,20 @@ from app.store.models import (
     RecordScope,
     Subnet,
 )
+from app.store.prepared import Prepared
 from app.store.queries.scopes import applied_by, scopes_of_rack
 
 DIGESTS_LOCK = "record-digests"
 """Held by whoever folds the log into digests or deletes rows of it."""
 LARGEST_FETCH = 1000
 LARGEST_TRANSACTION = 10_000
-_TOGETHER = select(RecordChange.scope, RecordChange.sequence).where(  # The records of one transaction share its moment.
-    RecordChange.at == select(RecordChange.at).where(RecordChange.sequence == bindparam("sequence")).scalar_subquery(),
-    RecordChange.sequence <= bindparam("sequence"),
-    RecordChange.sequence > bindparam("sequence") - LARGEST_TRANSACTION,
+_MOMENT = select(RecordChange.at).where(RecordChange.sequence == bindparam("sequence")).scalar_subquery()
+_TOGETHER = Prepared(  # The records of one transaction share its moment.
+    select(RecordChange.scope, RecordChange.sequence).where(
+        RecordChange.at == _MOMENT,
+        RecordChange.sequence <= bindparam("sequence"),
+        RecordChange.sequence > bindparam("sequence") - LARGEST_TRANSACTION,
+    )
 )
 _FAILURES = (
     select(RecordFailure.key, RecordFailure.scope, RecordFailure.reason, Rack.name.label("rack"))
@@ -124,7 +128,7 @@ def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FE
     }
 
 
-def highest_for_machine(session: Session, machine: Machine) -> int:
+def highest_for_machine(session: Session, machine: AnyMachine) -> int:
     """The newest sequence of the machine's hosts, names and pointers; 0 when it has none."""
     keys: list[tuple[str, str]] = []
     statement = (
@@ -165,7 +169,7 @@ def standing(session: Session, sequence: int) -> Standing:
 
     Concerned are the racks that apply the scopes of that transaction: a rack elsewhere that is down holds up nobody.
     """
-    batch = session.execute(_TOGETHER, {"sequence": sequence}).all()
+    batch = _TOGETHER.all(session, sequence=sequence)
     if not batch:
         return Standing(applied=True, failure=None)
     applied = applied_by(session, {row.scope for row in batch})

@@ -18,6 +18,7 @@ from app.services.context import Actor, Context
 from app.services.errors import NotFound, Unauthorized
 from app.services.users import stamp
 from app.store.models import User, WebSession
+from app.store.prepared import Prepared
 from app.store.queries.page import page
 
 LIFE = dt.timedelta(hours=12)
@@ -25,7 +26,7 @@ SEEN_NOTED_EVERY = dt.timedelta(minutes=1)
 MOST_OF_A_USER = 50
 PRUNED_AT_ONCE = 100
 LONGEST_AGENT = 200
-_HOLDER = (
+_HOLDER = Prepared(
     select(
         WebSession.id,
         WebSession.seen_at,

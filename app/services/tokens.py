@@ -19,6 +19,7 @@ from app.services.changes import audit, changing
 from app.services.context import ROLES, Actor, Context
 from app.services.errors import Forbidden, Invalid, NotFound, Unauthorized
 from app.store.models import ApiToken, User
+from app.store.prepared import Prepared
 from app.store.queries.page import page
 
 MARK = "muster_"
@@ -26,7 +27,7 @@ SCOPES = {"read": "viewer", "operate": "operator", "admin": "admin"}
 """The role that a token has at most."""
 USE_NOTED_EVERY = dt.timedelta(minutes=1)
 LONGEST_DAYS = 3650
-_HOLDER = (
+_HOLDER = Prepared(
     select(
         ApiToken.id,
         ApiToken.scope,

@@ -8,19 +8,21 @@ Callers hold the machine's row: a running operation locks it through the operati
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
-from sqlalchemy import Update, bindparam, select, update
-from sqlalchemy.orm import Session, defer, joinedload, lazyload, selectinload
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app import metrics
 from app.lifecycle.states import State
-from app.services import addresses
+from app.services import addresses, held
 from app.services.changes import event
 from app.services.context import Context
 from app.services.errors import NotFound
+from app.services.held import AnyMachine, AnyOperation, HeldMachine, HeldOperation
 from app.store.models import BootToken, Interface, Machine, Operation, PowerOperation, User
+from app.store.prepared import Prepared
 from app.store.unit_of_work import after_commit
 
 LOADED = (
@@ -36,16 +38,14 @@ LOADED = (
 
 _LOCKED = select(Machine).where(Machine.id == bindparam("machine_id")).with_for_update(of=Machine, key_share=True)
 _WHOLE, _BARE = _LOCKED.options(*LOADED), _LOCKED.options(lazyload("*"))
-_WITH_CONTROLLER = _LOCKED.options(joinedload(Machine.bmc), lazyload(Machine.domain), defer(Machine.inventory))
 _IS_RUNNING = (Operation.machine_id == bindparam("machine_id"), Operation.status == "running")
 _RUNNING = select(Operation).where(*_IS_RUNNING).with_for_update(key_share=True)
-_TAKEN = select(Operation).where(*_IS_RUNNING).with_for_update(skip_locked=True, key_share=True)
-_REVOKE = (
+_REVOKE = Prepared(
     update(BootToken)
     .where(BootToken.machine_id == bindparam("of_machine"), BootToken.revoked_at.is_(None))
     .values(revoked_at=bindparam("now"))
 )
-_WITHDRAW = (
+_WITHDRAW = Prepared(
     update(PowerOperation)
     .where(PowerOperation.operation_id == bindparam("of_operation"), PowerOperation.status == "waiting")
     .values(status="failed", finished_at=bindparam("now"), reason=bindparam("because"))
@@ -54,7 +54,7 @@ _KEPT = (
     *("status", "step", "step_index", "step_data", "step_started_at", "progress"),
     *("wake_at", "deadline_at", "reason", "finished_at"),
 )
-_KEEP = (
+_KEEP = Prepared(
     update(Operation)
     .where(Operation.id == bindparam("of_operation"))
     .values({name: bindparam(f"new_{name}") for name in _KEPT})
@@ -62,17 +62,22 @@ _KEEP = (
 LEVELS = {True: "error", False: "info"}
 
 
-def locked(session: Session, machine_id: int, *, bare: bool = False, controller: bool = False) -> Machine:
+def locked(session: Session, machine_id: int, *, bare: bool = False) -> Machine:
     """The machine with its row locked until the transaction ends. NotFound if there is none.
 
     bare: only the row, for callers that do not hand the machine on; what they touch is loaded when they touch it.
-    controller: the row and its BMC, in the same way.
     """
-    statement = _BARE if bare else _WITH_CONTROLLER if controller else _WHOLE
-    machine = session.scalars(statement, {"machine_id": machine_id}).one_or_none()
-    if machine is None:
-        raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
-    return machine
+    machine = session.scalars(_BARE if bare else _WHOLE, {"machine_id": machine_id}).one_or_none()
+    return machine or _missing(machine_id)
+
+
+def taken(session: Session, machine_id: int) -> HeldMachine:
+    """The machine with its row locked, as plain values. NotFound if there is none."""
+    return held.machine(session, machine_id) or _missing(machine_id)
+
+
+def _missing(machine_id: int) -> NoReturn:
+    raise NotFound(f"machine {machine_id}: there is no such machine; look at the list of machines")
 
 
 def running(session: Session, machine_id: int) -> Operation | None:
@@ -80,27 +85,16 @@ def running(session: Session, machine_id: int) -> Operation | None:
     return session.scalars(_RUNNING, {"machine_id": machine_id}).one_or_none()
 
 
-def taken(session: Session, machine_id: int) -> Operation | None:
-    """The machine's running operation for the worker that takes it on, locked; None also when another worker has it.
-
-    The session does not watch it: what changes in it is written by `keep`, at a fraction of what a flush costs.
-    """
-    operation = session.scalars(_TAKEN, {"machine_id": machine_id}).one_or_none()
-    if operation is not None:
-        session.expunge(operation)
-    return operation
-
-
-def keep(session: Session, operation: Operation) -> None:
-    """Write where a taken operation stands."""
+def keep(session: Session, operation: HeldOperation) -> None:
+    """Write where a held operation stands."""
     values = {f"new_{name}": getattr(operation, name) for name in _KEPT}
-    session.connection().execute(_KEEP, values | {"of_operation": operation.id})
+    _KEEP.run(session, of_operation=operation.id, **values)
 
 
 def enter(
     session: Session,
     context: Context,
-    machine: Machine,
+    machine: AnyMachine,
     state: State,
     reason: str | None = None,
     owner: User | None = None,
@@ -119,7 +113,8 @@ def enter(
         values |= {"image_id": None, "ssh_host_keys": []}
     if state is State.READY or owner is not None:
         values["owner_id"] = None if owner is None else owner.id
-        set_committed_value(machine, "owner", owner)
+        if isinstance(machine, Machine):
+            set_committed_value(machine, "owner", owner)
     write(session, machine, values)
     message = f"{machine.hostname} is {state.label}" + (f": {reason}" if reason else ".")
     event(
@@ -135,26 +130,29 @@ def enter(
 
 
 @cache
-def _writing(names: tuple[str, ...]) -> Update:
+def _writing(names: tuple[str, ...]) -> Prepared:
     """The statement that writes these columns; there are a handful of such sets."""
-    return (
+    return Prepared(
         update(Machine)
         .where(Machine.id == bindparam("of_machine"))
         .values({name: bindparam(f"new_{name}") for name in names})
     )
 
 
-def write(session: Session, machine: Machine, values: dict[str, Any]) -> None:
+def write(session: Session, machine: AnyMachine, values: dict[str, Any]) -> None:
     """Write columns of a locked machine at once, at a fraction of what a flush costs; the object has them too."""
     given = {f"new_{name}": value for name, value in values.items()}
-    session.connection().execute(_writing(tuple(values)), given | {"of_machine": machine.id})
-    for name, value in values.items():
-        set_committed_value(machine, name, value)
+    _writing(tuple(values)).run(session, of_machine=machine.id, **given)
+    if isinstance(machine, HeldMachine):
+        vars(machine).update((name, value) for name, value in values.items() if name in vars(machine))
+    else:
+        for name, value in values.items():
+            set_committed_value(machine, name, value)
 
 
 def revoke(session: Session, context: Context, machine_id: int) -> None:
     """End the machine's boot tokens."""
-    session.connection().execute(_REVOKE, {"of_machine": machine_id, "now": context.clock()})
+    _REVOKE.run(session, of_machine=machine_id, now=context.clock())
 
 
 def count(action: str, status: str, seconds: float) -> None:
@@ -163,11 +161,11 @@ def count(action: str, status: str, seconds: float) -> None:
     metrics.OPERATION_SECONDS.labels(action, status).observe(max(0.0, seconds))
 
 
-def end(session: Session, context: Context, operation: Operation, status: str, reason: str | None = None) -> None:
+def end(session: Session, context: Context, operation: AnyOperation, status: str, reason: str | None = None) -> None:
     """Close a running operation: succeeded, failed or aborted. Power orders that no rack has taken are withdrawn."""
     now = context.clock()
     operation.status, operation.reason, operation.finished_at = status, reason, now
     operation.wake_at = operation.deadline_at = None
     after_commit(session, partial(count, operation.action, status, (now - operation.started_at).total_seconds()))
     because = f"withdrawn: the operation {operation.action} has {status}"
-    session.connection().execute(_WITHDRAW, {"of_operation": operation.id, "now": now, "because": because})
+    _WITHDRAW.run(session, of_operation=operation.id, now=now, because=because)

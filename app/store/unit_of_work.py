@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, Executable, Row, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
+from app.store.prepared import LINE, Line, Prepared
+from app.store.unstorable import Unstorable, is_unstorable
+
+__all__ = ["JoinedStore", "Store", "Unstorable", "after_commit", "make_engine"]
 AFTER_COMMIT = "after_commit"
 WAIT_MILLISECONDS = 15_000
-
-
-class Unstorable(Exception):
-    """A value that the database cannot hold: a NUL character, half a surrogate pair, a number too large for its column."""
 
 
 def make_engine(url: str) -> Engine:
@@ -42,11 +41,8 @@ def make_engine(url: str) -> Engine:
 
 
 def _name_unstorable(context: ExceptionContext) -> None:
-    """psycopg2 raises ValueError for a NUL in text and DataError for what the server refuses; sqlite3 OverflowError."""
-    if isinstance(context.original_exception, (ValueError, OverflowError)) or isinstance(
-        context.sqlalchemy_exception, DataError
-    ):
-        raise Unstorable("a value holds a character or a number that the database cannot keep") from None
+    if is_unstorable(context.original_exception, context.sqlalchemy_exception):
+        raise Unstorable from None
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
@@ -60,9 +56,8 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    mode = connection.get_execution_options().get("muster_mode", "write")
-    if mode != "single":
-        connection.exec_driver_sql("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get("muster_mode") == "read"
+    Line(connection).execute("BEGIN" if reads else "BEGIN IMMEDIATE").close()
 
 
 class Store:
@@ -75,12 +70,13 @@ class Store:
     def write(self) -> Iterator[Session]:
         """One read-write transaction: committed at the end, rolled back on any exception."""
         with Session(self.engine, expire_on_commit=False) as session:
-            if self.engine.dialect.name == "sqlite":
-                session.connection(execution_options={"muster_mode": "write"})
+            session.info[LINE] = Line(session.connection())  # On SQLite it begins here, and so with the lock.
             try:
                 yield session
+                del session.info[LINE]
                 session.commit()
             except BaseException:
+                session.info.pop(LINE, None)
                 session.rollback()
                 raise
             for call in session.info.pop(AFTER_COMMIT, []):
@@ -93,18 +89,18 @@ class Store:
             options: dict[str, Any] = {"muster_mode": "read"}
             if self.engine.dialect.name == "postgresql":
                 options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-            session.connection(execution_options=options)
+            session.info[LINE] = Line(session.connection(execution_options=options))
             try:
                 yield session
             finally:
+                del session.info[LINE]
                 session.expunge_all()  # A rollback expires what is attached; callers keep what they have loaded.
                 session.rollback()
 
-    def row(self, statement: Executable, **parameters: Any) -> Row[Any] | None:
-        """The one row of one reading statement, which is a snapshot by itself; None when there is none."""
+    def row(self, statement: Prepared, **parameters: Any) -> Any | None:
+        """The first row of one reading statement, which is a snapshot by itself; None when there is none."""
         with self.engine.connect() as connection:
-            single = connection.execution_options(muster_mode="single")
-            return single.execute(statement, parameters).one_or_none()
+            return statement.first_on(Line(connection), parameters)
 
 
 class JoinedStore(Store):
@@ -126,9 +122,9 @@ class JoinedStore(Store):
         self._session.flush()
         yield self._session
 
-    def row(self, statement: Executable, **parameters: Any) -> Row[Any] | None:
-        """The one row of one reading statement."""
-        return self._session.execute(statement, parameters).one_or_none()
+    def row(self, statement: Prepared, **parameters: Any) -> Any | None:
+        """The first row of one reading statement."""
+        return statement.first(self._session, **parameters)
 
 
 def after_commit(session: Session, call: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from app.cli.run import STALLED_SECONDS
+from app.cli.web_worker import STALL_SECONDS
 from app.config import load
 from app.services.changes import changing, event
 from app.services.context import Context
@@ -130,7 +130,7 @@ def test_connections_are_impatient(server: Server) -> None:
             while link.recv(4096):
                 pass
 
-        assert time.monotonic() - began < 3 * STALLED_SECONDS
+        assert time.monotonic() - began < 3 * STALL_SECONDS
 
 
 def test_a_reader_that_stalls_is_cut_off(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.lifecycle.action import Step
 from app.services.context import Context
-from app.store.models import Machine, Operation
+from app.services.held import HeldMachine, HeldOperation
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Scene:
 
     session: Session
     context: Context
-    machine: Machine
-    operation: Operation
+    machine: HeldMachine
+    operation: HeldOperation
     step: Step
 
     @property

@@ -20,11 +20,12 @@ from sqlalchemy.orm import Session
 from app.lifecycle.action import Action
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
-from app.services import power
+from app.services import held, power
 from app.services.changes import awaits_records, changing, event, follow
 from app.services.context import Context
-from app.services.transition import end, enter, keep, locked, taken
-from app.store.models import Event, Machine, Operation
+from app.services.held import HeldMachine, HeldOperation
+from app.services.transition import end, enter, keep, taken
+from app.store.models import Event, Operation
 from workers.region.lifecycle import clock
 from workers.region.lifecycle.result import Done, Failed, Result, Retry, Scene, Waiting
 from workers.region.lifecycle.steps import kinds
@@ -95,12 +96,12 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
     """
     structlog.contextvars.unbind_contextvars("request_id")  # A sweep looks at one machine after another.
     with changing(context) as session, session.no_autoflush:  # Rows are written once, at the end.
-        operation = taken(session, machine_id)
+        operation = held.operation(session, machine_id)
         if operation is None:
             return None
         follow(session, operation.request_id)
         action = actions().get(operation.action)
-        machine = locked(session, machine_id, controller=True)
+        machine = taken(session, machine_id)
         if action is None or operation.step_index >= len(action.steps):
             _lost_its_way(session, context, machine, operation)
             keep(session, operation)
@@ -116,7 +117,7 @@ def _look(context: Context, machine_id: int, result_of: Callable[[Scene], Result
                 return None if over else not paused
 
 
-def _lost_its_way(session: Session, context: Context, machine: Machine, operation: Operation) -> None:
+def _lost_its_way(session: Session, context: Context, machine: HeldMachine, operation: HeldOperation) -> None:
     """End an operation that this version of Muster cannot carry on: its verb or step is gone (a plug-in, an upgrade)."""
     reason = (
         f"{operation.action} cannot go on: step {operation.step} (number {operation.step_index + 1}) is unknown to this "
