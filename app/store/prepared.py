@@ -2,7 +2,7 @@
 
 SQLAlchemy's execution of a statement that it has compiled before costs about a hundred Python calls besides the database's
 own work: the cache's key, an execution context, a result and its metadata.  A `Prepared` statement keeps its text and the
-converters of its types, and costs a fifth of that (docs/adr/0012-prepared-statements.md).  It is part of the session's
+converters of its types, and costs a fifth of that (docs/adr/0015-prepared-statements.md).  It is part of the session's
 transaction like any other statement:
 
 * listeners of `before_cursor_execute` and `after_cursor_execute` hear of it;

@@ -1,13 +1,12 @@
 """The comparison with Ironic: what is compared, and what is said when Ironic cannot be had."""
 
-import math
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from bench.figure import Figure, table
+from bench.figure import Figure
 from bench.ironic import Beside, Measured, NodeCost, Promise, _processor_clock
 from bench.ironic_install import prepare
 
@@ -40,23 +39,6 @@ def test_ours_is_divided_by_its(tmp_path: Path) -> None:
     assert pytest.approx(0.2) == seen["processor time of the verbs, ratio to Ironic"].value
     assert pytest.approx(0.5) == seen["creating, ratio to Ironic"].value
     assert {"verbs": 0.2, "whole": 1.0} == {name: one.limit for name, one in seen.items() if one.limit is not None}
-
-
-def test_without_a_network_the_figure_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is pretended: the ratio is infinite, the reason is beside it, and no half environment stays."""
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    with Beside(tmp_path / "cache", tmp_path / "state") as beside:
-        beside.walk(counts=True)
-    seen = figures(beside)
-
-    assert ["verbs", "whole"] == list(seen)
-    assert all(math.isinf(figure.value) and not figure.ok for figure in seen.values())
-    assert "the side-by-side figure is missing: Ironic 39.0.0 cannot be installed: " in table(list(seen.values()))[0]
-    assert "No matching distribution found for ironic==39.0.0" in seen["verbs"].compared_with
-    assert [] == list((tmp_path / "cache").iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:

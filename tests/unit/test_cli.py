@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import stat
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,73 +237,6 @@ def test_listens() -> None:
     assert Listen("127.0.0.1", 1) == Listen.parse("127.0.0.1:1")
     assert Listen("::1", 5240) == Listen.parse("[::1]:5240")
     assert Listen("0.0.0.0", 80) == Listen.parse(":80")
-
-
-def start_run(state: Path, *words: str, fds: tuple[int, ...] = ()) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "app.cli", "run", "--state-dir", str(state), *words]
-    root = Path(__file__).resolve().parents[2]
-    return subprocess.Popen(
-        argv,
-        cwd=root,
-        pass_fds=fds,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_ready(url: str) -> None:
-    end = time.monotonic() + 60
-    while True:
-        try:
-            if requests.get(f"{url}/api/v1/health/ready", timeout=2).status_code == 200:
-                return
-        except requests.RequestException:
-            pass
-        assert time.monotonic() < end, f"{url} is not ready after a minute"
-        time.sleep(0.2)
-
-
-def children_of(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def test_whole_control_plane(tmp_path: Path) -> None:
-    """`muster run` on an inherited socket: prints a password that works, restarts what dies, leaves nothing behind."""
-    link = socket.socket()
-    link.bind(("127.0.0.1", 0))
-    link.listen()
-    url = f"http://127.0.0.1:{link.getsockname()[1]}"
-    running = start_run(tmp_path / "state", "--listen-fd", str(link.fileno()), fds=(link.fileno(),))
-    try:
-        wait_ready(url)
-        first = children_of(running.pid)
-        os.kill(first[0], signal.SIGKILL)
-        wait_ready(url)
-        taken = start_run(tmp_path / "other", "--listen", url.removeprefix("http://"))
-        refused, _ = taken.communicate(timeout=60)
-        running.send_signal(signal.SIGTERM)
-        text, _ = running.communicate(timeout=60)
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
-        link.close()
-    password = next(line.split()[-1] for line in text.splitlines() if "password" in line)
-
-    assert (0, 1) == (running.returncode, taken.returncode)
-    assert "cannot be used" in refused
-    assert 2 == len(first)
-    assert not [pid for pid in first if Path(f"/proc/{pid}").exists()]
-    found = users.authenticate(open_state(tmp_path / "state"), "admin", password)
-    assert "admin" == found.role
-
-
-def open_state(state: Path) -> Context:
-    from app.wiring import wire
-
-    return wire(load({"MUSTER_STATE_DIR": str(state)}))
 
 
 def test_snippets_are_checked_saved_and_reverted(served: Served, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from app.cli.run import THREADS
-from app.cli.web_worker import PEEK, SMALL, missing
+from app.cli.web_worker import SMALL
 
 MANY = THREADS * 3
 PATIENCE_SECONDS = 60.0
@@ -163,16 +163,3 @@ def test_one_scrape_sees_all_processes(address: tuple[str, int]) -> None:
     text = requests.get(f"{base}/metrics", timeout=PATIENCE_SECONDS).text
 
     assert all(word in text for word in wanted), text
-
-
-def test_what_is_waited_for() -> None:
-    """Until a header is whole one byte more is; then a small body, but no large one and none that is announced."""
-    assert 4 == missing(b"GET")
-    assert 0 == missing(b"x" * PEEK)
-    assert 0 == missing(GET + b"\r\n")
-    head = b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n"
-    assert len(head) + 10 == missing(head) == missing(head + b"123456789")
-    assert 0 == missing(head + b"1234567890")
-    assert 0 == missing(head.replace(b"10", b"99999999"))
-    assert 0 == missing(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
-    assert 0 == missing(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
