@@ -204,6 +204,8 @@ class Ironic:
         A verb has taken until its state is in the database and the node's lock is gone, without which the next verb
         would be refused; the last one only until its state is there.
         """
+        self.client.close()  # Ironic hangs up on a connection that was idle for 10 s, as it is on a busy host.
+        self._call("GET", "/")
         request = self._timed(lambda: self._call("GET", "/"))[0]
         created, node = self.create()
         wall, cpu = 0.0, self._cpu()
