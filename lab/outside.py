@@ -37,9 +37,10 @@ class Outside:
 
     def names(self, server: str, fqdn: str, address: str) -> str:
         """The name resolves forward and reverse at `server`; NotSeen says what was answered instead."""
-        forward = self.dig(server, fqdn, "A")
+        kind = "AAAA" if ":" in address else "A"
+        forward = self.dig(server, fqdn, kind)
         if forward != [address]:
-            raise NotSeen(f"{server} answers {forward} for {fqdn} A, expected {address}")
+            raise NotSeen(f"{server} answers {forward} for {fqdn} {kind}, expected {address}")
         reverse = self.run(["dig", "+short", "+time=2", "+tries=2", f"@{server}", "-x", address]).stdout.split()
         if reverse != [f"{fqdn}."]:
             raise NotSeen(f"{server} answers {reverse} for the reverse of {address}, expected {fqdn}.")

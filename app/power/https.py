@@ -126,7 +126,8 @@ def origin(url: str | None) -> str:
     """Scheme, host and port of a URL: what may be shown of it."""
     parts = urlsplit(url or "")
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{parts.scheme}://{parts.hostname}:{port}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
 
 
 def explain(where: str, error: BaseException) -> PowerError:

@@ -80,14 +80,19 @@ def load_config(root: Path) -> RackConfig:
 
 def check_control_plane_url(url: str, lab: bool) -> str:
     """The URL without a trailing slash.  ConfigError unless it is https, or http to this very host, or a lab."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
         raise ConfigError(
-            f"control plane {url!r} is not an http or https URL; give one like https://muster.example:5240"
+            f"control plane {url!r} is not an http or https URL; give one like https://muster.example:5240 or"
+            " https://[2001:db8::1]:5240"
         )
     if parts.username or parts.password:
         raise ConfigError("control plane URL: it must not hold a user or a password; racks log in with their own token")
-    if parts.scheme == "http" and not lab and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not lab and not _is_loopback(str(parts.hostname)):
         raise ConfigError(
             f"control plane {url}: plain http would show the rack's token to the network; use https (or --lab in a lab)"
         )
