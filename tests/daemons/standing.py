@@ -86,10 +86,20 @@ def boot_for(lab: Lab, simulated: SimulatedMachine, verb: str, **parameters: Any
     return simulated.boot()
 
 
-def static_address(outcome: Outcome) -> str:
-    """The address with prefix length that the installed system is configured with."""
+def static_addresses(outcome: Outcome) -> list[str]:
+    """The addresses with prefix length that the installed system is configured with, IPv4 first."""
     network = json.loads(outcome.task["install"]["seed"]["network-config"])
-    return str(next(iter(network["ethernets"].values()))["addresses"][0])
+    return [str(address) for address in next(iter(network["ethernets"].values()))["addresses"]]
+
+
+def static_address(outcome: Outcome) -> str:
+    """The first of them."""
+    return static_addresses(outcome)[0]
+
+
+def bare(addresses: list[str]) -> list[str]:
+    """Addresses without their prefix lengths."""
+    return [address.partition("/")[0] for address in addresses]
 
 
 def deploy(lab: Lab, simulated: SimulatedMachine) -> Any:

@@ -16,9 +16,11 @@ from lab.standing import Lab
 from lab.tftp_client import read_file
 from tests.daemons.standing import (
     ask,
+    bare,
     boot_for,
     machine_of,
     static_address,
+    static_addresses,
     tiny_lab,
     wait_state,
     wait_step,
@@ -156,9 +158,9 @@ def test_a_machine_walks_from_unknown_to_deployed_and_back(lab: Lab) -> None:
         address = static_address(outcome)
         machine.phone_home(address, outcome.task["hostname"])
         deployed = wait_state(lab, machine, "DEPLOYED")
-        bare = address.partition("/")[0]
-        lab.outside.names(RACK, deployed["fqdn"], bare)
-        assert [bare] == deployed["addresses"]
+        assert ["10.20.0.2", "fd20::2"] == bare(static_addresses(outcome)) == deployed["addresses"]
+        for one in deployed["addresses"]:
+            lab.outside.names(RACK, deployed["fqdn"], one)
         assert "erase" == boot_for(lab, machine, "release", erase="quick").purpose
         tokens["erase"] = machine.token
         released = wait_state(lab, machine, "READY")
@@ -168,5 +170,7 @@ def test_a_machine_walks_from_unknown_to_deployed_and_back(lab: Lab) -> None:
 
     assert dict.fromkeys(("enlist", "commission", "install", "phone-home", "erase"), 401) == answers
     assert ([], None) == (released["addresses"], released["owner"])
-    wait_until("the name to go", lambda: lab.outside.dig(RACK, deployed["fqdn"], "A") == [])
-    assert [] == lab.outside.run(["dig", "+short", f"@{RACK}", "-x", bare]).stdout.split()
+    for kind in ("A", "AAAA"):
+        wait_until("the name to go", lambda kind=kind: lab.outside.dig(RACK, deployed["fqdn"], kind) == [])
+    for one in deployed["addresses"]:
+        assert [] == lab.outside.run(["dig", "+short", f"@{RACK}", "-x", one]).stdout.split()

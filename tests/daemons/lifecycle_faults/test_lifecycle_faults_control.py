@@ -18,7 +18,15 @@ from tests.daemons.lifecycle_faults.faults import (
     wait_running,
 )
 from tests.daemons.lifecycle_faults.parted import PartedControlPlane
-from tests.daemons.standing import ask, machine_of, static_address, wait_state, wait_until
+from tests.daemons.standing import (
+    ask,
+    bare,
+    machine_of,
+    static_address,
+    static_addresses,
+    wait_state,
+    wait_until,
+)
 from workers.region.lifecycle import runner
 
 pytestmark = [pytest.mark.daemons, pytest.mark.timeout(300)]
@@ -44,7 +52,7 @@ def test_the_web_server_is_killed_between_the_calls_of_a_machine(lab: Lab, contr
         machine.phone_home(static_address(outcome), outcome.task["hostname"])
         deployed = wait_state(lab, machine, "DEPLOYED")
 
-    assert [static_address(outcome).partition("/")[0]] == deployed["addresses"]
+    assert bare(static_addresses(outcome)) == deployed["addresses"]
 
 
 def test_the_agent_waits_for_a_web_server_that_is_away(lab: Lab, control: PartedControlPlane) -> None:

@@ -18,7 +18,15 @@ from tests.daemons.lifecycle_faults.faults import (
     timeline,
     wait_running,
 )
-from tests.daemons.standing import ask, machine_of, static_address, wait_state, wait_until
+from tests.daemons.standing import (
+    ask,
+    bare,
+    machine_of,
+    static_address,
+    static_addresses,
+    wait_state,
+    wait_until,
+)
 from workers.region.lifecycle import runner
 
 pytestmark = [pytest.mark.daemons, pytest.mark.timeout(300)]
@@ -182,7 +190,7 @@ def test_a_phone_home_that_never_comes(lab: Lab) -> None:
     assert "FAILED_DEPLOYMENT" == failed["state"]
     assert "the installed system did not call home; look at its console" in failed["state_reason"]
     assert ([], 401) == (tokens, late)
-    assert [static_address(outcome).partition("/")[0]] == failed["addresses"] == again["addresses"]
+    assert bare(static_addresses(outcome)) == failed["addresses"] == again["addresses"]
 
 
 def test_tokens_that_are_reused_or_used_elsewhere(lab: Lab) -> None:
