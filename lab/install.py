@@ -42,6 +42,7 @@ WHY = {
     "logging in": ("openssh-client",),
 }
 WHY_TEST = {
+    "ISC dhcpd under test": ("isc-dhcp-server",),
     "PostgreSQL under test, also as the hosts database of DHCP": ("postgresql", "kea-admin"),
     "pages under test": ("chromium",),
     "the machine agent under test": ("dosfstools", "e2fsprogs", "parted"),

@@ -53,6 +53,7 @@ class RackPorts:
     machine_http: int = 5248
     proxy: int = 3128
     rndc: int = 953
+    omapi: int = 7911
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ class RackIntent:
     disciplines_clock: chrony may step and slew the rack's own clock; off where the host's clock belongs to somebody
     else (a container, a namespace): chrony then serves corrected time all the same.
     cache_megabytes: disk that squid may fill with images and packages.
+    dhcp_server: which server answers DHCPv4, kea or dhcpd.
     """
 
     rack_id: int
@@ -203,6 +205,7 @@ class RackIntent:
     ports: RackPorts = field(default_factory=RackPorts)
     disciplines_clock: bool = False
     cache_megabytes: int = 20_000
+    dhcp_server: str = "kea"
     snippets: tuple[SnippetIntent, ...] = ()
     ha: HaIntent | None = None
 

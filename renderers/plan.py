@@ -216,8 +216,12 @@ def _dangers(
     before: Mapping[str, frozenset[str]], after: Mapping[str, frozenset[str]], thresholds: Thresholds
 ) -> tuple[Danger, ...]:
     made = []
+    # What a service that comes in the same plan serves is not taken away: a rack changes its DHCP server.
+    taken_over = frozenset[str]().union(*(after[service] for service in after.keys() - before.keys()))
     for service in sorted(before):
         had, gone = before[service], before[service] - after.get(service, frozenset())
+        if had and service not in after and had <= taken_over:
+            continue
         if had and service not in after:
             made.append(Danger("service-removed", service, tuple(sorted(had)), len(had)))
         elif len(had) >= thresholds.minimum and len(gone) > thresholds.share * len(had):

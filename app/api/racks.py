@@ -13,8 +13,10 @@ from app.api.schemas.rack import (
     PlanPage,
     PlanQuery,
     PlanSchema,
+    RackChangeSchema,
     RackPage,
     RackQuery,
+    RackSchema,
     ReconciledSchema,
     RetriedSchema,
 )
@@ -48,6 +50,17 @@ def show(rack_id: int) -> Any:
     """See a rack: services, the last applies, held plans, and why it is not in sync if it is not."""
     overview = rack_overview.of_rack(current_context(), rack_id)
     return ShownRack(**vars(overview), shown_version=versions.of(overview.rack))
+
+
+@blueprint.patch("/racks/<int:rack_id>")
+@allow("admin", "change racks")
+@blueprint.arguments(RackChangeSchema)
+@blueprint.response(200, RackSchema)
+def change(body: dict[str, Any], rack_id: int) -> Any:
+    """Choose a rack's DHCP server. Leases are kept; clients notice a few seconds of silence."""
+    context = current_context()
+    racks.change(context, rack_id, **body)
+    return racks.get(context, rack_id)
 
 
 @blueprint.delete("/racks/<int:rack_id>")

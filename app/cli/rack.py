@@ -198,6 +198,17 @@ def rack_approve(session: Session, plan_id: int) -> None:
     output.show_one(session.call("POST", f"/plans/{plan_id}/approve"), session.as_json, ("id", "rack_id", "status"))
 
 
+@rack.command("set")
+@click.argument("rack")
+@click.option("--dhcp-server", type=click.Choice(("kea", "dhcpd")), required=True, help="Which server answers DHCPv4.")
+@click.pass_obj
+def rack_set(session: Session, rack: str, dhcp_server: str) -> None:
+    """Choose a rack's DHCP server; its leases are kept."""
+    body = {"dhcp_server": dhcp_server}
+    answer = session.call("PATCH", f"/racks/{_find(session, rack)['id']}", body)
+    output.show_one(answer, session.as_json, ("id", "name", "dhcp_server"))
+
+
 @rack.command("delete")
 @click.argument("rack")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -30,6 +30,7 @@ from app.store.queries.page import page
 from app.store.queries.scopes import scopes_of_rack
 from renderers.intent import RackLayout, RackPorts
 
+DHCP_SERVERS = ("kea", "dhcpd")
 CODE_SECONDS = 3600
 
 
@@ -73,6 +74,33 @@ def get(context: Context, rack_id: int) -> Rack:
     """One rack. NotFound when there is none."""
     with context.store.read() as session:
         return rack_row(session, rack_id)
+
+
+def change(context: Context, rack_id: int, *, dhcp_server: str | None = None) -> None:
+    """Choose which server answers DHCPv4 on a rack; its leases are brought over. Conflict while it is one of a pair."""
+    context.require("admin", "change a rack")
+    with changing(context) as session:
+        hold(session, NETWORK_LOCK)
+        rack = rack_row(session, rack_id)
+        versions.check(context, rack, f"rack {rack.name}")
+        if dhcp_server is None or dhcp_server == rack.dhcp_server:
+            return
+        if dhcp_server not in DHCP_SERVERS:
+            raise Invalid(f"dhcp_server: {dhcp_server!r}; use {' or '.join(DHCP_SERVERS)}", field="dhcp_server")
+        either = or_(Vlan.rack_id == rack_id, Vlan.secondary_rack_id == rack_id)
+        paired = session.scalar(
+            select(Vlan).where(either, Vlan.secondary_rack_id.is_not(None)).order_by(Vlan.id).limit(1)
+        )
+        if dhcp_server != "kea" and paired is not None:
+            raise Conflict(
+                f"rack {rack.name} is one of the pair of VLAN {paired.name} (id {paired.id}), and only Kea racks can be"
+                " partners; take the secondary rack off the VLAN first",
+                rule="only Kea racks can be partners",
+                field="dhcp_server",
+            )
+        audit(session, context, "update", "rack", rack.id, dhcp_server=[rack.dhcp_server, dhcp_server])
+        rack.dhcp_server = dhcp_server
+        touch_racks(session, [rack_id])
 
 
 def delete(context: Context, rack_id: int) -> None:

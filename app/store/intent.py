@@ -64,6 +64,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
         ntp_upstreams=tuple(settings.get("ntp_upstreams", {}).get("servers", ())),
         layout=RackLayout(**_known(RackLayout, rack.layout)),
         ports=RackPorts(**_known(RackPorts, rack.ports)),
+        dhcp_server=rack.dhcp_server,
     )
     return with_partner(session, with_dhcp(session, intent), rack, racks, vlans)
 

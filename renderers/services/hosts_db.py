@@ -27,7 +27,9 @@ MODULE = "workers.rack.hosts_database"
 def wanted(intent: RackIntent) -> bool:
     """Whether a Kea of this rack keeps its hosts here: PostgreSQL is there, host commands are not."""
     layout = intent.layout
-    return bool(layout.postgres_programs) and not layout.kea_host_hook and any(vlan.dhcp_on for vlan in intent.vlans)
+    families = {sub.family for vlan in intent.vlans if vlan.dhcp_on for sub in vlan.subnets if sub.rack_address}
+    keas = families if intent.dhcp_server == "kea" else families & {6}
+    return bool(layout.postgres_programs) and not layout.kea_host_hook and bool(keas)
 
 
 def connection(intent: RackIntent) -> dict[str, object]:

@@ -94,7 +94,7 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
     return kea_layers.whole(entry, intent, NAME)
 
 
-def _probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:
+def probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:
     """One DISCOVER for each served VLAN, answered from the address that Kea is bound to on its interface.
 
     A relayed VLAN's carries the address that its relay agent would have there (giaddr): the gateway's.
@@ -124,7 +124,7 @@ def _relay_address(subnet: SubnetIntent) -> str:
 SERVICE = ServiceSpec(
     name=NAME,
     title="DHCPv4 (Kea)",
-    wanted=lambda intent: bool(served_vlans(intent)),
+    wanted=lambda intent: intent.dhcp_server == "kea" and bool(served_vlans(intent)),
     render=render,
     # Raw sockets and a port below 1024 are all that Kea needs of root.
     command=(
@@ -137,7 +137,7 @@ SERVICE = ServiceSpec(
     checker=("env", "KEA_LOCKFILE_DIR=none", "kea-dhcp4", "-t", f"{{staged}}/{FILE}"),
     user="_kea",
     channel="kea",
-    probes=_probes,
+    probes=probes,
     packages=("kea-dhcp4-server", "ipxe"),
     environment=kea.ENVIRONMENT,
     run_mode=kea.RUN_MODE,

@@ -116,6 +116,7 @@ ROUTES = {
     "GET racks": "viewer",
     "GET racks/*": "viewer",
     "DELETE racks/*": "admin",
+    "PATCH racks/*": "admin",
     "GET racks/*/plans": "viewer",
     "POST racks/*/reconcile": "operator",
     "POST racks/*/retry": "operator",

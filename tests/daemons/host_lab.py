@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lab import dhcp_client, kea3, namespace
 from lab.process import ProcessName, end_processes, name_process
@@ -25,6 +25,7 @@ from workers.rack.files import ServiceDirectories
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.host_questions import ask4
 from workers.rack.host_strategies import base
+from workers.rack.hosts import HostChange
 from workers.rack.hosts_database import programs
 from workers.rack.offer import Envelope, Offer
 from workers.rack.probes.base import ProbeFailure
@@ -32,6 +33,7 @@ from workers.rack.probes.dhcp4 import Offered, discover
 from workers.rack.record_store import RecordChange, RecordStore
 from workers.rack.secret_files import SecretFiles
 
+_T = TypeVar("_T")
 SCOPE, SUBNET = "vlan:1", 1
 RACK = "10.20.0.1"
 
@@ -133,7 +135,7 @@ class HostLab:
             value = {"subnet_id": SUBNET, "mac": mac_of(number), "address": address, "hostname": f"n{number}", **extra}
             records.append(RecordChange(self.sequence, SCOPE, key_of(number), value if address else None))
         latest = {record.key: record for record in records}
-        failed = self.keeper.apply(list(latest.values()), self.offer)
+        failed = self.on_rack(lambda: self.keeper.apply(list(latest.values()), self.offer))
         self.store.commit(item for item in latest.values() if (item.scope, item.key) not in failed)
         self.store.advance(self.sequence)
         return {key: reason for (_, key), reason in failed.items()}
@@ -154,13 +156,30 @@ class HostLab:
 
     def lease(self, number: int) -> str:
         """The address that a machine takes."""
-        return namespace.inside(
-            f"{self.inside}-c", lambda: dhcp_client.discover_and_request("end0", mac_of(number))
-        ).address
+        return self.exchanged(number).address
+
+    def exchanged(self, number: int) -> dhcp_client.Lease:
+        """What a machine is given that takes its address; it asks for option 7 too."""
+        asked = dhcp_client.REQUESTED_OPTIONS
+        dhcp_client.REQUESTED_OPTIONS = asked + bytes([7])
+        try:
+            work = f"{self.inside}-c"
+            return namespace.inside(work, lambda: dhcp_client.discover_and_request("end0", mac_of(number)))
+        finally:
+            dhcp_client.REQUESTED_OPTIONS = asked
 
     def present(self) -> dict[str, str]:
         """Addresses by key, as the daemon has them."""
-        return {key: host.address for key, host in self.keeper.present(self.offer)[SUBNET].items()}
+        found = self.on_rack(lambda: self.keeper.present(self.offer))
+        return {key: host.address for key, host in found[SUBNET].items()}
+
+    def apply(self, changes: Sequence[HostChange]) -> dict[tuple[str, str], str]:
+        """Changes that the rack's store does not hear of; refusals."""
+        return self.on_rack(lambda: base.choose(self.daemon).apply(self.daemon, changes))
+
+    def on_rack(self, work: Callable[[], _T]) -> _T:
+        """Work as the rack's agent would, in its namespace."""
+        return namespace.inside(self.inside, work)
 
     def restart(self) -> None:
         """The DHCP server ends and starts."""
@@ -171,7 +190,7 @@ class HostLab:
 
     def wait(self) -> None:
         """Until it answers its channel."""
-        eventually(lambda: base.choose(self.daemon).present(self.daemon, [SUBNET]), 20)
+        eventually(self.present, 20)
         if self.service != "dhcpd":
             eventually(lambda: kea.client(self.daemon.directories).status(), 20)
 
@@ -206,7 +225,7 @@ def host_lab(strategy: str) -> Iterator[HostLab]:
     layout, path = layout_for(strategy)
     with rack_directory() as directory:
         intent = at(load("lab"), directory)
-        intent = replace(intent, layout=replace(RackLayout(), root=directory, **layout))
+        intent = _widened(replace(intent, layout=replace(RackLayout(), root=directory, **layout)))
         if service == "dhcpd":
             intent = replace(intent, dhcp_server="dhcpd")
         secrets = SecretFiles(Path(directory))
@@ -225,7 +244,7 @@ def host_lab(strategy: str) -> Iterator[HostLab]:
             try:
                 for name in names:
                     if name == service:
-                        eventually(lambda: lab.keeper.prepare(service, lab.offer))
+                        eventually(lambda: lab.on_rack(lambda: lab.keeper.prepare(service, lab.offer)))
                     daemons[name].start()
                 lab.wait()
                 eventually(lambda: _answers(lab), 20)
@@ -237,6 +256,13 @@ def host_lab(strategy: str) -> Iterator[HostLab]:
             finally:
                 for daemon in reversed(daemons.values()):
                     daemon.stop()
+
+
+def _widened(intent: RackIntent) -> RackIntent:
+    """The intent with room for many hosts: its IPv4 subnet is a /16."""
+    vlan = intent.vlans[0]
+    subnets = tuple(replace(one, cidr="10.20.0.0/16") if one.subnet_id == SUBNET else one for one in vlan.subnets)
+    return replace(intent, vlans=(replace(vlan, subnets=subnets), *intent.vlans[1:]))
 
 
 def _answers(lab: HostLab) -> None:

@@ -27,6 +27,7 @@ SECRETS = {
     "tsig-update": "bXVzdGVyLXVwZGF0ZS1rZXktZm9yLXRlc3RzLW9ubHk=",
     "rndc-key": "cm5kYy1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc=",
     "relay-token": "relay-token-for-tests",
+    "omapi": "b21hcGkta2V5LWZvci10ZXN0cy1vbmx5LTAxMjM0NTY=",
     "hosts-db": "aG9zdHMtZGItcGFzc3dvcmQtZm9yLXRlc3RzLW9ubHk=",
 }
 

@@ -11,7 +11,7 @@ from tests.daemons.rack_root import eventually
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange
 
-STRATEGIES = ("host-commands", "hosts-database", "config-set")
+STRATEGIES = ("host-commands", "hosts-database", "config-set", "omapi")
 
 
 @pytest.fixture(scope="module", params=STRATEGIES)
@@ -78,20 +78,16 @@ def test_the_last_word_on_a_key_counts(lab: HostLab) -> None:
 
 def test_five_hundred_in_a_batch_and_two_that_swap(lab: HostLab) -> None:
     """All of them are there, and addresses may be exchanged inside a batch."""
-    # The subnet is a /24, so most lie where no subnet would check: the daemon is asked, not the keeper.
-    hosts = [
-        Host(SUBNET, mac_of(number), f"10.20.{number >> 8}.{number & 255}", f"n{number}") for number in range(2, 99)
-    ]
-    changes = [HostChange("vlan:1", host.key, None, host) for host in hosts]
+    wanted = {number: f"10.20.{number >> 8}.{number & 255}" for number in range(512, 1012)}
 
-    assert base.choose(lab.daemon).apply(lab.daemon, changes) == {}
-    assert lab.present() == {host.key: host.address for host in hosts}
-    assert lab.offered(98).address == "10.20.0.98"
+    assert lab.send(wanted.items()) == {}
+    assert lab.present() == {key_of(number): address for number, address in wanted.items()}
+    assert lab.offered(1011).address == wanted[1011]
 
-    lab.keeper.mend(lab.offer)
+    assert lab.send((number, None) for number in wanted) == {}
     assert lab.present() == {}
 
-    assert lab.send((number, f"10.20.0.{number}") for number in range(2, 99)) == {}
+    lab.send([(2, "10.20.0.2"), (3, "10.20.0.3")])
     assert lab.send([(2, "10.20.0.3"), (3, "10.20.0.2")]) == {}
     assert (lab.offered(2).address, lab.offered(3).address) == ("10.20.0.3", "10.20.0.2")
 
@@ -103,7 +99,7 @@ def test_an_address_that_is_taken_is_refused_and_the_rest_is_live(lab: HostLab) 
 
     assert set(failed) == {key_of(2), key_of(4)}
     assert mac_of(1) in failed[key_of(2)]
-    assert "10.20.0.0/24" in failed[key_of(4)]
+    assert "10.20.0.0/16" in failed[key_of(4)]
     assert lab.offered(3).address == "10.20.0.13"
     assert lab.present() == {key_of(1): "10.20.0.10", key_of(3): "10.20.0.13"}
 
@@ -129,22 +125,31 @@ def test_what_a_client_does_not_get_is_taken_back(lab: HostLab) -> None:
     assert lab.offered(5).address == "10.20.0.15"
 
 
+def test_a_host_has_options_of_its_own(lab: HostLab) -> None:
+    """The machine is told them, and another is not; they are read back as their bytes."""
+    options = [{"name": "log-servers", "value": "10.20.0.90"}]
+
+    assert lab.send([(1, "10.20.0.19")], options=options) == {}
+    assert lab.send([(2, "10.20.0.20")]) == {}
+    assert lab.exchanged(1).options.get(7) == bytes([10, 20, 0, 90])
+    assert 7 not in lab.exchanged(2).options
+    held = lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET][key_of(1)]
+    assert [(7, bytes([10, 20, 0, 90]))] == [(option.code, option.data) for option in held.options]
+
+
 def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(lab: HostLab) -> None:
     """The daemon starts into the same hosts; what the rack does not know of is taken out, what is missing is put back."""
     lab.send([(1, "10.20.0.16"), (2, "10.20.0.17")])
-    lab.keeper.tend(lab.offer, lambda service: 1)
+    lab.on_rack(lambda: lab.keeper.tend(lab.offer, lambda service: 1))
     lab.restart()
     eventually(lambda: _equal("10.20.0.16", lab.offered(1).address), 15)
 
     strange = Host(SUBNET, mac_of(3), "10.20.0.18", None)
     lost = Host(SUBNET, mac_of(2), "10.20.0.17", "n2")
-    base.choose(lab.daemon).apply(
-        lab.daemon,
-        [HostChange("vlan:1", strange.key, None, strange), HostChange("vlan:1", lost.key, lost, None)],
-    )
+    lab.apply([HostChange("vlan:1", strange.key, None, strange), HostChange("vlan:1", lost.key, lost, None)])
     assert lab.present() == {key_of(1): "10.20.0.16", key_of(3): "10.20.0.18"}
 
-    lab.keeper.mend(lab.offer)
+    lab.on_rack(lambda: lab.keeper.mend(lab.offer))
 
     assert lab.present() == {key_of(1): "10.20.0.16", key_of(2): "10.20.0.17"}
     assert lab.offered(2).address == "10.20.0.17"

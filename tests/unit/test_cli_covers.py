@@ -93,6 +93,7 @@ COMMANDS = {
     "GET /racks": "rack list",
     "GET /racks/*": "rack show",
     "DELETE /racks/*": "rack delete",
+    "PATCH /racks/*": "rack set",
     "GET /racks/*/plans": "rack plans",
     "POST /racks/*/reconcile": "rack reconcile",
     "POST /racks/*/retry": "rack retry",

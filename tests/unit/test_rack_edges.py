@@ -51,7 +51,9 @@ def test_enrolment_pins_the_key_and_keeps_secrets_closed(tmp_path: Path) -> None
         assert (first, second) == (0, EXIT_SETUP)
         assert (config.offer_public_key, config.queue) == (plane.public_key, "rack.rack-1")
         assert config.ports == RackPorts(dns=5353)
-        assert secrets == dict.fromkeys(("hosts-db", "rack-token", "relay-token", "rndc-key", "tsig-update"), 0o600)
+        assert secrets == dict.fromkeys(
+            ("hosts-db", "omapi", "rack-token", "relay-token", "rndc-key", "tsig-update"), 0o600
+        )
         assert plane.enrolments[0]["ports"]["dns"] == 5353
         assert plane.enrolments[0]["layout"]["root"] == str(tmp_path / "root")
 

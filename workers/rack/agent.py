@@ -24,6 +24,7 @@ from workers.rack.apply import Applier
 from workers.rack.channels.bind import BindUpdater
 from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import RackConfig
+from workers.rack.dhcp_switch import find_switch
 from workers.rack.files import write_atomically
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.host_strategies.base import FAMILIES
@@ -154,13 +155,20 @@ class Agent:
         self.keeper.store.serve_scopes(offer.scopes)
         self._reached(WHOLE_OFFER, "received")
         reports: list[ApplyReport] = []
+        switch = find_switch(offer, self.applier)
         for wanted in self._wanted(offer):
-            report = self.applier.apply(wanted)
+            if switch is not None and wanted.bundle.service == switch.new:
+                report = switch.carry_out(wanted, self.applier, self._units)
+            else:
+                report = self.applier.apply(wanted)
             reports.append(report)
             self.flow.zones_unsure |= bool(report.seeded)
             self._report(report, envelope.request_id)
         for service in offer.absent:
-            report = self.applier.remove(service, offer.number)
+            if switch is not None and service == switch.old and self.applier.applied(switch.new) is None:
+                report = switch.kept(offer.number, self.applier)
+            else:
+                report = self.applier.remove(service, offer.number)
             reports.append(report)
             self._report(report, envelope.request_id)
         self._reached(WHOLE_OFFER, "applied")

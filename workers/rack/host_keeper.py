@@ -13,11 +13,10 @@ import structlog
 
 from renderers.intent import RackPorts
 from renderers.services import hosts_db
-from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelDown
 from workers.rack.files import ServiceDirectories
 from workers.rack.host_leases import end_leases
-from workers.rack.host_questions import ASKERS, Asker
+from workers.rack.host_questions import ASKERS, Asker, heard
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange, conflicts, parse_host, parse_key
 from workers.rack.offer import Offer, SubnetOffer
@@ -152,6 +151,7 @@ class HostKeeper:
         """Ask for the address of each of at most SAMPLE hosts with its own MAC; what was wrong.
 
         Nothing is taken, so no lease comes of it.  Silence counts only if the question did not arrive either: ChannelDown.
+        A daemon that does not count what it hears is asked by its channel whether it is there.
         """
         ask = self._askers.get(daemon.family)
         subnets = {item.subnet_id: item for item in offer.subnets}
@@ -161,11 +161,12 @@ class HostKeeper:
             host, subnet = change.after, subnets.get(change.subnet_id)
             if ask is None or host is None or subnet is None or subnet.rack_address is None:
                 continue
-            before = kea.client(daemon.directories).packets_received()
+            before = heard(daemon)
             try:
                 offered = ask(daemon, host, subnet, offer, self._ports)
             except ProbeFailure as failure:
-                if kea.client(daemon.directories).packets_received() <= before:
+                after = heard(daemon)
+                if before is not None and after is not None and after <= before:
                     raise ChannelDown(
                         f"{daemon.service} does not hear {host.mac} on {subnet.interface}: {failure}"
                     ) from failure

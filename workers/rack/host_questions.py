@@ -7,7 +7,7 @@ from collections.abc import Callable
 from renderers.intent import RackPorts
 from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelError
-from workers.rack.host_strategies.base import HostDaemon
+from workers.rack.host_strategies.base import HostDaemon, choose
 from workers.rack.hosts import Host
 from workers.rack.offer import Offer, SubnetOffer
 from workers.rack.probes.base import ProbeFailure
@@ -52,6 +52,14 @@ def ask6(daemon: HostDaemon, host: Host, subnet: SubnetOffer, offer: Offer, port
         if client.ends_leases() and str(client.lease(host.address).get("hw-address", "")).lower() == host.mac:
             return host.address
     return found.address
+
+
+def heard(daemon: HostDaemon) -> int | None:
+    """How many questions the daemon has heard; None from one that is there and does not count.  ChannelDown."""
+    if daemon.service in kea.KINDS:
+        return kea.client(daemon.directories).packets_received()
+    choose(daemon).present(daemon, ())
+    return None
 
 
 ASKERS: dict[int, Asker] = {4: ask4, 6: ask6}

@@ -81,6 +81,9 @@ class Prober:
 
 
 def _packets(directories: ServiceDirectories) -> int | None:
+    """How many questions a server has heard; None from one that does not say."""
+    if directories.service not in kea.KINDS:
+        return None
     try:
         return kea.client(directories).packets_received()
     except ChannelError:

@@ -1,7 +1,7 @@
 """The rack's secrets: one file for each in `<root>/secrets/`, readable by root only.
 
-The update key, the rndc key and the hosts database's password have both ends on this host, so they are made here and
-never leave; the tokens come from enrolment.  Nothing here is ever logged, and a reference to an unknown secret is an
+The update key, the rndc key, OMAPI's key and the hosts database's password have both ends on this host, so they are made
+here and never leave; the tokens come from enrolment.  Nothing here is ever logged, and a reference to an unknown secret is an
 error, not an empty string.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from renderers.bundle import SECRET_REFERENCE
 from workers.rack.files import write_atomically
 
-MADE_HERE = ("tsig-update", "rndc-key", "hosts-db")
+MADE_HERE = ("tsig-update", "rndc-key", "hosts-db", "omapi")
 RACK_TOKEN = "rack-token"  # noqa: S105 - the name of a file
 RELAY_TOKEN = "relay-token"  # noqa: S105 - the name of a file
 KEY_BYTES = 32

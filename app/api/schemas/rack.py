@@ -23,9 +23,16 @@ class RackSchema(Schema):
     )
     agreed_at = fields.DateTime(allow_none=True)
     interfaces = fields.List(fields.Dict())
+    dhcp_server = fields.String(metadata={"description": "which server answers DHCPv4: kea or dhcpd"})
     version = fields.String(allow_none=True)
     seen_at = fields.DateTime(allow_none=True)
     enrolled_at = fields.DateTime()
+
+
+class RackChangeSchema(Schema):
+    """What can be chosen for a rack."""
+
+    dhcp_server = fields.String(validate=validate.OneOf(("kea", "dhcpd")))
 
 
 class RackQuery(PageQuery):

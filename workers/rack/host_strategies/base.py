@@ -25,7 +25,7 @@ from workers.rack.secret_files import SecretFiles
 
 Refusals = dict[tuple[str, str], str]
 """Reasons by scope and key."""
-FAMILIES = {"kea4": 4, "kea6": 6}
+FAMILIES = {"kea4": 4, "kea6": 6, "dhcpd": 4}
 """The daemons that serve hosts, with the family of their addresses."""
 
 

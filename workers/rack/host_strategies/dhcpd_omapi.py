@@ -1,0 +1,187 @@
+"""Hosts of ISC dhcpd by OMAPI: made, changed and destroyed live, and written by dhcpd into its file of leases.
+
+OMAPI lists nothing, so what is there is read from that file.  A host's name tells its subnet and MAC.  dhcpd keeps no
+lease for a host, and gives a host its address also while a stranger holds a lease of it; so an address that somebody
+else has leased from a dynamic range is refused here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from renderers.dhcp import dhcpd_form
+from renderers.services import dhcpd
+from workers.rack.channels.base import ChannelDown
+from workers.rack.dhcpd_leases import HostEntry, LeaseFile, parse, render_host, render_host_end
+from workers.rack.files import change_owner, write_atomically
+from workers.rack.host_strategies.base import HostDaemon, Refusals
+from workers.rack.hosts import Host, HostChange, parse_key
+from workers.rack.omapi import Omapi, OmapiDown, OmapiRefused, number
+from workers.rack.secret_files import SecretMissing
+
+ETHERNET, ACTIVE = 1, 2
+"""Kinds of hardware and states of leases (dhcpd(8), "THE LEASE OBJECT")."""
+_PORT = re.compile(r"^omapi-port (\d+);", re.MULTILINE)
+_NAME = re.compile(r"muster-(\d+)-([0-9a-f]{12})")
+
+
+def name_of(key: str) -> str:
+    """dhcpd's name of a host."""
+    subnet_id, mac = parse_key(key)
+    return f"muster-{subnet_id}-{mac.replace(':', '')}"
+
+
+def read_file(daemon: HostDaemon) -> LeaseFile:
+    """What dhcpd has written down."""
+    try:
+        return parse((daemon.directories.state / "dhcpd.leases").read_text(encoding="latin-1"))
+    except FileNotFoundError:
+        return LeaseFile({}, {})
+
+
+def connect(daemon: HostDaemon) -> Omapi:
+    """A connection to the daemon, not opened.  ChannelDown if nothing is known of it."""
+    try:
+        port = _PORT.search((daemon.directories.current / dhcpd.FILE).read_text())
+        secret = daemon.secrets.read(dhcpd.SECRET)
+    except (OSError, SecretMissing) as error:
+        raise ChannelDown(f"dhcpd cannot be asked: {error}") from error
+    if port is None:
+        raise ChannelDown("dhcpd's configuration names no port of OMAPI")
+    return Omapi(int(port[1]), dhcpd.KEY, secret)
+
+
+class DhcpdOmapi:
+    """OMAPI."""
+
+    name = "omapi"
+    services = frozenset({"dhcpd"})
+    rank = 10
+
+    def fits(self, daemon: HostDaemon) -> bool:
+        """Always: it is dhcpd's only way."""
+        return True
+
+    def apply(self, daemon: HostDaemon, changes: Sequence[HostChange]) -> Refusals:
+        """All that goes is taken out first; what changes its address is changed in its place."""
+        refused: Refusals = {}
+        try:
+            with connect(daemon) as omapi:
+                for change in changes:
+                    if change.after is None:
+                        self._delete(omapi, change.key)
+                for change in changes:
+                    if change.after is not None:
+                        self._set(omapi, change, refused)
+        except OmapiDown as error:
+            raise ChannelDown(str(error)) from error
+        return refused
+
+    def present(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> dict[int, dict[str, Host]]:
+        """What is in its file, once dhcpd answers."""
+        self._answers(daemon)
+        return self._read(daemon, subnet_ids)
+
+    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+        """Only what differs is sent."""
+        here = self._read(daemon, wanted.keys())
+        try:
+            with connect(daemon) as omapi:
+                for subnet_id, hosts in wanted.items():
+                    right = {host.key: host for host in hosts}
+                    for key, host in here[subnet_id].items():
+                        if key not in right:
+                            self._delete(omapi, host.key)
+                    for key, host in right.items():
+                        if here[subnet_id].get(key) != host:
+                            self._put(omapi, host)
+        except OmapiDown as error:
+            raise ChannelDown(str(error)) from error
+
+    def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+        """A running dhcpd is told; one that is not is given them in its file."""
+        try:
+            self.load(daemon, wanted)
+            return
+        except ChannelDown:
+            pass
+        path = daemon.directories.state / "dhcpd.leases"
+        here = self._read(daemon, wanted.keys())
+        text = path.read_text(encoding="latin-1") if path.exists() else ""
+        for subnet_id, hosts in wanted.items():
+            right = {host.key: host for host in hosts}
+            text += "".join(render_host_end(name_of(key)) for key in here[subnet_id] if key not in right)
+            text += "".join(
+                render_host(HostEntry(name_of(key), host.mac, host.address, host.hostname))
+                for key, host in right.items()
+                if here[subnet_id].get(key) != host
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        change_owner(path.parent, dhcpd.USER)
+        write_atomically(path, text.encode("latin-1"), mode=0o644, owner=dhcpd.USER)
+
+    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+        """Nothing to do: dhcpd has written its file."""
+
+    def _set(self, omapi: Omapi, change: HostChange, refused: Refusals) -> None:
+        host = change.after
+        if host is None:
+            return
+        # Only addresses of dynamic ranges have a lease.
+        lease = omapi.find("lease", {b"ip-address": ipaddress.IPv4Address(host.address).packed})
+        if lease is not None and int.from_bytes(lease[1].get(b"state", b""), "big") == ACTIVE:
+            holder = lease[1].get(b"hardware-address", b"").hex(":")
+            if holder != host.mac:
+                refused[change.scope, change.key] = (
+                    f"{host.address} is leased to {holder}; another machine may hold it until its lease ends"
+                )
+                return
+        try:
+            self._put(omapi, host)
+        except OmapiRefused as error:
+            refused[change.scope, change.key] = str(error)
+
+    def _put(self, omapi: Omapi, host: Host) -> None:
+        self._delete(omapi, host.key)
+        values = {
+            b"name": name_of(host.key).encode(),
+            b"hardware-address": bytes.fromhex(host.mac.replace(":", "")),
+            b"hardware-type": number(ETHERNET),
+            b"ip-address": ipaddress.IPv4Address(host.address).packed,
+        }
+        statements = [f'supersede host-name = "{host.hostname}";'] if host.hostname else []
+        statements += [dhcpd_form.statement(option) for option in host.options if option.family == 4]
+        if statements:
+            values[b"statements"] = "\n".join(statements).encode()
+        omapi.create("host", values)
+
+    def _delete(self, omapi: Omapi, key: str) -> None:
+        found = omapi.find("host", {b"name": name_of(key).encode()})
+        if found is not None:
+            omapi.delete(found[0])
+
+    def _answers(self, daemon: HostDaemon) -> None:
+        try:
+            with connect(daemon):
+                return
+        except OmapiDown as error:
+            raise ChannelDown(str(error)) from error
+
+    def _read(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> dict[int, dict[str, Host]]:
+        found: dict[int, dict[str, Host]] = {subnet_id: {} for subnet_id in subnet_ids}
+        for entry in read_file(daemon).hosts.values():
+            match = _NAME.fullmatch(entry.name)
+            if match and int(match[1]) in found:
+                host = Host(int(match[1]), bytes.fromhex(match[2]).hex(":"), entry.address, entry.hostname)
+                found[host.subnet_id][host.key] = host
+        # dhcpd writes options in words of its own, so what they are is taken from the rack's store.
+        for subnet_id, hosts in found.items():
+            options = {host.key: host.options for host in daemon.stored(subnet_id) if host.options} if hosts else {}
+            hosts |= {key: replace(hosts[key], options=told) for key, told in options.items() if key in hosts}
+        return found
+
+
+STRATEGY = DhcpdOmapi()
