@@ -71,6 +71,16 @@ def statement(option: Option) -> str:
     return f"option {name} = {option.data.hex(':')};"
 
 
+def sent(codes: Iterable[int]) -> list[str]:
+    """The statement that has options sent to clients that do not ask for them, instead of those that wider scopes send.
+
+    It cannot add to a wider scope's: with `config-option` of the list itself dhcpd 4.4.3 ends in the middle of an answer.
+    """
+    words = ":".join(f"{code:02x}" for code in dict.fromkeys(codes))
+    asked = "option dhcp-parameter-request-list"
+    return [f"{asked} = concat({asked}, {words});"] if words else []
+
+
 def text(snippets: Iterable[SnippetIntent]) -> list[str]:
     """The lines that the dhcpd snippets of one scope add to it, each snippet under its name. BodyError names the snippet."""
     lines: list[str] = []

@@ -31,7 +31,7 @@ USER = "root"
 """Debian's package has no user of its own; what root may do beyond sockets is taken away."""
 KEY, SECRET = "muster-omapi", "omapi"
 STANDARD_MTU = 1500
-ROUTES = 121
+ROUTES, VENDOR_CLASS = 121, 60
 _TESTS = {
     "ipxe": 'option user-class = "iPXE"',
     "uefi-http": 'option pxe-system-type = 00:10 and substring(option vendor-class-identifier, 0, 10) = "HTTPClient"',
@@ -99,15 +99,16 @@ def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent, network:
         lines += [f'option domain-name "{domain}";', f'option domain-search "{domain}";']
     if vlan.mtu != STANDARD_MTU:
         lines.append(f"option interface-mtu {vlan.mtu};")
-    lines += [dhcpd_form.statement(option) for option in _added(intent, vlan, subnet)]
-    lines += _boot(intent, subnet, rack)
+    added = _added(intent, vlan, subnet)
+    lines += [*map(dhcpd_form.statement, added), *dhcpd_form.sent(option.code for option in added)]
+    lines += _boot(intent, subnet, rack, [option.code for option in added])
     lines += dhcpd_form.text(subnet.snippets)
     for pool in subnet.pools if subnet.managed else ():
-        lines += ["pool {", *_indented(_pool(subnet, network, pool)), "}"]
+        lines += ["pool {", *_indented(_pool(subnet, network, pool, [option.code for option in added])), "}"]
     return lines
 
 
-def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent) -> list[str]:
+def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent, sent: list[int]) -> list[str]:
     start, end = ipaddress.IPv4Address(text.address(pool.start)), ipaddress.IPv4Address(text.address(pool.end))
     if start > end or start not in network or end not in network:
         raise ValueError(
@@ -116,10 +117,14 @@ def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent
     lines = [f"range {start} {end};"]
     if ignores_strangers(subnet):
         lines.append("deny unknown-clients;")
-    return [*lines, *(dhcpd_form.statement(option) for option in _of(pool)), *dhcpd_form.text(pool.snippets)]
+    options = _of(pool)
+    if options:
+        codes = [*sent, *(option.code for option in options), VENDOR_CLASS]
+        lines += [*map(dhcpd_form.statement, options), *dhcpd_form.sent(codes)]
+    return [*lines, *dhcpd_form.text(pool.snippets)]
 
 
-def _boot(intent: RackIntent, subnet: SubnetIntent, rack: str) -> list[str]:
+def _boot(intent: RackIntent, subnet: SubnetIntent, rack: str, sent: list[int]) -> list[str]:
     """The chain of conditions: every kind has its lifetime, and a boot file unless its architecture is off."""
     files = boot_files(intent, subnet)
     lines: list[str] = []
@@ -129,7 +134,7 @@ def _boot(intent: RackIntent, subnet: SubnetIntent, rack: str) -> list[str]:
         lines += _indented(_lifetime(ipxe if kind == "ipxe" else subnet.boot_lease_seconds))
         if kind not in files:
             continue
-        told = _told(rack, files[kind], kind)
+        told = _told(rack, files[kind], kind, sent)
         off = ipxe_off(subnet) if kind == "ipxe" else ()
         if off:
             types = " or ".join(f"option pxe-system-type = {number >> 8:02x}:{number & 255:02x}" for number in off)
@@ -138,14 +143,13 @@ def _boot(intent: RackIntent, subnet: SubnetIntent, rack: str) -> list[str]:
     return [*lines, "}"]
 
 
-def _told(rack: str, file: str, kind: str) -> list[str]:
+def _told(rack: str, file: str, kind: str, sent: list[int]) -> list[str]:
     if '"' in text.plain(file) or "\\" in file:
         raise ValueError(f"boot file {file!r}: holds a quote or a backslash")
     lines = [f'filename "{file}";', f'option tftp-server-name "{rack}";', f'option bootfile-name "{file}";']
     if kind == "uefi-http":
         # The firmware takes an offer only if it calls itself HTTPClient (UEFI 2.10, section 24.7.3.1), and does not ask.
-        asked = "option dhcp-parameter-request-list"
-        lines += ['option vendor-class-identifier "HTTPClient";', f"{asked} = concat({asked}, 3c);"]
+        lines += ['option vendor-class-identifier "HTTPClient";', *dhcpd_form.sent([*sent, VENDOR_CLASS])]
     return lines
 
 

@@ -156,17 +156,9 @@ class HostLab:
 
     def lease(self, number: int) -> str:
         """The address that a machine takes."""
-        return self.exchanged(number).address
-
-    def exchanged(self, number: int) -> dhcp_client.Lease:
-        """What a machine is given that takes its address; it asks for option 7 too."""
-        asked = dhcp_client.REQUESTED_OPTIONS
-        dhcp_client.REQUESTED_OPTIONS = asked + bytes([7])
-        try:
-            work = f"{self.inside}-c"
-            return namespace.inside(work, lambda: dhcp_client.discover_and_request("end0", mac_of(number)))
-        finally:
-            dhcp_client.REQUESTED_OPTIONS = asked
+        return namespace.inside(
+            f"{self.inside}-c", lambda: dhcp_client.discover_and_request("end0", mac_of(number))
+        ).address
 
     def present(self) -> dict[str, str]:
         """Addresses by key, as the daemon has them."""

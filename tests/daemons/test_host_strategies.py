@@ -60,7 +60,7 @@ def test_a_machines_own_options_are_on_the_wire(lab: HostLab) -> None:
         assert lab.send([(1, "10.20.0.10")], options=[{"name": "log-servers", "value": value}]) == {}
         assert lab.offered(1).options[7] == bytes(map(int, value.split(".")))
 
-        (present,) = lab.keeper.present(lab.offer)[SUBNET].values()
+        (present,) = lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET].values()
         assert [present] == list(lab.daemon.stored(SUBNET))
     assert lab.send([(1, "10.20.0.10")]) == {}
     assert 7 not in lab.offered(1).options
@@ -123,18 +123,6 @@ def test_what_a_client_does_not_get_is_taken_back(lab: HostLab) -> None:
     assert "another machine may hold it" in failed[key_of(5)]
     assert lab.present() == {key_of(5): "10.20.0.15"}
     assert lab.offered(5).address == "10.20.0.15"
-
-
-def test_a_host_has_options_of_its_own(lab: HostLab) -> None:
-    """The machine is told them, and another is not; they are read back as their bytes."""
-    options = [{"name": "log-servers", "value": "10.20.0.90"}]
-
-    assert lab.send([(1, "10.20.0.19")], options=options) == {}
-    assert lab.send([(2, "10.20.0.20")]) == {}
-    assert lab.exchanged(1).options.get(7) == bytes([10, 20, 0, 90])
-    assert 7 not in lab.exchanged(2).options
-    held = lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET][key_of(1)]
-    assert [(7, bytes([10, 20, 0, 90]))] == [(option.code, option.data) for option in held.options]
 
 
 def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(lab: HostLab) -> None:

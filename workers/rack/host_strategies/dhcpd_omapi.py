@@ -153,7 +153,8 @@ class DhcpdOmapi:
             b"ip-address": ipaddress.IPv4Address(host.address).packed,
         }
         statements = [f'supersede host-name = "{host.hostname}";'] if host.hostname else []
-        statements += [dhcpd_form.statement(option) for option in host.options if option.family == 4]
+        options = [option for option in host.options if option.family == 4]
+        statements += [*map(dhcpd_form.statement, options), *dhcpd_form.sent([option.code for option in options])]
         if statements:
             values[b"statements"] = "\n".join(statements).encode()
         omapi.create("host", values)
