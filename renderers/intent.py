@@ -186,10 +186,10 @@ class ZoneIntent:
 class RackIntent:
     """Everything one rack should serve at one generation of desired state.
 
+    dhcp_server: which server answers DHCPv4, kea or dhcpd.
     disciplines_clock: chrony may step and slew the rack's own clock; off where the host's clock belongs to somebody
     else (a container, a namespace): chrony then serves corrected time all the same.
     cache_megabytes: disk that squid may fill with images and packages.
-    dhcp_server: which server answers DHCPv4, kea or dhcpd.
     """
 
     rack_id: int

@@ -30,6 +30,8 @@ def end_leases(directories: ServiceDirectories, given: Iterable[Host], gone: Ite
     One question for each host, and one order for each stale lease.  What Kea refuses is logged: whether the address
     can be had is found out by asking as a client.
     """
+    if directories.service not in kea.KINDS:
+        return  # ISC dhcpd keeps no lease for a host.
     asked = {host.address: (host, False) for host in gone} | {host.address: (host, True) for host in given}
     ended = {(host.address, host.mac) for host in gone}
     daemon = kea.client(directories)
