@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import bench
 
-MACHINERY = ("figure", "ironic", "ironic_install", "played", "scene", "__main__")
+MACHINERY = ("discover_stream", "figure", "ironic", "ironic_install", "played", "scene", "standing_hosts", "__main__")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ from bench.figure import Figure, benches, table
 
 def test_every_benchmark_is_found() -> None:
     """One for each module of the folder that measures something, by name."""
-    assert ["boot_steps", "bulk_create", "intent_load", "lifecycle_cost", "no_op"] == sorted(benches())
+    assert [
+        "boot_steps",
+        "bulk_create",
+        "intent_load",
+        "lifecycle_cost",
+        "live_host_rack",
+        "no_lost_discover",
+        "no_op",
+    ] == sorted(benches())
 
 
 def test_figures_stand_in_columns() -> None:
@@ -37,14 +45,20 @@ def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and the names that there are."""
     assert 2 == main(["nosuch"])
     assert (
-        "bench: there is no benchmark 'nosuch'; there are boot_steps, bulk_create, intent_load, lifecycle_cost, no_op\n"
-        == capsys.readouterr().err
+        "bench: there is no benchmark 'nosuch'; there are boot_steps, bulk_create, intent_load, lifecycle_cost,"
+        " live_host_rack, no_lost_discover, no_op\n" == capsys.readouterr().err
     )
 
 
 def test_the_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     """--list prints a line a benchmark and measures nothing."""
     assert 0 == main(["--list"])
-    assert ["boot_steps", "bulk_create", "intent_load", "lifecycle_cost", "no_op"] == [
-        line.split()[0] for line in capsys.readouterr().out.splitlines()
-    ]
+    assert [
+        "boot_steps",
+        "bulk_create",
+        "intent_load",
+        "lifecycle_cost",
+        "live_host_rack",
+        "no_lost_discover",
+        "no_op",
+    ] == [line.split()[0] for line in capsys.readouterr().out.splitlines()]

@@ -1,0 +1,97 @@
+"""A stream of DISCOVERs at a steady rate, in a process of its own, and which of them got no answer."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Self
+
+from lab import namespace
+from workers.rack.probes.dhcp4 import build_discover, parse_mac
+
+GRACE_SECONDS = 3.0
+"""After the last question, for its answer."""
+_CHECKSUM, _OPERATION, _TRANSACTION = slice(40, 42), 42, slice(46, 50)
+_ALL = 0x0003
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of a stream. worst: seconds to the latest answer."""
+
+    sent: int
+    lost: int
+    worst: float
+
+
+class DiscoverStream:
+    """Asks from `interface` in a namespace, as one known MAC after the other; a context manager, then `heard`."""
+
+    def __init__(self, inside: str, interface: str, macs: Sequence[str], rate: int) -> None:
+        self._question = (inside, interface, tuple(macs), rate)
+        self.heard = Heard(0, 0, 0.0)
+
+    def __enter__(self) -> Self:
+        fork = multiprocessing.get_context("fork")
+        self._here, there = fork.Pipe()
+        self._process = fork.Process(target=_run, args=(there, *self._question), daemon=True)
+        self._process.start()
+        self._here.recv()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._here.send("stop")
+        if self._here.poll(GRACE_SECONDS + 20):
+            self.heard = self._here.recv()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+
+
+def _run(pipe: Connection, inside: str, interface: str, macs: tuple[str, ...], rate: int) -> None:
+    pipe.send("ready")
+    pipe.send(namespace.inside(inside, lambda: _stream(pipe, interface, macs, rate)))
+
+
+def _stream(pipe: Connection, interface: str, macs: tuple[str, ...], rate: int) -> Heard:
+    frames = [bytearray(build_discover(parse_mac(mac), 0)) for mac in macs]
+    for frame in frames:
+        frame[_CHECKSUM] = b"\0\0"  # None, for it would change with each transaction (RFC 768).
+    first = int.from_bytes(os.urandom(4), "big") & 0x7FFFFFFF
+    sent: list[float] = []
+    waiting: dict[int, float] = {}
+    worst = 0.0
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL)) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+        wire.bind((interface, _ALL))
+        begin, end = time.monotonic(), 0.0
+        while not end or (waiting and time.monotonic() < end):
+            now = time.monotonic()
+            while not end and begin + len(sent) / rate <= now:
+                number = first + len(sent)
+                frame = frames[len(sent) % len(frames)]
+                frame[_TRANSACTION] = struct.pack("!I", number)
+                wire.send(frame)
+                waiting[number] = now
+                sent.append(now)
+            for _ in range(64):
+                if not select.select([wire], [], [], 0.0005)[0]:
+                    break
+                packet = wire.recv(2048)
+                if len(packet) > 50 and packet[12:14] == b"\x08\x00" and packet[23] == 17 and packet[_OPERATION] == 2:
+                    asked = waiting.pop(struct.unpack("!I", packet[_TRANSACTION])[0], None)
+                    worst = max(worst, time.monotonic() - asked) if asked is not None else worst
+            if not end and len(sent) % 20 == 0 and pipe.poll():
+                pipe.recv()
+                end = time.monotonic() + GRACE_SECONDS
+    return Heard(len(sent), len(waiting), worst)
