@@ -38,6 +38,10 @@ _DHCPD_PLACE = re.compile(rf"{_FILE} line (\d+): ")
 # Places are of a file that nobody sees; the line of the snippet is told apart.
 _PLACES = re.compile(rf"\s*\({_FILE}:\d+:\d+\)|{_FILE}:[0-9.:-]+\s*|{_FILE} line \d+: ")
 _HEAD = re.compile(r"^(Error encountered: |\S+ \S+ +\w+ +\[[^\]]*\] )")
+_ONLY_ON_THE_RACK = (
+    *("control-socket", "control-sockets", "hooks-libraries", "hosts-database", "hosts-databases", "server-id"),
+    "data-directory",
+)
 _places = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -60,6 +64,7 @@ class Judgement:
 class Checker:
     """How one service's files are checked here. prepare: from the rendered text to one that means the same on any host."""
 
+    file: str
     program: str
     arguments: tuple[str, ...]
     prepare: Callable[[str, list[dict[str, Any]]], str]
@@ -73,13 +78,14 @@ def installed(service: str) -> bool:
 
 
 def judge(bundle: Bundle, reservations: list[dict[str, Any]]) -> Judgement:
-    """Have the service's checker read a bundle's first file. reservations: hosts to put into the first subnet.
+    """Have the service's checker read its file of a bundle. reservations: hosts to put into the first subnet.
 
     Busy when too many are at it; the checker must be `installed`.
     """
     checker = CHECKERS[bundle.service]
+    rendered = next(file.text for file in bundle.files if file.path == checker.file)
     # Secrets of a rack are on the rack; something of their form stands for them.
-    text = checker.prepare(SECRET_REFERENCE.sub(_NO_SECRET, bundle.files[0].text), reservations)
+    text = checker.prepare(SECRET_REFERENCE.sub(_NO_SECRET, rendered), reservations)
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise Busy(f"{AT_ONCE} checks are running and take longer than {WAIT_SECONDS:g} s")
     try:
@@ -158,14 +164,7 @@ def _prepare_kea(text: str, reservations: list[dict[str, Any]]) -> str:
     whole = data[top]
     whole["interfaces-config"] = {"interfaces": []}
     whole["lease-database"] = {"type": "memfile", "persist": False}
-    for key in (
-        "control-socket",
-        "control-sockets",
-        "hooks-libraries",
-        "hosts-database",
-        "hosts-databases",
-        "server-id",
-    ):
+    for key in _ONLY_ON_THE_RACK:
         whole.pop(key, None)
     subnets = [*whole.get(f"subnet{top[-1]}", [])]
     for network in whole.get("shared-networks", []):
@@ -184,9 +183,9 @@ def _prepare_dhcpd(text: str, reservations: list[dict[str, Any]]) -> str:
 
 
 CHECKERS = {
-    "kea4": Checker("kea-dhcp4", ("-t", "{file}"), _prepare_kea, _KEA_PLACE),
-    "kea6": Checker("kea-dhcp6", ("-t", "{file}"), _prepare_kea, _KEA_PLACE),
-    "dhcpd": Checker("dhcpd", ("-4", "-t", "-cf", "{file}"), _prepare_dhcpd, _DHCPD_PLACE),
-    "dhcpd6": Checker("dhcpd", ("-6", "-t", "-cf", "{file}"), _prepare_dhcpd, _DHCPD_PLACE),
+    "kea4": Checker("kea-dhcp4.conf", "kea-dhcp4", ("-t", "{file}"), _prepare_kea, _KEA_PLACE),
+    "kea6": Checker("kea-dhcp6.conf", "kea-dhcp6", ("-t", "{file}"), _prepare_kea, _KEA_PLACE),
+    "dhcpd": Checker("dhcpd.conf", "dhcpd", ("-4", "-t", "-cf", "{file}"), _prepare_dhcpd, _DHCPD_PLACE),
+    "dhcpd6": Checker("dhcpd6.conf", "dhcpd", ("-6", "-t", "-cf", "{file}"), _prepare_dhcpd, _DHCPD_PLACE),
 }
 """By service. A service that is not here has no checker that needs to be asked about snippets."""

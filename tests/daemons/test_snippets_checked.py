@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.services import addresses, daemon_check, events, records, snippets
+from app.services import addresses, daemon_check, events, records, snippets, subnets
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Conflict, Forbidden, Invalid, NotFound
@@ -18,6 +18,7 @@ from renderers import registry
 from renderers.bundle import Bundle, RenderedFile
 from tests.daemons.requires import require
 from tests.factories.control import Seeded, make_context, make_machine, seed
+from tests.golden.case import cases, load
 
 SUBNET = {"subnet_id": 1}
 
@@ -111,6 +112,23 @@ def test_a_snippet_that_is_fine_alone_is_judged_beside_the_others(context: Conte
     changed = snippets.update(context, first.id, body=body.replace("'a'", "'b'"))
 
     assert (2, True) == (changed.revision, changed.checked)
+
+
+def test_snippets_of_both_families_are_judged_by_both_servers(context: Context) -> None:
+    """Where a rack serves both, an option of everywhere is judged by Kea 4 and 6, and Kea 6's own JSON by Kea 6."""
+    require("kea-dhcp6")
+    with context.store.write() as session:
+        rack = session.get_one(Rack, 1)
+        (interface,) = rack.interfaces
+        rack.interfaces = [{**interface, "addresses": [*interface["addresses"], "fd20::1/64"]}]
+    subnet = subnets.create(context, "fd20::/64", 1)
+    both = snippets.check(context, "option", "global", "dhcp6.dns-servers fd20::9\nntp-servers 10.0.0.1")
+    right = snippets.check(context, "kea6", "subnet", '{"preferred-lifetime": 60}', subnet_id=subnet.id)
+    wrong = snippets.check(context, "kea6", "subnet", '{\n"preferred-lifetime": "x"}', subnet_id=subnet.id)
+
+    assert (True, ("kea-dhcp4 for rack-1", "kea-dhcp6 for rack-1")) == (both.ok, both.checked), both
+    assert (True, ("kea-dhcp6 for rack-1",)) == (right.ok, right.checked), right
+    assert [(2, "kea-dhcp6")] == [(one.line, one.program) for one in wrong.findings]
 
 
 def test_history_and_revert(context: Context) -> None:
@@ -259,6 +277,23 @@ def test_a_checker_that_hangs_is_ended(context: Context, tmp_path: Path, monkeyp
     verdict = snippets.check(context, "kea4", "global", '{"valid-lifetime": 60}')
 
     assert "did not end within 0.3 s" in verdict.findings[0].message
+
+
+GOLDEN = [
+    (case, spec.name)
+    for case in cases()
+    for spec in registry.services()
+    if spec.name in daemon_check.CHECKERS and spec.wanted(load(case))
+]
+
+
+@pytest.mark.parametrize(("case", "name"), GOLDEN)
+def test_whatever_is_rendered_for_a_rack_can_be_judged_here(case: str, name: str) -> None:
+    """Nothing that is on the rack only stands in the way: each golden case is good here too."""
+    require(daemon_check.CHECKERS[name].program)
+    judgement = daemon_check.judge(registry.service(name).render(load(case)), [])
+
+    assert judgement.ok, judgement.said
 
 
 def test_dhcpd_judges_files_that_name_a_racks_secrets() -> None:
