@@ -168,8 +168,9 @@ class HaIntent:
 class ZoneIntent:
     """A DNS zone served by this rack. Its RRsets travel as records; the bundle only says that the zone exists.
 
-    role: `primary` or `secondary`.  `primary_address` is set for secondaries.  `nameservers` are absolute names of all
-    racks that serve it.
+    role: `primary` or `secondary`.  `primary_address` is set for secondaries; `nameserver` is the primary's absolute name.
+    serial_above: the zone's serial has to be above this one, which some server may have (RFC 1982 arithmetic).
+    outside: whether servers that are not ours may copy it.
     """
 
     zone_id: int
@@ -180,6 +181,23 @@ class ZoneIntent:
     ttl_seconds: int = 30
     primary_address: str | None = None
     secondaries: tuple[str, ...] = ()
+    serial_above: int = 0
+    outside: bool = True
+
+
+@dataclass(frozen=True)
+class SecondaryIntent:
+    """A server that is not ours and may copy zones: where it is told of changes, and the key that it shows (RFC 8945).
+
+    secret: name of the secret that the rack fetches and substitutes; it changes with every new key.
+    """
+
+    name: str
+    address: str
+    port: int
+    key_name: str
+    algorithm: str
+    secret: str
 
 
 @dataclass(frozen=True)
@@ -190,6 +208,10 @@ class RackIntent:
     disciplines_clock: chrony may step and slew the rack's own clock; off where the host's clock belongs to somebody
     else (a container, a namespace): chrony then serves corrected time all the same.
     cache_megabytes: disk that squid may fill with images and packages.
+    dns_addresses: all addresses of the rack, as a name server answers there too where it serves no VLAN.
+    dns_clients: networks whose hosts may use the rack as their resolver.  dns_peers: all addresses of the other racks,
+    which copy zones from each other.  dns_secondaries: outside servers that may copy them.
+    dnssec_validation: auto (by the root's key), yes (by keys that the operator adds) or no.
     """
 
     rack_id: int
@@ -200,6 +222,11 @@ class RackIntent:
     vlans: tuple[VlanIntent, ...] = ()
     zones: tuple[ZoneIntent, ...] = ()
     dns_forwarders: tuple[str, ...] = ()
+    dnssec_validation: str = "auto"
+    dns_clients: tuple[str, ...] = ()
+    dns_addresses: tuple[str, ...] = ()
+    dns_peers: tuple[str, ...] = ()
+    dns_secondaries: tuple[SecondaryIntent, ...] = ()
     ntp_upstreams: tuple[str, ...] = ()
     layout: RackLayout = field(default_factory=RackLayout)
     ports: RackPorts = field(default_factory=RackPorts)

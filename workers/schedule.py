@@ -13,6 +13,8 @@ SECONDS = {
     "muster.region.reconcile_all": 30.0,
     "muster.region.jobs_left": 20.0,
     "muster.region.sign": 15.0,
+    "muster.region.names": 15.0,
+    "muster.region.expire_leases": 30.0,
     "muster.region.prune": 3600.0,
 }
 

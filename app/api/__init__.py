@@ -12,6 +12,8 @@ from app.api import (
     changes,
     description,
     devices,
+    dns_records,
+    dns_secondaries,
     domains,
     events,
     fabrics,
@@ -47,9 +49,9 @@ from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
     changes, jobs,
-    accounts, addresses, allocation, devices, domains, events, fabrics, health, images, interfaces, keys, lifecycle,
-    machines, neighbours, operations, places, power, racks, ranges, reservations, results, routes, session, settings, snippets,
-    spaces, streams, subnets, tokens, users, vlans,
+    accounts, addresses, allocation, devices, dns_records, dns_secondaries, domains, events, fabrics, health, images,
+    interfaces, keys, lifecycle, machines, neighbours, operations, places, power, racks, ranges, reservations, results,
+    routes, session, settings, snippets, spaces, streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (
     "One control plane from which racks of servers are discovered, enlisted, deployed and released. "

@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
-from app.api.schemas.network import DomainChangeSchema, DomainPage, DomainQuery, DomainSchema, NewDomainSchema
+from app.api.schemas.dns import (
+    DomainChangeSchema,
+    DomainPage,
+    DomainQuery,
+    DomainSchema,
+    NewDomainSchema,
+    ZoneServers,
+)
 from app.identity import current_context
-from app.services import domains
+from app.services import domains, zone_reports
 
 blueprint = Resource("domains", "DNS domains that Muster is authoritative for")
 
@@ -51,6 +58,14 @@ def change(body: dict[str, Any], domain_id: int) -> Any:
 @allow("admin", "delete domains")
 @blueprint.response(204)
 def delete(domain_id: int) -> Any:
-    """Delete a domain that nothing uses."""
+    """Delete a domain that nothing uses, with its records."""
     domains.delete(current_context(), domain_id)
     return NO_CONTENT
+
+
+@blueprint.get("/domains/<int:domain_id>/servers")
+@allow("viewer", "see domains")
+@blueprint.shows(ZoneServers)
+def servers(domain_id: int) -> Any:
+    """See which racks serve a domain, and whether each has its newest records."""
+    return {"items": zone_reports.servers(current_context(), domain_id)}

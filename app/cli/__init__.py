@@ -18,6 +18,7 @@ from app.cli import (
     change,
     completion,
     device,
+    dns,
     event,
     image,
     job,
@@ -55,7 +56,8 @@ def muster(context: click.Context, url: str | None, as_json: bool, wait: int | N
 
 
 _PARTS = (
-    account, address, completion, device, event, image, local, machine, neighbour, network, place, rack, reservation, setting,
+    account, address, completion, device, dns, event, image, local, machine, neighbour, network, place, rack,
+    reservation, setting,
     snippet, subnet,
     upkeep,
 )  # fmt: skip

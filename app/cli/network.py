@@ -11,6 +11,11 @@ VLAN_OPTIONS = (
     ("space_id", NUMBER, "Space that its subnets are in."),
     ("relay_vlan_id", NUMBER, "VLAN whose racks a relay agent brings its DHCP to."),
 )
+DOMAIN_OPTIONS = (
+    ("ttl_seconds", NUMBER, "How long resolvers keep answers."),
+    ("description", TEXT, "What it is for."),
+    ("primary_rack_id", NUMBER, "Rack that holds its primary."),
+)
 KINDS = (
     Kind(
         "fabric",
@@ -48,10 +53,10 @@ KINDS = (
     Kind(
         "domain",
         "DNS domains.",
-        ("id", "name", "ttl_seconds"),
+        ("id", "name", "ttl_seconds", "primary_rack_id", "description"),
         ("name",),
-        (("ttl_seconds", NUMBER, "How long resolvers keep answers."),),
-        (("ttl_seconds", NUMBER, "How long resolvers keep answers."),),
+        DOMAIN_OPTIONS,
+        DOMAIN_OPTIONS,
     ),
 )
 COMMANDS = tuple(make(kind) for kind in KINDS)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from app.rackapi import enrolment, news, power, reports, snapshots
+from app.rackapi import enrolment, news, power, reports, snapshots, zones
 
 blueprint = Blueprint("rackapi", __name__, url_prefix="/rack/v1")
-for _part in (enrolment, news, power, reports, snapshots):
+for _part in (enrolment, news, power, reports, snapshots, zones):
     _part.mount(blueprint)

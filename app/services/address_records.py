@@ -33,6 +33,7 @@ _COLUMNS = (
     Subnet.id.label("subnet_id"),
     Subnet.cidr,
     Subnet.vlan_id,
+    Subnet.reverse_dns,
 )
 _HELD = (
     select(*_COLUMNS)
@@ -58,6 +59,7 @@ class Held:
     subnet_id: int
     cidr: str
     vlan_id: int
+    reverse_dns: str
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def put_owner(
         if (one.subnet_id, one.mac) not in hosts:
             put_host(session, one.vlan_id, one.subnet_id, one.mac, None, owner.hostname)
         if one.address not in pointers:
-            put_pointer(session, one.address, one.cidr, domain.ttl_seconds, None)
+            put_pointer(session, one.address, one.cidr, domain.ttl_seconds, None, one.reverse_dns)
     hostname, old_domain = old_name or (owner.hostname, domain)
     now = names(fqdn(owner.hostname, domain.name)[:-1], after)
     for name in names(fqdn(hostname, old_domain.name)[:-1], before):
@@ -117,7 +119,7 @@ def put_owner(
         put_names(session, domain.name, name, domain.ttl_seconds, [one.address for one in addresses])
         for one in addresses:
             put_host(session, one.vlan_id, one.subnet_id, one.mac, one.address, owner.hostname)
-            put_pointer(session, one.address, one.cidr, domain.ttl_seconds, name)
+            put_pointer(session, one.address, one.cidr, domain.ttl_seconds, name, one.reverse_dns)
     return after
 
 

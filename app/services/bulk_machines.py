@@ -142,7 +142,7 @@ def _interfaces(
         held[machine_id].append(
             address_records.Held(
                 address_id, values["address"], values["kind"], values["interface_id"], row["name"], row["boot"],
-                row["mac"], subnet.id, subnet.cidr, subnet.vlan_id,
+                row["mac"], subnet.id, subnet.cidr, subnet.vlan_id, subnet.reverse_dns,
             )
         )  # fmt: skip
         audit(session, context, "claim", "address", address_id, address=values["address"], machine=values["hostname"])

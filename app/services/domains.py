@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.services import versions
-from app.services.changes import audit, changing, touch_racks
+from app.services import versions, zone_reports
+from app.services.changes import audit, changing, put_record, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK
-from app.services.names import check_domain, fqdn
-from app.services.records import clear_scope, put_names
+from app.services.name_servers import put_name_servers
+from app.services.names import check_domain
+from app.services.records import clear_scope, live
 from app.store.locks import hold
-from app.store.models import Device, Domain, IpAddress, Machine, Rack, Subnet
+from app.store.models import Device, DnsRecord, Domain, Machine, Rack, Subnet
 from app.store.queries.page import page
+from app.store.queries.zones import INTERNAL_ZONE, zones
 
 TTL_SECONDS = (1, 86_400)
+CHANGEABLE = ("ttl_seconds", "description", "primary_rack_id")
 
 
 def find(
@@ -36,41 +41,70 @@ def get(context: Context, domain_id: int) -> Domain:
         return domain_row(session, domain_id)
 
 
-def create(context: Context, name: str, ttl_seconds: int = 30) -> Domain:
-    """A new domain; every rack serves it from its next offer on. Conflict when it exists."""
+def create(
+    context: Context, name: str, ttl_seconds: int = 30, description: str = "", primary_rack_id: int | None = None
+) -> Domain:
+    """A new domain; every rack serves it from its next offer on. Conflict when it exists.
+
+    primary_rack_id: the rack that holds the primary of its zone; the one enrolled first when it is not given.
+    """
     context.require("admin", "add a domain")
     name = check_domain(name)
-    _check_ttl(ttl_seconds)
+    refuse_internal(name)
+    check_ttl(ttl_seconds)
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         if session.scalar(select(Domain.id).where(Domain.name == name)) is not None:
             raise Conflict(f"domain {name}: it exists already", field="name", rule="domain names differ")
-        domain = Domain(name=name, ttl_seconds=ttl_seconds)
+        if name in {zone.name for zone in zones(session)}:
+            raise Conflict(
+                f"domain {name}: it is the reverse zone of a subnet, which Muster keeps itself; switch reverse_dns of that"
+                " subnet off first",
+                field="name",
+                rule="zone names differ",
+            )
+        _check_primary(session, primary_rack_id)
+        domain = Domain(name=name, ttl_seconds=ttl_seconds, description=description, primary_rack_id=primary_rack_id)
         session.add(domain)
-        session.flush()
-        put_rack_names(session)
+        put_name_servers(session)
         touch_racks(session, session.scalars(select(Rack.id)))
         audit(session, context, "create", "domain", domain.id, name=name)
         return domain
 
 
-def update(context: Context, domain_id: int, ttl_seconds: int) -> Domain:
-    """Change the time that resolvers may keep the domain's answers. Existing records take it when they next change."""
+def update(context: Context, domain_id: int, **changes: Any) -> Domain:
+    """Change a domain: ttl_seconds (existing records take it too), description, primary_rack_id (promotes that rack)."""
     context.require("admin", "change a domain")
-    _check_ttl(ttl_seconds)
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise Invalid(f"{name} of a domain cannot be changed; what can: {', '.join(CHANGEABLE)}", field=name)
+    if "ttl_seconds" in changes:
+        check_ttl(changes["ttl_seconds"])
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         domain = domain_row(session, domain_id)
         versions.check(context, domain, f"domain {domain.name}")
-        if domain.ttl_seconds != ttl_seconds:
-            audit(session, context, "update", "domain", domain.id, ttl_seconds=[domain.ttl_seconds, ttl_seconds])
-            domain.ttl_seconds = ttl_seconds
+        changed = {
+            name: [getattr(domain, name), value] for name, value in changes.items() if getattr(domain, name) != value
+        }
+        if not changed:
+            return domain
+        if "primary_rack_id" in changed:
+            _check_primary(session, changes["primary_rack_id"])
+            zone_reports.raise_serials(session)
+        for name in changed:
+            setattr(domain, name, changes[name])
+        session.flush()
+        if "ttl_seconds" in changed:
+            _put_ttl(session, domain, changed["ttl_seconds"][0])
+        if changed.keys() != {"description"}:
             touch_racks(session, session.scalars(select(Rack.id)))
+        audit(session, context, "update", "domain", domain.id, **changed)
         return domain
 
 
 def delete(context: Context, domain_id: int) -> None:
-    """Delete a domain and its records. Conflict while a machine or a subnet uses it."""
+    """Delete a domain and its records. Conflict while a machine, a device or a subnet uses it, and for the last one."""
     context.require("admin", "delete a domain")
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
@@ -96,7 +130,8 @@ def delete(context: Context, domain_id: int) -> None:
             )
         clear_scope(session, f"zone:{domain.name}")
         touch_racks(session, session.scalars(select(Rack.id)))
-        audit(session, context, "delete", "domain", domain.id, name=domain.name)
+        here = select(func.count()).select_from(DnsRecord).where(DnsRecord.domain_id == domain_id)
+        audit(session, context, "delete", "domain", domain.id, name=domain.name, records=session.scalar(here))
         session.delete(domain)
 
 
@@ -113,27 +148,54 @@ def domain_row(session: Session, domain_id: int | None) -> Domain:
     return domain
 
 
-def put_rack_names(session: Session, rack_id: int | None = None) -> None:
-    """Note the A and AAAA records of all racks, or of one, in every domain: they are the domains' name servers."""
-    statement = (
-        select(Rack.name, IpAddress.address)
-        .join(IpAddress, IpAddress.rack_id == Rack.id)
-        .where(IpAddress.kind == "rack")
-        .order_by(IpAddress.id)
-    )
-    if rack_id is not None:
-        statement = statement.where(Rack.id == rack_id)
-    addresses: dict[str, list[str]] = {}
-    for name, address in session.execute(statement):
-        addresses.setdefault(name, []).append(address)
-    for domain in session.scalars(select(Domain)):
-        for name, own in addresses.items():
-            put_names(session, domain.name, fqdn(name, domain.name), domain.ttl_seconds, own)
+def refuse_internal(name: str) -> None:
+    """Conflict for the domain that only Muster edits."""
+    if name == INTERNAL_ZONE or name.endswith(f".{INTERNAL_ZONE}"):
+        raise Conflict(
+            f"domain {name}: Muster keeps the names of racks in {INTERNAL_ZONE} by itself; choose another domain",
+            field="name",
+            rule="the internal domain is not edited",
+        )
 
 
-def _check_ttl(seconds: int) -> None:
+def check_ttl(seconds: int) -> None:
+    """Invalid when resolvers could not keep an answer for so long, or not at all."""
     low, high = TTL_SECONDS
     if not low <= seconds <= high:
         raise Invalid(
             f"ttl {seconds} s: use {low} to {high} seconds", field="ttl_seconds", rule=f"{low} <= ttl <= {high}"
         )
+
+
+def _check_primary(session: Session, rack_id: int | None) -> None:
+    """A primary is an enrolled rack that the others reach."""
+    if rack_id is None:
+        return
+    rack = session.get(Rack, rack_id)
+    if rack is None:
+        raise NotFound(f"there is no rack {rack_id}", field="primary_rack_id")
+    if rack.token_hash is None:
+        raise Conflict(
+            f"rack {rack.name} has not enrolled, so it cannot hold a zone; enrol it first",
+            field="primary_rack_id",
+            rule="a primary is an enrolled rack",
+        )
+
+
+def _put_ttl(session: Session, domain: Domain, before: int) -> None:
+    """Give the domain's TTL to everything in its zones that had the old one; RRsets with a TTL of their own keep it."""
+    own = {
+        (name, kind)
+        for name, kind in session.execute(
+            select(DnsRecord.name, DnsRecord.type)
+            .where(DnsRecord.domain_id == domain.id, DnsRecord.ttl_seconds.is_not(None))
+            .distinct()
+        )
+    }
+    kept = {f"rrset:{domain.name if name == '@' else f'{name}.{domain.name}'}.:{kind}" for name, kind in own}
+    for zone in zones(session):
+        if zone.domain != domain.name:
+            continue
+        for key, value in live(session, zone.scope):
+            if value.get("ttl") == before and not (zone.name == domain.name and key in kept):
+                put_record(session, zone.scope, key, {**value, "ttl": domain.ttl_seconds})

@@ -10,9 +10,12 @@ import re
 
 from app.services.addressing import parse_address
 from app.services.errors import Invalid
-from renderers.reverse import reverse_zone_of, reverse_zones
+from renderers.reverse import pointer_owner, reverse_zone_of, reverse_zones
 
-__all__ = ["check_domain", "check_label", "fqdn", "interface_label", "reverse_name", "reverse_zone_of", "reverse_zones"]
+__all__ = [
+    "check_domain", "check_label", "fqdn", "interface_label", "pointer_owner", "reverse_name", "reverse_zone_of",
+    "reverse_zones",
+]  # fmt: skip
 
 _NOT_OF_A_LABEL = re.compile(r"[^a-z0-9]+")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

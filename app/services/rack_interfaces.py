@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import domains, records
+from app.services import internal_names, records
 from app.services.addressing import address_key, supernets
 from app.services.changes import event, said, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
+from app.services.name_servers import put_name_servers
 from app.store.models import Event, IpAddress, Rack, Subnet
 from app.store.standing import KINDS
 
@@ -28,6 +29,7 @@ def attach_all(session: Session, context: Context) -> None:
     """Attach every rack to the subnets its addresses are in, because the subnets have changed."""
     for rack in session.scalars(select(Rack).order_by(Rack.id)).all():
         attach(session, context, rack)
+    put_name_servers(session)
 
 
 def attach(session: Session, context: Context, rack: Rack) -> bool:
@@ -85,7 +87,8 @@ def attach(session: Session, context: Context, rack: Rack) -> bool:
             changed = True
     session.flush()
     if changed:
-        domains.put_rack_names(session, rack.id)
+        put_name_servers(session)
+        internal_names.put(session, context.clock())
         touch_racks(session, session.scalars(select(Rack.id)))
     return changed
 

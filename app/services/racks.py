@@ -16,15 +16,17 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.services import discovery, offers, records, versions
+from app.services import discovery, internal_names, offers, records, versions
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
 from app.services.fabrics import NETWORK_LOCK
-from app.services.names import check_label, fqdn
+from app.services.name_servers import put_name_servers, take_rack_names
+from app.services.names import check_label
 from app.services.rack_interfaces import attach, checked_interfaces
+from app.services.zone_reports import raise_serials
 from app.store.locks import hold
-from app.store.models import Domain, EnrolmentCode, IpAddress, Machine, Offer, Rack, Vlan
+from app.store.models import EnrolmentCode, IpAddress, Machine, Offer, Rack, Vlan
 from app.store.prepared import Prepared
 from app.store.queries.page import page
 from app.store.queries.scopes import scopes_of_rack
@@ -123,12 +125,14 @@ def delete(context: Context, rack_id: int) -> None:
         session.execute(update(Vlan).where(Vlan.secondary_rack_id == rack_id).values(secondary_rack_id=None))
         session.execute(update(Vlan).where(Vlan.rack_id == rack_id).values(rack_id=None, secondary_rack_id=None))
         session.execute(update(Machine).where(Machine.rack_id == rack_id).values(rack_id=None))
-        for domain in session.scalars(select(Domain)):
-            records.put_names(session, domain.name, fqdn(rack.name, domain.name), domain.ttl_seconds, [])
+        take_rack_names(session, rack)
+        raise_serials(session)
         session.execute(delete_rows(IpAddress).where(IpAddress.rack_id == rack_id))
         audit(session, context, "delete", "rack", rack.id, name=rack.name)
         session.delete(rack)
         session.flush()
+        put_name_servers(session)
+        internal_names.put(session, context.clock())
         # Another rack is the zones' primary now and has to find their records.
         for scope in scopes:
             if scope.startswith("zone:"):

@@ -15,7 +15,7 @@ from app.services.changes import RECORDS, put_record
 from app.services.context import Context
 from app.services.held import AnyMachine
 from app.services.host_options import host_value
-from app.services.names import fqdn, reverse_name, reverse_zone_of
+from app.services.names import fqdn, pointer_owner, reverse_name, reverse_zone_of
 from app.store.locks import hold
 from app.store.models import (
     Counter,
@@ -31,6 +31,7 @@ from app.store.models import (
 )
 from app.store.prepared import Prepared
 from app.store.queries.scopes import applied_by, scopes_of_rack
+from app.store.queries.zones import glue_zones
 
 DIGESTS_LOCK = "record-digests"
 """Held by whoever folds the log into digests or deletes rows of it."""
@@ -71,10 +72,20 @@ def put_names(session: Session, zone: str, owner: str, ttl: int, addresses: list
     put_rrset(session, zone, owner, "AAAA", ttl, [address for address in addresses if ":" in address])
 
 
-def put_pointer(session: Session, address: str, cidr: str, ttl: int, name: str | None) -> None:
-    """Note the name that an address points back to; None takes it away."""
-    zone = reverse_zone_of(address, cidr)
-    put_rrset(session, zone, reverse_name(address), "PTR", ttl, [name] if name else [])
+def put_pointer(session: Session, address: str, cidr: str, ttl: int, name: str | None, mode: str | None = None) -> None:
+    """Note the name that an address points back to; None takes it away.
+
+    mode: the subnet's `reverse_dns`; looked up when it is not given.  In a classless zone (RFC 2317) the /24's zone, where
+    we serve it, gets the CNAME that leads there.
+    """
+    if mode is None:
+        mode = session.scalar(select(Subnet.reverse_dns).where(Subnet.cidr == cidr)) or "on"
+    if mode == "off":
+        return
+    owner = pointer_owner(address, cidr, mode)
+    put_rrset(session, reverse_zone_of(address, cidr, mode), owner, "PTR", ttl, [name] if name else [])
+    for glue in glue_zones(cidr, mode):
+        put_rrset(session, glue, reverse_name(address), "CNAME", ttl, [owner] if name else [])
 
 
 def last(session: Session) -> int:
@@ -132,14 +143,15 @@ def highest_for_machine(session: Session, machine: AnyMachine) -> int:
     """The newest sequence of the machine's hosts, names and pointers; 0 when it has none."""
     keys: list[tuple[str, str]] = []
     statement = (
-        select(Interface.mac, IpAddress.address, Subnet.id, Subnet.cidr, Subnet.vlan_id)
+        select(Interface.mac, IpAddress.address, Subnet.id, Subnet.cidr, Subnet.vlan_id, Subnet.reverse_dns)
         .join(IpAddress, IpAddress.interface_id == Interface.id)
         .join(Subnet, Subnet.id == IpAddress.subnet_id)
         .where(Interface.machine_id == machine.id)
     )
-    for mac, address, subnet_id, cidr, vlan_id in session.execute(statement):
+    for mac, address, subnet_id, cidr, vlan_id, mode in session.execute(statement):
         keys.append((f"vlan:{vlan_id}", f"host:{subnet_id}:{mac}"))
-        keys.append((f"zone:{reverse_zone_of(address, cidr)}", f"rrset:{reverse_name(address)}:PTR"))
+        pointer = f"rrset:{pointer_owner(address, cidr, mode)}:PTR"
+        keys.append((f"zone:{reverse_zone_of(address, cidr, mode)}", pointer))
     domain = session.get(Domain, machine.domain_id)
     if domain is not None:
         owner = fqdn(machine.hostname, domain.name)
@@ -191,10 +203,16 @@ def resend_scope(session: Session, scope: str) -> int:
 
 def clear_scope(session: Session, scope: str) -> None:
     """Take away whatever the scope still holds."""
-    statement = select(RecordChange).where(RecordChange.scope == scope, ~superseded(RecordChange))
-    for row in session.scalars(statement):
-        if row.value is not None:
-            put_record(session, scope, row.key, None)
+    for key, _ in live(session, scope):
+        put_record(session, scope, key, None)
+
+
+def live(session: Session, scope: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every key of a scope that holds something, with what it holds. One query."""
+    statement = select(RecordChange.key, RecordChange.value).where(
+        RecordChange.scope == scope, ~superseded(RecordChange)
+    )
+    return [(key, value) for key, value in session.execute(statement) if value is not None]
 
 
 def move_scope(session: Session, old: str, new: str) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.services import discovery, power, racks, records, refusals
+from app.services import discovery, internal_names, power, racks, records, refusals
 from app.services.changes import RECORDS, changing, event, follow, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -121,9 +121,12 @@ def observation(
         hold(session, f"observation:{rack_id}")
         rack = racks.rack_row(session, rack_id)
         now = context.clock()
+        was_away = internal_names.is_away(rack, now)
         rack.seen_at = now
         if rack.applied_offer != offer:
             _wake_partner(session, context, rack_id)
+        if was_away:
+            internal_names.put(session, now)
         rack.applied_offer, rack.applied_records = offer, records
         known = {row.service: row for row in session.scalars(select(Observation).where(Observation.rack_id == rack_id))}
         for name, said in services.items():

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.offers import OFFER_KEY
-from app.store.models import Bmc, IdempotencyKey, Operation, Setting
+from app.store.models import Bmc, DnsSecondary, IdempotencyKey, Operation, Setting
 
 BATCH = 200
 
@@ -86,6 +86,10 @@ def _put_user_data(row: Operation, sealed: str) -> None:
     row.parameters = {**row.parameters, "user_data": sealed}
 
 
+def _put_transfer_key(row: DnsSecondary, sealed: str) -> None:
+    row.secret = sealed
+
+
 def _put_offer_key(row: Setting, sealed: str) -> None:
     row.value = {**row.value, "private": sealed}
 
@@ -103,6 +107,10 @@ SEALED = (
     Place(
         "setting", Setting, Setting.name, lambda: Setting.name == OFFER_KEY, lambda row: row.value.get("private"),
         _put_offer_key,
+    ),
+    Place(
+        "DNS secondary", DnsSecondary, DnsSecondary.id, lambda: DnsSecondary.secret != "", lambda row: row.secret,
+        _put_transfer_key,
     ),
     Place(
         "idempotency key", IdempotencyKey, IdempotencyKey.id, lambda: IdempotencyKey.answer != "",

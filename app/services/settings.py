@@ -22,6 +22,7 @@ from app.services.errors import Invalid, NotFound
 from app.store.locks import hold
 from app.store.models import Rack, Setting
 
+VALIDATION = ("auto", "yes", "no")
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
 )
@@ -58,6 +59,12 @@ def _addresses(value: dict[str, Any]) -> dict[str, Any]:
     return {"servers": servers}
 
 
+def _validation(value: dict[str, Any]) -> dict[str, Any]:
+    if set(value) != {"mode"} or value["mode"] not in VALIDATION:
+        raise ValueError(f'must be {{"mode": one of {", ".join(VALIDATION)}}}')
+    return {"mode": value["mode"]}
+
+
 def _hosts(value: dict[str, Any]) -> dict[str, Any]:
     servers = _servers(value)
     for server in servers:
@@ -81,6 +88,7 @@ def _servers(value: dict[str, Any]) -> list[str]:
 EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "enrolment_policy": ({"on": True}, _policy),
     "dns_forwarders": ({"servers": []}, _addresses),
+    "dnssec_validation": ({"mode": "auto"}, _validation),
     "ntp_upstreams": ({"servers": []}, _hosts),
     "network_discovery": ({"on": True}, _policy),
     retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),

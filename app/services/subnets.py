@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from app.services import address_records, versions
+from app.services import address_records, reverse, versions
 from app.services.addressing import parse_address, parse_network, supernets
 from app.services.changes import audit, changing, touch_racks, touch_vlans
 from app.services.context import Context
@@ -172,6 +172,8 @@ def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
             check_behind(session, left)
         if subnet.domain_id != left_domain.id:
             address_records.move_reservations(session, subnet, left_domain)
+        if "reverse_dns" in differ:
+            reverse.mode_changed(session, subnet, changed["reverse_dns"][0])
         if differ & _EVERYWHERE:
             touch_racks(session, session.scalars(select(Rack.id)))
         elif differ - _WORDS:

@@ -22,6 +22,7 @@ _COLUMNS = {
     "rack": ("name", "interfaces", "layout", "ports", "enrolled_at"),
     "user": ("name", "role", "active"),
     "api_token": ("name", "scope", "expires_at"),
+    "dns_secondary": ("name", "address", "port", "key_name", "algorithm", "version"),
     "bmc": ("driver", "address", "parameters", "found"),
 }
 

@@ -13,6 +13,7 @@ from app.services.context import Context
 from app.services.discovery import adopt_vlan
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK, default_fabric, fabric_row, new_fabric, remove_vlan
+from app.services.name_servers import put_name_servers
 from app.services.rack_interfaces import attach_all
 from app.services.records import resend_scope
 from app.services.spaces import space_row
@@ -131,6 +132,7 @@ def update(context: Context, vlan_id: int, **changes: Any) -> Vlan:
             if served != ["secondary_rack_id"]:
                 # Reverse zones exist only for served VLANs, so every name server may gain or lose one.
                 touch_racks(session, session.scalars(select(Rack.id)))
+                put_name_servers(session)
         touch_vlans(session, [vlan_id])
         audit(session, context, "update", "vlan", vlan.id, **changed)
         return vlan

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from app.store.dhcp_intent import with_dhcp
+from app.store.dns_intent import with_dns
 from app.store.ha_intent import with_partner
 from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
-from app.store.queries.scopes import ZoneName, zones
 from app.store.queries.serving import served_by
 from app.store.standing import Standing, Standings
 from renderers.intent import (
@@ -23,7 +23,6 @@ from renderers.intent import (
     RackPorts,
     SubnetIntent,
     VlanIntent,
-    ZoneIntent,
 )
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -50,7 +49,7 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
     )
     for row in session.scalars(dynamic):
         pools[row.subnet_id].append(PoolIntent(row.id, row.start, row.end))
-    names = ("dns_forwarders", "ntp_upstreams")
+    names = ("dns_forwarders", "dnssec_validation", "ntp_upstreams")
     settings = {row.name: row.value for row in session.scalars(select(Setting).where(Setting.name.in_(names)))}
     intent = RackIntent(
         rack_id=rack.id,
@@ -59,14 +58,13 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
         control_plane_host=rack.control_plane_host,
         control_plane_port=rack.control_plane_port,
         vlans=_vlans(rack, vlans, subnets, pools),
-        zones=_zones(rack, [one for one in racks.values() if one.token_hash is not None], zones(session)),
-        dns_forwarders=tuple(settings.get("dns_forwarders", {}).get("servers", ())),
         ntp_upstreams=tuple(settings.get("ntp_upstreams", {}).get("servers", ())),
         layout=RackLayout(**_known(RackLayout, rack.layout)),
         ports=RackPorts(**_known(RackPorts, rack.ports)),
         dhcp_server=rack.dhcp_server,
     )
-    return with_partner(session, with_dhcp(session, intent), rack, racks, vlans)
+    named = with_dns(session, with_dhcp(session, intent), rack, racks.values(), settings)
+    return with_partner(session, named, rack, racks, vlans)
 
 
 def _vlans(
@@ -149,43 +147,6 @@ def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -
         disabled_boot_architectures=tuple(subnet.disabled_boot_architectures),
         unknown_clients=subnet.unknown_clients,
     )
-
-
-def _zones(rack: Rack, racks: list[Rack], names: tuple[ZoneName, ...]) -> tuple[ZoneIntent, ...]:
-    """Every zone: primary on the rack enrolled first, secondary on the others."""
-    if not racks or all(one.id != rack.id for one in racks):
-        return ()
-    primary = racks[0]
-    addresses = {one.id: _addresses(one) for one in racks}
-    first_domain = next((zone.name for zone in names if not zone.reverse), None)
-    made = []
-    for zone in names:
-        domain = zone.name if not zone.reverse else first_domain
-        if domain is None:
-            continue
-        is_primary = rack.id == primary.id
-        if not is_primary and not addresses[primary.id]:
-            continue
-        made.append(
-            ZoneIntent(
-                zone_id=zone.zone_id,
-                name=zone.name,
-                role="primary" if is_primary else "secondary",
-                nameserver=f"{primary.name}.{domain}.",
-                nameserver_addresses=addresses[primary.id],
-                ttl_seconds=zone.ttl_seconds,
-                primary_address=None if is_primary else addresses[primary.id][0],
-                secondaries=tuple(addresses[one.id][0] for one in racks[1:] if addresses[one.id]) if is_primary else (),
-            )
-        )
-    return tuple(made)
-
-
-def _addresses(rack: Rack) -> tuple[str, ...]:
-    """Addresses at which other hosts reach a rack, IPv4 first, in the order of its interfaces."""
-    found = [ipaddress.ip_interface(text).ip for item in rack.interfaces for text in item["addresses"]]
-    usable = [address for address in found if not (address.is_loopback or address.is_link_local)]
-    return tuple(str(address) for address in sorted(usable, key=lambda address: address.version))
 
 
 def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,9 @@ Zones are dynamic: their contents travel as records and are changed by TSIG upda
 exists.  A primary zone whose file is absent starts from a seed (SOA, NS and the name server's own addresses); after
 that BIND owns the file.  `serial-update-method unixtime` keeps serials growing even if a zone file was lost and seeded
 again.
-Secondaries are known by address, because each rack makes its own update key and never shows it to another.
+Racks copy zones from each other and are known by address, because each rack makes its own update key and never shows
+it to another; servers that are not ours show a TSIG key that Muster has made, and may ask any rack.
+`notify-delay 0` and raised rates make a name be at every rack within milliseconds (BIND's own are made for the Internet).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from renderers.spec import ProbeSpec, ServiceSpec, StateFile
 NAME = "bind"
 FILE = "named.conf"
 USER = "bind"
+VALIDATION = ("auto", "yes", "no")
 
 
 def zone_file(zone: ZoneIntent) -> str:
@@ -51,13 +54,17 @@ def render(intent: RackIntent) -> Bundle:
             raise ValueError(f"zone {zone.name}: role {zone.role!r} is unknown; use primary or secondary")
         if zone.role == "secondary" and zone.primary_address is None:
             raise ValueError(f"zone {zone.name}: a secondary needs the address of its primary; set primary_address")
+    if intent.dnssec_validation not in VALIDATION:
+        raise ValueError(f"dnssec_validation {intent.dnssec_validation!r}: use one of {', '.join(VALIDATION)}")
+    addresses = tuple(dict.fromkeys((*intent.rack_addresses, *intent.dns_addresses)))
     values = {
         "intent": intent,
         "layout": intent.layout,
         "state": intent.layout.state_path(NAME),
         "run": intent.layout.run_path(NAME),
-        "addresses4": [item for item in intent.rack_addresses if ":" not in item],
-        "addresses6": [item for item in intent.rack_addresses if ":" in item],
+        "addresses4": [item for item in addresses if ":" not in item],
+        "addresses6": [item for item in addresses if ":" in item],
+        "outsiders": lambda zone: intent.dns_secondaries if zone.outside else (),
         "zones": [(zone, f"{intent.layout.state_path(NAME)}/{zone_file(zone)}") for zone in intent.zones],
     }
     files = [
@@ -70,7 +77,7 @@ def render(intent: RackIntent) -> Bundle:
 
 def _probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:
     """The SOA of every zone, asked at the first address a machine would ask at; then, whether our own zones take records."""
-    server = next(iter(intent.rack_addresses), "127.0.0.1")
+    server = next(iter((*intent.rack_addresses, *intent.dns_addresses)), "127.0.0.1")
     port = intent.ports.dns
     return (
         *(

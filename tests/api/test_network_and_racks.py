@@ -119,7 +119,14 @@ def test_settings(admin: Caller, viewer: Caller, context: Context) -> None:
     shown = viewer.get("/settings").get_json()["settings"]
     changed = admin("PUT", "/settings/ntp_upstreams", {"value": {"servers": ["0.debian.pool.ntp.org"]}})
 
-    assert {"enrolment_policy", "dns_forwarders", "ntp_upstreams", "network_discovery", "retention"} == set(shown)
+    assert {
+        "enrolment_policy",
+        "dns_forwarders",
+        "dnssec_validation",
+        "ntp_upstreams",
+        "network_discovery",
+        "retention",
+    } == set(shown)
     assert 200 == changed.status_code
     assert ["0.debian.pool.ntp.org"] == viewer.get("/settings").get_json()["settings"]["ntp_upstreams"]["servers"]
     assert 422 == admin("PUT", "/settings/dns_forwarders", {"value": {"servers": ["resolver"]}}).status_code

@@ -32,6 +32,7 @@ ENDED = ("expired", "closed", "revoked")
 CALLERS = ("nobody", *PEOPLE, "rack", "machine", *SCOPED, *READERS, *ENDED)
 SAFE = ("GET",)
 CRUD = {
+    "dns-secondaries": "admin",
     "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "spaces": "admin",
     "subnets": "admin", "vlans": "admin", "tags": "operator", "routes": "admin", "reservations": "operator",
     "devices": "operator",
@@ -64,6 +65,14 @@ ROUTES = {
     "GET subnets/*/reserved-ranges": "viewer",
     "GET subnets/*/addresses": "viewer",
     "GET subnets/*/stale-gateways": "viewer",
+    "GET domains/*/records": "viewer",
+    "POST domains/*/records": "operator",
+    "POST domains/*/records/bulk": "operator",
+    "GET domains/*/records/*": "viewer",
+    "PATCH domains/*/records/*": "operator",
+    "DELETE domains/*/records/*": "operator",
+    "GET domains/*/servers": "viewer",
+    "POST dns-secondaries/*/new-key": "admin",
     "GET events": "viewer",
     "GET events/stream": "viewer",
     "POST fabrics/*/merge": "admin",
@@ -169,6 +178,8 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "POST /rack/v1/reports/drift": "rack",
     "POST /rack/v1/reports/observation": "rack",
     "POST /rack/v1/reports/records": "rack",
+    "POST /rack/v1/reports/zones": "rack",
+    "GET /rack/v1/secrets/*": "rack",
     "GET /rack/v1/wait": "rack",
     "GET /healthz": "public",
     "GET /metrics": "public",  # from loopback, as here; from elsewhere viewers: test_watching

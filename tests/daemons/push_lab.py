@@ -23,7 +23,7 @@ from werkzeug.serving import make_server
 
 from app.config import load as load_config
 from app.factory import create_app
-from app.services import domains, racks, subnets, tokens, users
+from app.services import name_servers, racks, subnets, tokens, users
 from app.services.context import Context
 from app.store.models import Apply, Rack, utc_now
 from lab import namespace
@@ -229,7 +229,7 @@ def push_lab(folder: Path) -> Iterator[PushLab]:
         host.enrol("http://127.0.0.1:5240", racks.new_code(admin, "rack-1"))
         # The seed's domain came without its names; a change of it sends them.
         with context.store.write() as session:
-            domains.put_rack_names(session)
+            name_servers.put_name_servers(session)
         lab = PushLab(host, context, admin, seeded, application, url, tokens.create(admin, "test").text)
         host.boot()
         lab.heal()

@@ -24,6 +24,7 @@ from workers.rack.channels import kea
 
 _T = TypeVar("_T")
 SECRETS = {
+    "dns-secondary-3-1": "b3V0c2lkZS1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ=",
     "tsig-update": "bXVzdGVyLXVwZGF0ZS1rZXktZm9yLXRlc3RzLW9ubHk=",
     "rndc-key": "cm5kYy1rZXktZm9yLXRlc3RzLW9ubHktMDEyMzQ1Njc=",
     "relay-token": "relay-token-for-tests",

@@ -88,6 +88,7 @@ class FakeControlPlane:
         self.observations: list[dict[str, Any]] = []
         self.record_reports: list[dict[str, Any]] = []
         self.drift_reports: list[dict[str, Any]] = []
+        self.zone_reports: list[dict[str, Any]] = []
         self.news = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
 
@@ -271,6 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "apply": control.apply_reports,
                     "observation": control.observations,
                     "records": control.record_reports,
+                    "zones": control.zone_reports,
                 }
                 lists[parts[1]].append(body)
             elif parts[:2] == ["power", "operations"] and parts[3] == "claim":

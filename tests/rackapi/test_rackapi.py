@@ -193,6 +193,8 @@ PATHS = [
     ("POST", "/records/snapshot"),
     ("POST", "/records/compare"),
     ("POST", "/reports/drift"),
+    ("POST", "/reports/zones"),
+    ("GET", "/secrets/dns-secondary-1-1"),
     ("GET", "/power/operations"),
     ("POST", "/power/operations/1/claim"),
     ("POST", "/power/operations/1/result"),
@@ -213,7 +215,12 @@ def test_only_racks_may_call(application: Flask, method: str, path: str, authori
 def test_every_route_is_in_the_list(application: Flask) -> None:
     """The list of paths that need a token holds every route of the edge but enrol."""
     routes = {
-        (method, rule.rule.removeprefix("/rack/v1").replace("<int:operation_id>", "1"))
+        (
+            method,
+            rule.rule.removeprefix("/rack/v1")
+            .replace("<int:operation_id>", "1")
+            .replace("<name>", "dns-secondary-1-1"),
+        )
         for rule in application.url_map.iter_rules()
         if rule.rule.startswith("/rack/v1")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -77,8 +77,9 @@ def test_the_first_offer_is_whole_and_signed(context: Context, seeded: Seeded) -
     assert "10.20.0.100" in "".join(file.text for file in bundles["kea4"].files)
     assert set(data["probes"]) == set(data["units"]) == set(bundles)
     assert set(bundles).isdisjoint(data["absent"])
-    assert data["scopes"] == [f"vlan:{seeded.vlan_id}", "zone:0.20.10.in-addr.arpa", "zone:lab.muster"]
-    assert [zone["name"] for zone in data["zones"]] == ["lab.muster", "0.20.10.in-addr.arpa"]
+    zones = ["lab.muster", "muster-internal", "0.20.10.in-addr.arpa"]
+    assert data["scopes"] == sorted([f"vlan:{seeded.vlan_id}", *(f"zone:{name}" for name in zones)])
+    assert [zone["name"] for zone in data["zones"]] == zones
     assert data["subnets"] == [
         {
             "subnet_id": seeded.subnet_id,
@@ -211,8 +212,8 @@ def test_numbers_rise_above_what_a_rack_knows(context: Context, seeded: Seeded) 
 
     assert outcome == Outcome("offered", 42)
     assert reconcile(context, seeded.rack_id) == Outcome("current", 42)
-    assert numbers["records"] == 100
-    assert [(row["sequence"], row["key"]) for row in sent] == [(100, "rrset:rack-1.lab.muster.:A")]
+    assert [row["sequence"] for row in sent] == list(range(100, numbers["records"] + 1))
+    assert {"rrset:rack-1.lab.muster.:A", "rrset:10-20-0-0--24.muster-internal.:A"} <= {row["key"] for row in sent}
     assert len(events(context, "rack.numbers.raised")) == 1
 
 

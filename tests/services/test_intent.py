@@ -70,6 +70,7 @@ def test_the_intent_of_a_small_rack(tmp_path: Path) -> None:
     assert intent.dns_forwarders == ("9.9.9.9",)
     assert [(zone.name, zone.role, zone.nameserver, zone.nameserver_addresses) for zone in intent.zones] == [
         ("lab.muster", "primary", "rack-1.lab.muster.", ("10.20.0.1",)),
+        ("muster-internal", "primary", "rack-1.muster-internal.", ("10.20.0.1",)),
         ("0.20.10.in-addr.arpa", "primary", "rack-1.lab.muster.", ("10.20.0.1",)),
     ]
 
@@ -94,9 +95,11 @@ def test_another_rack_is_secondary(tmp_path: Path) -> None:
     assert [(zone.name, zone.role, zone.primary_address) for zone in second_intent.zones] == [
         ("lab.muster", "secondary", "10.20.0.1"),
         ("second.example", "secondary", "10.20.0.1"),
+        ("muster-internal", "secondary", "10.20.0.1"),
         ("0.20.10.in-addr.arpa", "secondary", "10.20.0.1"),
     ]
-    assert len({zone.zone_id for zone in first_intent.zones}) == 3
+    assert len({zone.zone_id for zone in first_intent.zones}) == 4
+    assert (("10.60.0.1",), ("10.20.0.1",)) == (first_intent.dns_peers, second_intent.dns_peers)
 
 
 def test_a_vlan_without_an_interface_of_the_rack_is_left_out(tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_queries_do_not_grow(tmp_path: Path) -> None:
 
     assert len(intent.subnets) == 51
     assert len(large) == len(small)
-    assert len(small) <= 12
+    assert len(small) <= 16
     assert len(large_fetch) == len(small_fetch)
 
 

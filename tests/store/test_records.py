@@ -210,7 +210,12 @@ def test_only_the_first_rack_applies_zones(context: Context) -> None:
         first = scopes_of_rack(session, seeded.rack_id)
         other = scopes_of_rack(session, second.id)
 
-    assert first == (f"vlan:{seeded.vlan_id}", "zone:0.20.10.in-addr.arpa", "zone:lab.muster")
+    assert first == (
+        f"vlan:{seeded.vlan_id}",
+        "zone:0.20.10.in-addr.arpa",
+        "zone:lab.muster",
+        "zone:muster-internal",
+    )
     assert other == ()
 
 

@@ -115,6 +115,7 @@ def test_every_place_is_named() -> None:
     places = {
         "bmc": "BMC",
         "enlistment": "BMC",
+        "dns_secondaries": "DNS secondary",
         "lifecycle": "operation",
         "offers": "setting",
         "idempotency": "idempotency key",

@@ -111,6 +111,19 @@ COMMANDS = {
     "PATCH /users/*": "user set",
     "DELETE /users/*": "user delete",
     "PUT /users/*/password": "user passwd",
+    "GET /domains/*/records": "dns list",
+    "POST /domains/*/records": "dns add",
+    "POST /domains/*/records/bulk": "dns bulk",
+    "GET /domains/*/records/*": "dns show",
+    "PATCH /domains/*/records/*": "dns set",
+    "DELETE /domains/*/records/*": "dns delete",
+    "GET /domains/*/servers": "dns servers",
+    "GET /dns-secondaries": "dns secondary list",
+    "POST /dns-secondaries": "dns secondary add",
+    "GET /dns-secondaries/*": "dns secondary show",
+    "PATCH /dns-secondaries/*": "dns secondary set",
+    "DELETE /dns-secondaries/*": "dns secondary delete",
+    "POST /dns-secondaries/*/new-key": "dns secondary new-key",
 }
 for _word in (*NETWORK, *PLACES):
     COMMANDS |= {

@@ -35,10 +35,11 @@ from workers.rack.record_flow import RecordFlow
 from workers.rack.record_store import RecordStore
 from workers.rack.records import RecordKeeper, RecordsLater
 from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
-from workers.rack.secret_files import RACK_TOKEN, SecretFiles
+from workers.rack.secret_files import FETCHED, RACK_TOKEN, SecretFiles, SecretMissing
 from workers.rack.sensors import neighbours
 from workers.rack.units import SupervisorUnits, UnitError, Units
 from workers.rack.waiting import Doorbell, LongPoll, wait_for
+from workers.rack.zone_watch import ZoneWatch
 
 log = structlog.get_logger()
 
@@ -87,7 +88,9 @@ class Agent:
             HostKeeper(store, self.applier.directories, self._secrets, self._serving, config.ports),
             lambda: BindUpdater(self._secrets.read("tsig-update"), port=config.ports.dns),
             self._serving,
+            bind=self.applier.directories("bind"),
         )
+        self._zone_watch: ZoneWatch | None = None
         self.flow = RecordFlow(self.keeper, self._client, self._serving)
         self._done = self._read_done()
         self._offer = self._load("current.json") or self._load("last-good.json")
@@ -104,6 +107,8 @@ class Agent:
         waiter = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
         self._guard("resume", self.resume)
         LongPoll(waiter, wake, stop).start()
+        self._zone_watch = self._watch_zones(stop)
+        self._zone_watch.start()
         while not stop.is_set():
             self.turn()
             wait_for(wake, stop, TURN_SECONDS)
@@ -151,8 +156,10 @@ class Agent:
     def _carry_out(self, envelope: Envelope, offer: Offer) -> None:
         """Apply an offer that was received, service by service."""
         log.info("offer.taken", services=[bundle.service for bundle in offer.bundles])
+        others = self._offer.zones if self._offer is not None else None
         self._offer = offer
         self.keeper.store.serve_scopes(offer.scopes)
+        self._fetch_secrets(offer)
         self._reached(WHOLE_OFFER, "received")
         reports: list[ApplyReport] = []
         switch = find_switch(offer, self.applier)
@@ -162,7 +169,6 @@ class Agent:
             else:
                 report = self.applier.apply(wanted)
             reports.append(report)
-            self.flow.zones_unsure |= bool(report.seeded)
             self._report(report, envelope.request_id)
         for service in offer.absent:
             if switch is not None and service == switch.old and self.applier.applied(switch.new) is None:
@@ -174,6 +180,8 @@ class Agent:
         self._reached(WHOLE_OFFER, "applied")
         if all(report.good for report in reports):
             envelope.save(self._offers / "last-good.json")
+            self._secrets.keep_only(_fetched_of(offer))
+        self.flow.zones_unsure |= offer.zones != others or any(report.seeded for report in reports)
         self._done = offer.number
         self._reached(WHOLE_OFFER, "done")
         write_atomically(self._done_path, json.dumps({"number": self._done}).encode())
@@ -189,6 +197,27 @@ class Agent:
         envelope.save(self._offers / "current.json")
         return offer
 
+    def _fetch_secrets(self, offer: Offer) -> None:
+        """Get the keys of outside servers that the offer refers to; what is missing afterwards fails that service alone."""
+        for name in sorted(_fetched_of(offer)):
+            try:
+                self._secrets.read(name)
+            except SecretMissing:
+                try:
+                    self._secrets.write(name, self._client.secret(name))
+                except (ControlPlaneRefused, ControlPlaneDown, KeyError) as error:
+                    log.warning("secret.missing", name=name, reason=str(error))
+
+    def _watch_zones(self, stop: threading.Event) -> ZoneWatch:
+        return ZoneWatch(
+            ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN)),
+            lambda: [zone.name for zone in self._offer.zones] if self._offer and self._serving("bind") else [],
+            lambda: BindUpdater(self._secrets.read("tsig-update"), port=self.config.ports.dns),
+            self.keeper.zones.take_foreign,
+            self.keeper.zones.seen_serials,
+            stop,
+        )
+
     def _refuse(self, number: int, reason: str) -> None:
         """Say once that an offer was not taken.  It is looked at again each turn: room may be made, numbers raised."""
         if self._refused != (number, reason):
@@ -199,6 +228,8 @@ class Agent:
         """Make record changes live until there are no more."""
         if self._offer is not None:
             self.flow.take(self._offer)
+            if self._zone_watch is not None:
+                self._zone_watch.poke()
 
     def retry_records(self) -> None:
         """Try failed records again when their time has come."""
@@ -332,3 +363,9 @@ class Agent:
             log.error("turn.refused", part=part, reason=str(error))
         except Exception:
             log.exception("turn.failed", part=part)
+
+
+def _fetched_of(offer: Offer) -> frozenset[str]:
+    """Names of the secrets that an offer's files refer to and the control plane has made."""
+    names = (name for bundle in offer.bundles for file in bundle.files for name in file.secret_references)
+    return frozenset(name for name in names if name.startswith(FETCHED))

@@ -88,6 +88,15 @@ class ControlPlane:
         """Say up to which sequence records are live, and which are not."""
         self._ask("POST", "/reports/records", json=report, headers=_named(report.get("request_id")))
 
+    def report_zones(self, serials: dict[str, int], foreign: list[dict[str, str]]) -> None:
+        """Say which serial each zone has here, and what somebody else had changed."""
+        zones = [{"zone": zone, "serial": serial} for zone, serial in serials.items()]
+        self._ask("POST", "/reports/zones", json={"zones": zones, "foreign": foreign})
+
+    def secret(self, name: str) -> str:
+        """A secret that the newest offer refers to."""
+        return str(self._object(self._ask("GET", f"/secrets/{quote(name, safe='')}"))["value"])
+
     def power_operations(self) -> list[dict[str, Any]]:
         """Power operations that nobody has claimed."""
         operations = self._object(self._ask("GET", "/power/operations")).get("operations", [])

@@ -11,7 +11,7 @@ import binascii
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +149,9 @@ def _parse(number: int, generation: int, content: bytes) -> Offer:
         data = json.loads(content)
         zones = []
         for item in data["zones"]:
-            item = dict(item)
-            for name in ("nameserver_addresses", "secondaries"):
-                item[name] = tuple(item.get(name, ()))
-            zones.append(ZoneIntent(**item))
+            known = {field.name for field in fields(ZoneIntent)}
+            item = {name: tuple(value) if isinstance(value, list) else value for name, value in item.items()}
+            zones.append(ZoneIntent(**{name: value for name, value in item.items() if name in known}))
         return Offer(
             number=number,
             generation=generation,

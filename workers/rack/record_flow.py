@@ -21,6 +21,7 @@ from workers.rack.hosts import parse_host
 from workers.rack.offer import Offer, request_ids
 from workers.rack.record_store import RecordChange
 from workers.rack.records import RecordKeeper, RecordsLater, RecordsReport
+from workers.rack.zones import primaries
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class RecordFlow:
         if self.zones_unsure and self._serving("bind"):
             if not self.keeper.zones_are_whole(offer):
                 self.keeper.refill_zones(offer)
+            self.keeper.raise_serials(offer)
             self.zones_unsure = False
         self._take_snapshots(offer)
         self._take_tail(offer)
@@ -84,7 +86,7 @@ class RecordFlow:
             self.read_back(offer)
 
     def read_back(self, offer: Offer) -> None:
-        """Compare what the DHCP daemons hold with the rack's own copy, and mend the keys that differ.  RecordsLater."""
+        """Compare what the daemons hold with the rack's own copy, and mend the keys that differ.  RecordsLater."""
         try:
             present = self.keeper.hosts.present(offer)
         except ChannelDown as error:
@@ -100,6 +102,10 @@ class RecordFlow:
                 continue
             left = self._mend_daemon(scope, subnet.subnet_id, wrong, wanted, offer)
             self._say_drift(scope, "daemon", wrong, left)
+        for zone in primaries(offer) if self._serving("bind") else ():
+            found, left = self.keeper.zone_drift(zone, offer)
+            if found:
+                self._say_drift(f"zone:{zone.name}", "daemon", found, left)
 
     def _mend_daemon(
         self, scope: str, subnet_id: int, wrong: Sequence[str], wanted: dict[str, Any], offer: Offer

@@ -16,8 +16,10 @@ from typing import Any
 
 import structlog
 
-from workers.rack.channels.base import ChannelDown
+from renderers.intent import ZoneIntent
+from workers.rack.channels.base import ChannelDown, ChannelError
 from workers.rack.channels.bind import BindUpdater
+from workers.rack.files import ServiceDirectories
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.offer import Offer
 from workers.rack.record_store import RecordChange, RecordStore, Unfinished
@@ -73,6 +75,7 @@ class RecordKeeper:
         updater: Callable[[], BindUpdater],
         serving: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
+        bind: ServiceDirectories | None = None,
     ) -> None:
         self.store = store
         self.retries = Retries(clock)
@@ -80,7 +83,7 @@ class RecordKeeper:
         known = store.failed(tried_again=True)
         self.retries.note([word for word, _ in known.values()], known.keys())
         self.hosts = hosts
-        self.zones = ZoneKeeper(store, updater, serving)
+        self.zones = ZoneKeeper(store, updater, serving, bind)
 
     def apply(self, changes: Sequence[RecordChange], last: int, offer: Offer) -> RecordsReport:
         """Make a batch live and remember it.  RecordsLater if a daemon does not answer."""
@@ -241,6 +244,22 @@ class RecordKeeper:
             self.zones.refill(offer)
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
+
+    def raise_serials(self, offer: Offer) -> None:
+        """See that no zone's serial is behind one that somebody has seen.  RecordsLater if BIND is away."""
+        try:
+            self.zones.raise_serials(offer)
+        except ChannelError as error:
+            raise RecordsLater(str(error)) from error
+
+    def zone_drift(self, zone: ZoneIntent, offer: Offer) -> tuple[list[str], list[str]]:
+        """Mend what somebody else has changed in a zone: the keys found, and those left.  RecordsLater."""
+        try:
+            found = self.zones.drifted(zone)
+            left = self.zones.put_back(zone, found, offer) if found else {}
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
+        return sorted(found), [key for _, key in left]
 
     def zones_are_whole(self, offer: Offer) -> bool:
         """Whether a sample of the stored RRsets is in BIND.  RecordsLater if BIND is away."""

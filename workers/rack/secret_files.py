@@ -20,6 +20,8 @@ from workers.rack.files import write_atomically
 MADE_HERE = ("tsig-update", "rndc-key", "hosts-db", "omapi")
 RACK_TOKEN = "rack-token"  # noqa: S105 - the name of a file
 RELAY_TOKEN = "relay-token"  # noqa: S105 - the name of a file
+FETCHED = "dns-secondary-"
+"""Beginning of the names of secrets that the control plane has made and the rack fetches when an offer refers to them."""
 KEY_BYTES = 32
 _NAME = re.compile(r"[a-z0-9-]+")
 
@@ -52,6 +54,12 @@ class SecretFiles:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.chmod(self._directory, 0o700)
         write_atomically(self._directory / name, value.encode(), mode=0o600)
+
+    def keep_only(self, wanted: frozenset[str]) -> None:
+        """Forget the secrets of outside servers that nothing refers to any more."""
+        for path in self._directory.glob(f"{FETCHED}*") if self._directory.is_dir() else ():
+            if path.name not in wanted:
+                path.unlink(missing_ok=True)
 
     def make_missing(self) -> None:
         """Make the keys whose two ends are on this host, unless they exist."""

@@ -14,7 +14,7 @@ import structlog
 from celery import Celery
 
 from app import metrics
-from app.services import health, jobs, retention
+from app.services import health, internal_names, jobs, leases, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region.lifecycle import runner
@@ -54,6 +54,14 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Carry out bulk jobs that nobody has."""
         jobs.sweep(context())
 
+    def names() -> None:
+        """Take racks that have stopped out of the internal domain, and put those that are back into it."""
+        internal_names.refresh(context())
+
+    def expire_leases() -> None:
+        """Forget leases whose time is over, with their names."""
+        leases.expire(context())
+
     def prune() -> None:
         """Delete what is old or too much."""
         retention.prune(context())
@@ -68,7 +76,8 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
     for rung in (advance, reconcile, job):
         app.task(name=f"muster.region.{rung.__name__}", ignore_result=True)(_counted(rung))
     periodic = {
-        f"muster.region.{task.__name__}": _counted(task) for task in (sweep, reconcile_all, jobs_left, prune, sign)
+        f"muster.region.{task.__name__}": _counted(task)
+        for task in (sweep, reconcile_all, jobs_left, names, expire_leases, prune, sign)
     }
     watch = Watch(periodic, SECONDS)
     for name, task in periodic.items():

@@ -3,7 +3,7 @@
 from app.store.models.base import Base, utc_now
 from app.store.models.device import Device
 from app.store.models.dhcp import DhcpSnippet, DhcpSnippetRevision
-from app.store.models.domain import DnsRecord, DnsSecondary, Domain
+from app.store.models.domain import DnsRecord, DnsSecondary, Domain, ZoneObservation
 from app.store.models.image import Image, ImageFile, Setting
 from app.store.models.job import Job, JobBatch
 from app.store.models.journal import ChangeEvent, Event
@@ -49,5 +49,5 @@ __all__ = [
     "Job", "JobBatch", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
     "Pool", "PowerOperation", "Rack", "RackChange", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
     "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet", "SyslogLine",
-    "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "machine_tag", "utc_now",
+    "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
 ]  # fmt: skip

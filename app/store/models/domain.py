@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, text
+import datetime as dt
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.store.models.base import Base, PrimaryKey
@@ -57,3 +59,16 @@ class DnsSecondary(Base):
     algorithm: Mapped[str] = mapped_column(default="hmac-sha256")
     secret: Mapped[str] = mapped_column(Text)
     version: Mapped[int] = mapped_column(default=1)
+
+
+class ZoneObservation(Base):
+    """The serial of a zone at one rack's BIND, as the rack has asked it. Observed, never desired."""
+
+    __tablename__ = "zone_observation"
+    __table_args__ = (UniqueConstraint("rack_id", "zone"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    zone: Mapped[str] = mapped_column(index=True)
+    serial: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[dt.datetime]
