@@ -255,6 +255,8 @@ def _add(session: Session, context: Context, device: Device, wanted: Sequence[Ma
         device.interfaces.append(row)
         made.append(row)
     session.flush()
+    for row in made:
+        audit(session, context, "create", "interface", row.id, owner=device.hostname, mac=row.mac)
     addresses.tie(session, device)
     for row, words in zip(made, wanted, strict=True):
         for link in words.get("links") or ():

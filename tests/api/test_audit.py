@@ -119,10 +119,32 @@ def network(walk: Walk, seeded: Seeded) -> None:
     walk("DELETE /dhcp-snippets/*", snippet["id"])
     address = walk("POST /addresses", body={"subnet_id": made["id"], "address": "10.99.0.77"})
     walk("DELETE /addresses/*", address["id"])
+    addressing(walk, made["id"], seeded.subnet_id)
     walk("DELETE /subnets/*", made["id"])
     walk("DELETE /domains/*", domain["id"])
     walk("DELETE /vlans/*", vlan["id"])
     walk("DELETE /fabrics/*", fabric["id"])
+
+
+def addressing(walk: Walk, subnet_id: int, other_id: int) -> None:
+    promise = walk("POST /reservations", body={"address": "10.99.0.20", "mac": "52:54:00:99:01:01"})
+    walk("PATCH /reservations/*", promise["id"], body={"address": "10.99.0.21"})
+    walk("DELETE /reservations/*", promise["id"])
+    route = {"source_id": subnet_id, "destination_id": other_id, "gateway": "10.99.0.30"}
+    route = walk("POST /routes", body=route)
+    walk("PATCH /routes/*", route["id"], body={"metric": 9})
+    walk("DELETE /routes/*", route["id"])
+    walk("POST /devices", body={"hostname": "switch-9"})
+    walk("PATCH /devices/*", "switch-9", body={"description": "by the door"})
+    device = walk("POST /devices/*/interfaces", "switch-9", body={"mac": "52:54:00:99:01:02"})
+    interface_id = device["interfaces"][0]["id"]
+    walk("PATCH /devices/*/interfaces/*", "switch-9", interface_id, body={"name": "mgmt"})
+    walk("PUT /interfaces/*/links/*", interface_id, subnet_id, body={"mode": "auto"})
+    walk("DELETE /interfaces/*/links/*", interface_id, subnet_id)
+    walk("DELETE /devices/*/interfaces/*", "switch-9", interface_id)
+    walk("DELETE /devices/*", "switch-9")
+    many = [{"address": "10.20.0.46", "mac": "52:54:00:99:01:03"}]
+    walk("POST /reservations/import", body={"reservations": many})
 
 
 def machines(walk: Walk, seeded: Seeded) -> None:
