@@ -35,6 +35,8 @@ from app.store.queries.zones import glue_zones
 
 DIGESTS_LOCK = "record-digests"
 """Held by whoever folds the log into digests or deletes rows of it."""
+MODES = "muster.reverse_modes"
+"""In a session's notes: `reverse_dns` of the subnets that pointers were put for."""
 LARGEST_FETCH = 1000
 LARGEST_TRANSACTION = 10_000
 _MOMENT = select(RecordChange.at).where(RecordChange.sequence == bindparam("sequence")).scalar_subquery()
@@ -78,8 +80,11 @@ def put_pointer(session: Session, address: str, cidr: str, ttl: int, name: str |
     mode: the subnet's `reverse_dns`; looked up when it is not given.  In a classless zone (RFC 2317) the /24's zone, where
     we serve it, gets the CNAME that leads there.
     """
-    if mode is None:
-        mode = session.scalar(select(Subnet.reverse_dns).where(Subnet.cidr == cidr)) or "on"
+    if mode is None:  # Asked once for each subnet of a transaction.
+        known: dict[str, str] = session.info.setdefault(MODES, {})
+        if cidr not in known:
+            known[cidr] = session.scalar(select(Subnet.reverse_dns).where(Subnet.cidr == cidr)) or "on"
+        mode = known[cidr]
     if mode == "off":
         return
     owner = pointer_owner(address, cidr, mode)

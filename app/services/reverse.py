@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.services import address_records
 from app.services.name_servers import put_name_servers
 from app.services.names import fqdn
-from app.services.records import live, put_pointer, put_rrset
+from app.services.records import MODES, live, put_pointer, put_rrset
 from app.store.models import Device, Interface, IpAddress, Lease, Machine, Subnet
 from app.store.queries.zones import glue_zones
 from renderers.reverse import is_classless, reverse_zones
@@ -18,6 +18,7 @@ from renderers.reverse import is_classless, reverse_zones
 
 def mode_changed(session: Session, subnet: Subnet, before: str) -> None:
     """Take the subnet's pointers out of where they were, and put them where they belong now. It must be flushed."""
+    session.info.pop(MODES, None)
     network = ipaddress.ip_network(subnet.cidr)
     for zone in (*reverse_zones(subnet.cidr, before), *glue_zones(subnet.cidr, before)):
         whole = is_classless(subnet.cidr, before) and "-" in zone.partition(".")[0]
