@@ -25,6 +25,7 @@ SUBNET_OPTIONS = (
     ("allow_proxy", FLAG, "Whether racks' proxies serve its clients."),
     ("disabled_boot_architectures", TEXTS, "Firmware that may not boot there: bios, uefi-x64, uefi-http."),
     ("unknown_clients", ("serve", "ignore"), "What DHCP does for MAC addresses that nobody has heard of."),
+    ("slaac", FLAG, "Whether clients of an IPv6 /64 make up their own addresses."),
 )
 RANGE_KIND = ("kind", ("dynamic", "reserved", "static_pool"), "What is done with it.")
 COMMENT = ("comment", TEXT, "What it is for.")

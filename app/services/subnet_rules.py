@@ -17,6 +17,8 @@ from renderers.dhcp.boot import ARCHITECTURES as BOOT_ARCHITECTURES
 LEASE_SECONDS = (60, 604_800)
 REVERSE_DNS = ("off", "on", "rfc2317")
 UNKNOWN_CLIENTS = ("serve", "ignore")
+SLAAC_LENGTH = 64
+"""Interface identifiers have 64 bits (RFC 4862, section 5.5.3)."""
 LONGEST_DESCRIPTION = 1000
 GIVEN_BY_MUSTER = ("auto", "sticky")
 """Kinds of addresses that Muster has chosen itself, by the rules of managed and unmanaged subnets."""
@@ -64,6 +66,12 @@ def checked(values: dict[str, Any], network: Network) -> dict[str, Any]:
             raise Invalid(
                 f"{name} {values[name]!r}: choose {', '.join(known)}", field=name, rule=f"one of {', '.join(known)}"
             )
+    if values.get("slaac") and (network.version, network.prefixlen) != (6, SLAAC_LENGTH):
+        raise Invalid(
+            f"subnet {network}: clients can make up addresses in an IPv6 /{SLAAC_LENGTH} only; leave slaac off",
+            field="slaac",
+            rule=f"slaac needs an IPv6 /{SLAAC_LENGTH}",
+        )
     if len(values.get("description", "")) > LONGEST_DESCRIPTION:
         raise Invalid(
             f"the description has {len(values['description'])} characters; at most {LONGEST_DESCRIPTION}",

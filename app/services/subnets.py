@@ -40,6 +40,7 @@ __all__ = [
 CHANGEABLE = (
     "name", "vlan_id", "domain_id", "gateway", "dns_servers", "managed", "lease_seconds", "boot_lease_seconds",
     "description", "reverse_dns", "allow_dns", "allow_proxy", "disabled_boot_architectures", "unknown_clients",
+    "slaac",
 )  # fmt: skip
 _WORDS = frozenset({"name", "description"})
 """What no rack serves."""

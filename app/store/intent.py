@@ -146,6 +146,7 @@ def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -
         managed=subnet.managed,
         disabled_boot_architectures=tuple(subnet.disabled_boot_architectures),
         unknown_clients=subnet.unknown_clients,
+        slaac=subnet.slaac,
     )
 
 

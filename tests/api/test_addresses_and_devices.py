@@ -34,6 +34,12 @@ def test_a_subnet_has_all_its_settings(admin: Caller, seeded: Seeded) -> None:
     made = admin.post("/subnets", {"cidr": "10.31.0.0/24", "vlan_id": seeded.vlan_id, **words}).get_json()
     wrong = admin("PATCH", f"/subnets/{made['id']}", {"reverse_dns": "maybe"})
 
+    six = {"cidr": "2001:db8:31::/64", "vlan_id": seeded.vlan_id, "slaac": True}
+    assert admin.post("/subnets", six).get_json()["slaac"]
+    for cidr in ("2001:db8:32::/56", "10.32.0.0/24"):
+        refused = admin.post("/subnets", six | {"cidr": cidr})
+        assert 422 == refused.status_code
+        assert "slaac needs an IPv6 /64" in refused.get_data(as_text=True)
     assert words | {"disabled_boot_architectures": ["bios", "uefi-http"]} == {name: made[name] for name in words}
     assert 422 == wrong.status_code
     assert "rfc2317" in wrong.get_data(as_text=True)

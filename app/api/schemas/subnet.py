@@ -53,6 +53,7 @@ class SubnetSchema(Schema):
     allow_proxy = fields.Boolean()
     disabled_boot_architectures = fields.List(fields.String())
     unknown_clients = fields.String(validate=validate.OneOf(UNKNOWN_CLIENTS))
+    slaac = fields.Boolean()
     found = fields.Boolean(metadata={"description": "a report of a rack or a machine made it, no person"})
 
 
@@ -83,6 +84,9 @@ class SubnetChangeSchema(Schema):
     unknown_clients = fields.String(
         validate=validate.OneOf(UNKNOWN_CLIENTS),
         metadata={"description": "what DHCP does for MAC addresses that Muster has never heard of"},
+    )
+    slaac = Boolean(
+        metadata={"description": "whether router advertisements let clients of an IPv6 /64 make up their own addresses"}
     )
 
 

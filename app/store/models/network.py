@@ -71,7 +71,8 @@ class Subnet(Base):
     leases there.  boot_lease_seconds: for clients that are booting.  reverse_dns: off, on, or rfc2317 (networks smaller
     than a /24 get a zone of their own, RFC 2317).  allow_dns, allow_proxy: whether its clients may use the racks' DNS
     recursion and proxy.  disabled_boot_architectures: names of `renderers.dhcp.boot`.  unknown_clients:
-    serve or ignore, for MACs that Muster has never heard of.
+    serve or ignore, for MACs that Muster has never heard of.  slaac: clients of an IPv6 /64 may make up their own
+    addresses from router advertisements.
     """
 
     __tablename__ = "subnet"
@@ -94,6 +95,7 @@ class Subnet(Base):
     reverse_dns: Mapped[str] = mapped_column(default="rfc2317", server_default="rfc2317")
     allow_dns: Mapped[bool] = mapped_column(default=True, server_default=true())
     allow_proxy: Mapped[bool] = mapped_column(default=True, server_default=true())
+    slaac: Mapped[bool] = mapped_column(default=False, server_default=false())
     disabled_boot_architectures: Mapped[list[Any]] = mapped_column(default=list)
     unknown_clients: Mapped[str] = mapped_column(default="serve", server_default="serve")
     found: Mapped[bool] = mapped_column(default=False, server_default=false())
