@@ -40,8 +40,8 @@ def put_many(session: Session, context: Context, items: Sequence[dict[str, Any]]
     hold(session, hostnames.NAMING)
     names = [hostnames.checked(item["hostname"]) for item in items]
     macs = [[canonical_mac(one["mac"]) for one in item["interfaces"]] for item in items]
-    _refuse_taken(session, names, macs)
     places = {model: _by_name(session, model, items, word) for model, word in _PLACES}
+    _refuse_taken(session, names, macs, [places[Domain][item.get("domain")].id for item in items])
     subnets = _subnets(session, items)
     now = context.clock()
     rows = [
@@ -196,7 +196,9 @@ def _put_records(session: Session, hostname: str, domain: Domain, held: Sequence
             put_pointer(session, one.address, one.cidr, domain.ttl_seconds, name)
 
 
-def _refuse_taken(session: Session, names: Sequence[str], macs: Sequence[Sequence[str]]) -> None:
+def _refuse_taken(
+    session: Session, names: Sequence[str], macs: Sequence[Sequence[str]], domain_ids: Sequence[int]
+) -> None:
     every = [mac for mine in macs for mac in mine]
     for words, what, field in ((names, "hostname", "hostname"), (every, "MAC address", "interfaces")):
         if (
@@ -212,8 +214,11 @@ def _refuse_taken(session: Session, names: Sequence[str], macs: Sequence[Sequenc
             field="interfaces",
             rule="a MAC address belongs to one interface",
         )
-    for holders in hostnames.holders(session, names).values():
-        raise hostnames.taken(holders[0])
+    holders = hostnames.holders(session, names)
+    for name, mine, domain_id in zip(names, macs, domain_ids, strict=True):
+        for holder in holders.get(name, ()):
+            if holder.mac not in mine and holder.excludes(domain_id, None, None):
+                raise hostnames.taken(holder)
 
 
 _PLACES: tuple[tuple[Any, str], ...] = ((Domain, "domain"), (Zone, "zone"), (Pool, "pool"))

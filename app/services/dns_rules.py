@@ -72,24 +72,6 @@ def owners_of_muster(session: Session, domain: Domain, names: Iterable[str]) -> 
     return found
 
 
-def refuse_names_of_people(session: Session, domain: Domain, name: str, what: str) -> None:
-    """Conflict when a person's record has an address or an alias at the name that a machine or a device is to have."""
-    record = session.scalar(
-        select(DnsRecord)
-        .where(DnsRecord.domain_id == domain.id, DnsRecord.name == name.lower())
-        .where(DnsRecord.type.in_(("A", "AAAA", "CNAME", "NS")))
-        .limit(1)
-    )
-    if record is not None:
-        raise Conflict(
-            f"{what} {name}: domain {domain.name} has a {record.type} record of that name ({record.data}); delete the"
-            " record or choose another name",
-            field="hostname",
-            rule="a name has one owner",
-            remedy=f"delete record {record.id} of domain {domain.id}, or choose another name",
-        )
-
-
 def _check_names(session: Session, domain: Domain, names: list[str], touched: list[DnsRecord]) -> None:
     at_name: dict[str, list[DnsRecord]] = defaultdict(list)
     here = DnsRecord.domain_id == domain.id

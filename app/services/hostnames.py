@@ -1,4 +1,4 @@
-"""Who has a name already: machines, devices, racks and reservations share the names of a domain."""
+"""Who has a name already: machines, devices, racks, reservations and people's DNS records share the names of a domain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.services.errors import Conflict, Invalid
 from app.services.names import check_label
-from app.store.models import Device, IpAddress, Machine, Rack, Subnet
+from app.store.models import Device, DnsRecord, IpAddress, Machine, Rack, Subnet
 
 NAMING = "enlist"
 """The lock of whoever looks whether a MAC address or a name is free, and then takes it."""
@@ -27,12 +27,17 @@ _TAKEN: CompoundSelect[Any] = union_all(
     select(IpAddress.hostname, literal("reservation"), IpAddress.id, IpAddress.mac, Subnet.domain_id)
     .join(Subnet, Subnet.id == IpAddress.subnet_id)
     .where(IpAddress.kind == "reservation", IpAddress.interface_id.is_(None), IpAddress.hostname.in_(_NAMES)),
+    select(DnsRecord.name, DnsRecord.type, DnsRecord.id, cast(null(), String), DnsRecord.domain_id)
+    .where(DnsRecord.type.in_(("A", "AAAA", "CNAME", "NS")), DnsRecord.name.in_(_NAMES)),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a name. mac and domain_id: of a reservation, whose name is its own in its domain only."""
+    """Who has a name. kind: of a DNS record, its type.
+
+    mac: of a reservation.  domain_id: of a reservation or a record, whose name is its own in its domain only.
+    """
 
     name: str
     kind: str
@@ -44,7 +49,7 @@ class Holder:
         """Whether the asker may not have the name as well. mac: reservations of one MAC share theirs."""
         if (self.kind, self.id) == me:
             return False
-        return self.kind != "reservation" or (self.domain_id == domain_id and (mac is None or self.mac != mac))
+        return self.domain_id is None or (self.domain_id == domain_id and (self.mac is None or self.mac != mac))
 
 
 def holders(session: Session, names: Collection[str]) -> dict[str, list[Holder]]:
@@ -80,9 +85,9 @@ def refuse_taken(
 
 def taken(holder: Holder) -> Conflict:
     """The refusal of a name that somebody has."""
-    who = {"rack": "a rack", "reservation": f"the reservation for {holder.mac}"}.get(
-        holder.kind, f"another {holder.kind}"
-    )
+    who = {"rack": "a rack", "reservation": f"the reservation for {holder.mac}"}.get(holder.kind)
+    if who is None:
+        who = f"another {holder.kind}" if holder.domain_id is None else f"a person's {holder.kind} record"
     why = ", and its name stands in every zone" if holder.kind == "rack" else ""
     return Conflict(
         f"hostname {holder.name}: {who} has it{why}; choose another",

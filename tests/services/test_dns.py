@@ -11,12 +11,15 @@ from sqlalchemy import select
 
 from app.services import (
     addresses,
+    bulk_machines,
+    devices,
     dns_records,
     dns_secondaries,
     domains,
     internal_names,
     lease_names,
     leases,
+    machines,
     name_servers,
     rack_interfaces,
     reports,
@@ -148,6 +151,27 @@ def test_what_is_no_record_is_refused(context: Context, seeded: Seeded, name: st
     """Names outside, malformed data, targets that could mean two things."""
     with pytest.raises(Invalid):
         add(context, seeded, name, kind, data)
+
+
+def test_a_machine_takes_no_name_that_a_person_gave_away(context: Context, seeded: Seeded) -> None:
+    """Machines, one or many, and devices are refused the name of an address or alias in their domain, not of a text."""
+    add(context, seeded, "web9", "CNAME", "www.example.com.")
+    add(context, seeded, "web8", "TXT", "free")
+    other = domains.create(context, "other.example")
+    record = dns_records.create(context, other.id, name="web7", type="A", data="192.0.2.9", ttl_seconds=None)
+    interface = {"name": "eth0", "mac": "52:54:00:99:00:01"}
+
+    with pytest.raises(Conflict, match="hostname web9: a person's CNAME record has it"):
+        machines.create(context, [interface["mac"]], hostname="web9")
+    with pytest.raises(Conflict, match="hostname web9"), changing(context) as session:
+        bulk_machines.put_many(session, context, [{"hostname": "web9", "interfaces": [interface]}])
+    with pytest.raises(Conflict, match="hostname web9"):
+        devices.create(context, "web9")
+    with changing(context) as session:
+        items = [{"hostname": "web8", "interfaces": [interface]}, {"hostname": "web7", "interfaces": []}]
+        made = bulk_machines.put_many(session, context, items)
+    assert record.domain_id != seeded.domain_id
+    assert len(made) == 2
 
 
 def test_txt_stands_beside_a_machine(context: Context, seeded: Seeded) -> None:
