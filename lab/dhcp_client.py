@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-DISCOVER, OFFER, REQUEST, ACK, NAK = 1, 2, 3, 5, 6
+DISCOVER, OFFER, REQUEST, ACK, NAK, RELEASE = 1, 2, 3, 5, 6, 7
 COOKIE = bytes.fromhex("63825363")
 BROADCAST_FLAG = 0x8000
 BIOS = 0
@@ -64,6 +64,18 @@ def discover_and_request(
         relay=relay,
         tries=tries,
     )[1]
+
+
+def release(interface: str, mac: str, lease: Lease) -> None:
+    """Give an address back (RFC 2131, section 4.4.6). No server answers to it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        link.bind(("", 68))
+        own = [(53, bytes([RELEASE])), (54, socket.inet_aton(lease.server))]
+        packet = _packet(mac, os.urandom(4), own, client_address=lease.address)
+        link.sendto(packet, ("255.255.255.255", 67))
 
 
 def exchange(
@@ -119,21 +131,10 @@ def _ask(
     tries: int,
 ) -> bytes:
     xid = os.urandom(4)
-    body = b"".join(bytes([number, len(value)]) + value for number, value in [(53, bytes([kind])), *options])
-    hardware = bytes.fromhex(mac.replace(":", ""))
-    packet = (
-        struct.pack("!BBBB4sHH", 1, 1, 6, 1 if relay else 0, xid, 0, BROADCAST_FLAG)
-        + bytes(12)
-        + (ipaddress.IPv4Address(relay[0]).packed if relay else bytes(4))
-        + hardware.ljust(16, b"\0")
-        + bytes(192)
-        + COOKIE
-        + body
-        + b"\xff"
-    )
+    packet = _packet(mac, xid, [(53, bytes([kind])), *options], relay_address=relay[0] if relay else None)
     wanted = (OFFER,) if kind == DISCOVER else (ACK, NAK)
     for _ in range(tries):
-        link.sendto(packet.ljust(300, b"\0"), (relay[1] if relay else "255.255.255.255", 67))
+        link.sendto(packet, (relay[1] if relay else "255.255.255.255", 67))
         end = time.monotonic() + TRY_SECONDS
         while (left := end - time.monotonic()) > 0:
             link.settimeout(left)
@@ -146,6 +147,29 @@ def _ask(
                 if said in wanted:
                     return answer
     raise DhcpFailed(f"{mac}: no answer to DHCP message {kind} in {tries} tries of {TRY_SECONDS} s")
+
+
+def _packet(
+    mac: str,
+    xid: bytes,
+    options: list[tuple[int, bytes]],
+    *,
+    client_address: str = "0.0.0.0",
+    relay_address: str | None = None,
+) -> bytes:
+    """A message to a server, as long as BOOTP's (RFC 1542, section 2.1)."""
+    packet = (
+        struct.pack("!BBBB4sHH", 1, 1, 6, 1 if relay_address else 0, xid, 0, BROADCAST_FLAG)
+        + socket.inet_aton(client_address)
+        + bytes(8)
+        + (socket.inet_aton(relay_address) if relay_address else bytes(4))
+        + bytes.fromhex(mac.replace(":", "")).ljust(16, b"\0")
+        + bytes(192)
+        + COOKIE
+        + b"".join(bytes([number, len(value)]) + value for number, value in options)
+        + b"\xff"
+    )
+    return packet.ljust(300, b"\0")
 
 
 def _options(packet: bytes) -> dict[int, bytes]:

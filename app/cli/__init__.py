@@ -22,6 +22,7 @@ from app.cli import (
     event,
     image,
     job,
+    lease,
     local,
     machine,
     neighbour,
@@ -56,7 +57,7 @@ def muster(context: click.Context, url: str | None, as_json: bool, wait: int | N
 
 
 _PARTS = (
-    account, address, completion, device, dns, event, image, local, machine, neighbour, network, place, rack,
+    account, address, completion, device, dns, event, image, lease, local, machine, neighbour, network, place, rack,
     reservation, setting,
     snippet, subnet,
     upkeep,

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.rackapi.caller import body, calling_rack, take
-from app.services import neighbours, reports
+from app.services import lease_reports, neighbours, reports
 from app.services.errors import Invalid
 from app.services.record_applies import Batch
 
@@ -23,6 +23,7 @@ def mount(blueprint: Blueprint) -> None:
     blueprint.post("/reports/observation")(observation)
     blueprint.post("/reports/records")(applied)
     blueprint.post("/reports/neighbours")(neighbours_seen)
+    blueprint.post("/reports/leases")(leased)
 
 
 def apply() -> Response:
@@ -80,6 +81,20 @@ def neighbours_seen() -> Response:
     context, rack_id = calling_rack()
     neighbours.report(context, rack_id, take(body(LARGE_BODY), "neighbours", list))
     return Response(status=204)
+
+
+def leased() -> dict[str, Any]:
+    """Which addresses the rack's DHCP servers have leased; the answer names the entries that were refused."""
+    context, rack_id = calling_rack()
+    data = body(LARGE_BODY)
+    refused = lease_reports.report(
+        context,
+        rack_id,
+        take(data, "leases", list),
+        take(data, "ended", list, optional=True) or [],
+        take(data, "span", dict, optional=True),
+    )
+    return {"refused": [{"address": one.address, "reason": one.reason} for one in refused]}
 
 
 def applied() -> Response:

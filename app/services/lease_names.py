@@ -64,10 +64,17 @@ def put_lease_name(session: Session, lease: Lease, subnet: Subnet) -> None:
 
 
 def drop_lease_name(session: Session, lease: Lease, subnet: Subnet) -> None:
-    """Take a lease's name away, before the lease is deleted: it has ended, or the address is somebody's now."""
+    """Take a lease's name away, before the lease is deleted: it has ended, or the address is somebody's now.
+
+    Racks that serve as a pair tell the same lease each: the name goes with the last of them.
+    """
     if lease.name is None:
         return
     domain = subnet.domain
+    twin = select(Lease.id).where(Lease.address == lease.address, Lease.name == lease.name, Lease.id != lease.id)
+    if session.scalar(twin.limit(1)) is not None and not _is_ours(session, lease):
+        lease.name = None
+        return
     put_names(session, domain.name, fqdn(lease.name, domain.name), domain.ttl_seconds, [])
     if not _is_ours(session, lease):
         put_pointer(session, lease.address, subnet.cidr, domain.ttl_seconds, None, subnet.reverse_dns)

@@ -17,9 +17,12 @@ from app.services.addressing import address_key, parse_address, supernets
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.lease_names import drop_lease_name, put_lease_name
-from app.store.models import Lease, Subnet
+from app.store.locks import hold
+from app.store.models import IpAddress, Lease, Rack, Subnet
+from app.store.queries.page import page
 
-TOGETHER = 500
+TOGETHER = 200
+"""Leases asked of at once: an IPv6 address may be in about a hundred networks, and SQLite takes 32,766 of them."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,75 @@ class SeenLease:
     expires_at: dt.datetime
 
 
-def observe(context: Context, rack_id: int, seen: Sequence[SeenLease], ended: Iterable[str] = ()) -> int:
+@dataclass(frozen=True)
+class Leased:
+    """An address of a subnet that DHCP has leased and that nobody has been given."""
+
+    address: str
+    mac: str | None
+    hostname: str | None
+    rack: str
+    expires_at: dt.datetime
+
+
+def find(
+    context: Context,
+    after: int | None = None,
+    limit: int | None = None,
+    *,
+    rack_id: int | None = None,
+    subnet_id: int | None = None,
+    address: str | None = None,
+    mac: str | None = None,
+    hostname: str | None = None,
+) -> list[Lease]:
+    """A page of the leases that live, by id; only those that are as asked. hostname: as the client calls itself."""
+    context.require("viewer", "see leases")
+    wanted = {"rack_id": rack_id, "subnet_id": subnet_id, "mac": mac and mac.lower(), "hostname": hostname}
+    statement = select(Lease).filter_by(**{name: value for name, value in wanted.items() if value is not None})
+    if address is not None:
+        statement = statement.where(Lease.address == str(parse_address(address, "address")))
+    with context.store.read() as session:
+        return list(session.scalars(page(statement.where(Lease.expires_at > context.clock()), Lease.id, after, limit)))
+
+
+def discovered(session: Session, subnet_id: int, first: str, last: str, now: dt.datetime, limit: int) -> list[Leased]:
+    """Addresses leased now in a subnet's block (by sortable key, both ends included) that nobody was given; one query."""
+    statement = (
+        select(Lease.address, Lease.mac, Lease.hostname, Rack.name, Lease.expires_at)
+        .join(Rack, Rack.id == Lease.rack_id)
+        .where(
+            Lease.subnet_id == subnet_id,
+            Lease.address_key >= first,
+            Lease.address_key <= last,
+            Lease.expires_at > now,
+            ~select(IpAddress.id)
+            .where(IpAddress.subnet_id == subnet_id, IpAddress.address_key == Lease.address_key)
+            .exists(),
+        )
+        .order_by(Lease.address_key, Lease.expires_at.desc())
+        .limit(limit)
+    )
+    return [Leased(*row) for row in session.execute(statement)]
+
+
+def observe(
+    context: Context,
+    rack_id: int,
+    seen: Sequence[SeenLease],
+    ended: Iterable[str] = (),
+    span: tuple[str, str] | None = None,
+) -> int:
     """Keep the leases that a rack has seen and forget those that have ended; how many rows changed.
 
+    span: the first and the last address between which `seen` are all of the rack's; its other leases there have ended.
     An address that is in no known subnet is passed over.  A handful of statements for each lease that is new.
     """
     count = 0
     with changing(context) as session:
+        hold(session, f"leases:{rack_id}")
+        if span is not None:
+            count += _forget(session, _missing(session, rack_id, seen, span))
         gone = [str(parse_address(address, "ended")) for address in ended]
         for begin in range(0, len(gone), TOGETHER):
             here = Lease.rack_id == rack_id, Lease.address.in_(gone[begin : begin + TOGETHER])
@@ -58,6 +123,20 @@ def expire(context: Context) -> int:
             return 0
     with changing(context) as session:
         return _forget(session, session.scalars(over))
+
+
+def _missing(session: Session, rack_id: int, seen: Sequence[SeenLease], span: tuple[str, str]) -> list[Lease]:
+    """The rack's leases between two addresses that are not among those seen."""
+    first, last = (parse_address(address, "span") for address in span)
+    kept = {str(parse_address(one.address, "address")) for one in seen}
+    is_six = Lease.address.contains(":")
+    statement = select(Lease).where(
+        Lease.rack_id == rack_id,
+        Lease.address_key >= address_key(first),
+        Lease.address_key <= address_key(last),
+        is_six if first.version == 6 else ~is_six,
+    )
+    return [row for row in session.scalars(statement) if row.address not in kept]
 
 
 def _keep(session: Session, context: Context, rack_id: int, seen: Sequence[SeenLease]) -> int:
@@ -81,7 +160,7 @@ def _keep(session: Session, context: Context, rack_id: int, seen: Sequence[SeenL
         before = row.hostname, row.mac
         row.mac, row.duid, row.hostname = one.mac, one.duid, one.hostname
         row.started_at, row.expires_at = one.started_at, one.expires_at
-        count += 1
+        count += is_new or session.is_modified(row)
         if is_new or (row.hostname, row.mac) != before:
             session.flush()
             put_lease_name(session, row, subnet)

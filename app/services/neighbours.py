@@ -85,8 +85,13 @@ def report(context: Context, rack_id: int, items: list[Any]) -> None:
             row.mac, row.seen_at, row.subnet_id = mac, now, subnets.holding(address)
 
 
-def discovered(session: Session, subnet_id: int, first: str, last: str, limit: int) -> list[Discovered]:
-    """Addresses in use of a subnet's block (by sortable key, both ends included) that nobody has given; one query."""
+def discovered(
+    session: Session, subnet_id: int, first: str, last: str, limit: int, since: dt.datetime | None = None
+) -> list[Discovered]:
+    """Addresses in use of a subnet's block (by sortable key, both ends included) that nobody has given; one query.
+
+    since: only those that were seen later.
+    """
     given = (
         select(IpAddress.id)
         .where(IpAddress.subnet_id == subnet_id, IpAddress.address_key == Neighbour.address_key)
@@ -104,6 +109,8 @@ def discovered(session: Session, subnet_id: int, first: str, last: str, limit: i
         .order_by(Neighbour.address_key, Neighbour.seen_at.desc())
         .limit(limit)
     )
+    if since is not None:
+        statement = statement.where(Neighbour.seen_at > since)
     return [Discovered(*row) for row in session.execute(statement)]
 
 

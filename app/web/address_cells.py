@@ -9,7 +9,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
-from app.services.address_map import AddressMap
+from app.services.address_map import AddressMap, Found
 
 MOST_CELLS = 256
 KINDS = {
@@ -19,6 +19,7 @@ KINDS = {
     "sticky": "machine, for good",
     "bmc": "BMC",
     "kept": "kept by hand",
+    "discovered": "discovered: leased or seen",
     "used": "partly in use",
     "dynamic": "dynamic range (DHCP)",
     "reserved": "reserved range",
@@ -55,8 +56,19 @@ def draw(seen: AddressMap) -> Drawn:
     return Drawn(cells, dict(Counter(cell.kind for cell in cells)))
 
 
+def how(found: Found) -> str:
+    """How an address that nobody was given came to be known, and whose it is."""
+    words = [found.hostname, found.mac]
+    if found.leased_until is not None:
+        words.append(f"leased by DHCP until {found.leased_until:%Y-%m-%d %H:%M} UTC")
+    if found.seen_at is not None:
+        words.append(f"seen by {found.rack} at {found.seen_at:%Y-%m-%d %H:%M} UTC")
+    return ", ".join(word for word in words if word)
+
+
 def _addresses(seen: AddressMap) -> list[Cell]:
     used = {one.address: one for one in seen.used}
+    found = {one.address: one for one in seen.found}
     network = ipaddress.ip_network(seen.subnet.cidr)
     edges = {network.network_address, network.broadcast_address} if network.prefixlen < 31 else set()
     ranges = [(int(row.start_key, 16), int(row.end_key, 16), row.kind) for row in seen.ranges]
@@ -68,12 +80,15 @@ def _addresses(seen: AddressMap) -> list[Cell]:
         kind, words, href = inside or "free", KINDS[inside or "free"], None
         if address in edges:
             kind, words = "outside", KINDS["outside"]
+        observed = found.get(text)
+        if observed is not None:
+            kind, words = "discovered", how(observed)
         if one is not None:
             kind = OF_ADDRESS.get(one.kind, "kept")
             words = f"{one.hostname or KINDS[kind]} ({KINDS[kind]})"
             href = f"/machines/{one.machine_id}" if one.machine_id else None
         if text == seen.subnet.gateway:
-            words = KINDS["gateway"] if one is None else f"{words}, gateway"
+            words = KINDS["gateway"] if one is None and observed is None else f"{words}, gateway"
             kind = "gateway"
         cells.append(Cell(text.rpartition(".")[2], kind, f"{text}: {words}", href))
     return cells
@@ -92,14 +107,18 @@ def _blocks(seen: AddressMap, prefix: int) -> list[Cell]:
         for start, end, kind in ranges:
             spread[kind] += max(0, min(end, last) - max(start, first) + 1)
         count = seen.counts.get(str(block.network_address), 0)
+        discovered = seen.found_counts.get(str(block.network_address), 0)
         # The kind that most of the block is; what is in use shows as the fill.
         kind = "free"
         if spread and spread.most_common(1)[0][1] * 2 > block.num_addresses:
             kind = spread.most_common(1)[0][0]
         elif count:
             kind = "used"
+        elif discovered:
+            kind = "discovered"
         fill = 0 if not count else 1 + min(3, count * 4 // block.num_addresses)
-        words = [f"{count} in use"] + [f"{size} in {KINDS[name]}" for name, size in spread.items() if size]
+        words = [f"{count} in use"] + ([f"{discovered} discovered"] if discovered else [])
+        words += [f"{size} in {KINDS[name]}" for name, size in spread.items() if size]
         octets = str(block.network_address).split(".")
         label = octets[2] if prefix == 24 else octets[1]
         href = f"/subnets/{seen.subnet.id}?block={block}"

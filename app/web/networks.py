@@ -53,5 +53,6 @@ def subnet_page(subnet_id: int) -> str:
     query = request.query_string.decode("ascii", "replace")
     return render_template(
         template, context=context, map=seen, subnet=seen.subnet, drawn=drawn, kinds=address_cells.KINDS,
+        how=address_cells.how,
         source=f"/subnets/{subnet_id}" + (f"?{query}" if query else ""),
     )  # fmt: skip

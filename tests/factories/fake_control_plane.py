@@ -89,6 +89,7 @@ class FakeControlPlane:
         self.record_reports: list[dict[str, Any]] = []
         self.drift_reports: list[dict[str, Any]] = []
         self.zone_reports: list[dict[str, Any]] = []
+        self.lease_reports: list[dict[str, Any]] = []
         self.news = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
 
@@ -273,6 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "observation": control.observations,
                     "records": control.record_reports,
                     "zones": control.zone_reports,
+                    "leases": control.lease_reports,
                 }
                 lists[parts[1]].append(body)
             elif parts[:2] == ["power", "operations"] and parts[3] == "claim":

@@ -190,6 +190,7 @@ PATHS = [
     ("POST", "/reports/observation"),
     ("POST", "/reports/records"),
     ("POST", "/reports/neighbours"),
+    ("POST", "/reports/leases"),
     ("POST", "/records/snapshot"),
     ("POST", "/records/compare"),
     ("POST", "/reports/drift"),

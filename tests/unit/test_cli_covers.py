@@ -37,6 +37,7 @@ COMMANDS = {
     "PUT /interfaces/*/links/*": "interface link",
     "DELETE /interfaces/*/links/*": "interface unlink",
     "POST /reservations/import": "reservation import",
+    "GET /leases": "lease list",
     "GET /neighbours": "neighbour list",
     "GET /subnets/*/statistics": "subnet statistics",
     "GET /subnets/*/free-ranges": "subnet free",

@@ -37,6 +37,7 @@ from workers.rack.records import RecordKeeper, RecordsLater
 from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import FETCHED, RACK_TOKEN, SecretFiles, SecretMissing
 from workers.rack.sensors import neighbours
+from workers.rack.sensors.leases import LeaseSensor
 from workers.rack.units import SupervisorUnits, UnitError, Units
 from workers.rack.waiting import Doorbell, LongPoll, wait_for
 from workers.rack.zone_watch import ZoneWatch
@@ -99,6 +100,7 @@ class Agent:
         self._resume_again = True
         self._observed: tuple[float, str] = (0.0, "")
         self._neighbours_told: float | None = None
+        self.leases = LeaseSensor(self.applier.directories, self._serving, self._client)
 
     def run(self, stop: threading.Event) -> None:
         """Until a stop is asked for."""
@@ -125,6 +127,7 @@ class Agent:
         self._guard("reports", self.send_reports)
         self._guard("observe", self.report_observation)
         self._guard("neighbours", self.report_neighbours)
+        self._guard("leases", self.leases.tell)
 
     def resume(self) -> None:
         """Last-good runs again, from this host's own disk."""
@@ -178,6 +181,7 @@ class Agent:
             reports.append(report)
             self._report(report, envelope.request_id)
         self._reached(WHOLE_OFFER, "applied")
+        self.leases.soon()
         if all(report.good for report in reports):
             envelope.save(self._offers / "last-good.json")
             self._secrets.keep_only(_fetched_of(offer))

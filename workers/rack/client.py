@@ -6,6 +6,7 @@ of the server: try again later, keep serving) and `ControlPlaneRefused` (an answ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -83,6 +84,11 @@ class ControlPlane:
     def report_neighbours(self, neighbours: list[dict[str, str]]) -> None:
         """Say who else is on this host's networks."""
         self._ask("POST", "/reports/neighbours", json={"neighbours": neighbours})
+
+    def report_leases(self, report: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Say which addresses are leased; those that are refused, with the reasons."""
+        refused = self._object(self._ask("POST", "/reports/leases", json=dict(report))).get("refused", [])
+        return [item for item in refused if isinstance(item, dict)]
 
     def report_records(self, report: dict[str, Any]) -> None:
         """Say up to which sequence records are live, and which are not."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -19,6 +18,7 @@ from workers.rack import dhcpd_leases, kea_leases
 from workers.rack.apply import Applier
 from workers.rack.dhcpd_leases import LeaseEntry
 from workers.rack.files import ServiceDirectories, change_owner, write_atomically
+from workers.rack.lease_files import DHCPD_FILE, KEA_FILE, kea_files, read_leases
 from workers.rack.offer import Offer
 from workers.rack.report import ApplyReport, Wanted
 from workers.rack.units import Units
@@ -26,7 +26,6 @@ from workers.rack.units import Units
 log = structlog.get_logger()
 
 SERVERS = ("kea4", "dhcpd")
-DHCPD_FILE, KEA_FILE = "dhcpd.leases", "kea-leases4.csv"
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,6 @@ def find_switch(offer: Offer, applier: Applier) -> DhcpSwitch | None:
     return None
 
 
-def read_leases(service: str, directories: ServiceDirectories) -> dict[str, LeaseEntry]:
-    """The leases that a server has written down, by address."""
-    if service == "dhcpd":
-        path = directories.state / DHCPD_FILE
-        return dhcpd_leases.parse(path.read_text(encoding="latin-1") if path.exists() else "").leases
-    return kea_leases.parse(path.read_text(errors="replace") for path in _kea_files(directories))
-
-
 def write_leases(service: str, directories: ServiceDirectories, leases: list[LeaseEntry], offer: Offer) -> None:
     """Write leases as a server reads them when it starts; whatever it had before is replaced."""
     user = registry.service(service).user
@@ -97,7 +88,7 @@ def write_leases(service: str, directories: ServiceDirectories, leases: list[Lea
         text = dhcpd_leases.render(leases, ())
         write_atomically(directories.state / DHCPD_FILE, text.encode("latin-1", "replace"), mode=0o644, owner=user)
         return
-    for path in _kea_files(directories):
+    for path in kea_files(directories):
         path.unlink()
     networks = [(ipaddress.ip_network(subnet.cidr), subnet.subnet_id) for subnet in offer.subnets]
     ids = {
@@ -108,11 +99,3 @@ def write_leases(service: str, directories: ServiceDirectories, leases: list[Lea
     }
     text = kea_leases.render(leases, ids)
     write_atomically(directories.state / KEA_FILE, text.encode(), mode=0o644, owner=user)
-
-
-def _kea_files(directories: ServiceDirectories) -> list[Path]:
-    """Kea's files, the older first: what its cleaner has finished, or what that was given, then the log itself."""
-    base = directories.state / KEA_FILE
-    finished = base.with_name(f"{KEA_FILE}.completed")
-    older = [finished] if finished.exists() else [base.with_name(f"{KEA_FILE}.{number}") for number in (2, 1)]
-    return [path for path in (*older, base) if path.exists()]

@@ -13,6 +13,7 @@ import json
 import re
 import socket
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,24 @@ class KeaClient:
         if command not in self.commands():
             return []
         return [dict(item) for item in self.ask(command).get("leases", [])]
+
+    def pages_leases(self) -> bool:
+        """Whether it was started with the lease commands that answer in pages."""
+        return f"lease{self._family}-get-page" in self.commands()
+
+    def lease_pages(self, limit: int) -> Iterator[list[dict[str, Any]]]:
+        """All leases in the order of addresses, at most so many at once, so that clients are answered in between.
+
+        Reclaimed ones too (state 2).  It needs the lease_cmds hook.
+        """
+        after = "start"
+        while True:
+            answer = self.ask(f"lease{self._family}-get-page", {"from": after, "limit": limit})
+            leases = [dict(item) for item in answer.get("leases", [])]
+            yield leases
+            if len(leases) < limit:
+                return
+            after = str(leases[-1]["ip-address"])
 
     def ends_leases(self) -> bool:
         """Whether it was started with the lease commands."""
