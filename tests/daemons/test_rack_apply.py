@@ -77,11 +77,16 @@ def test_a_rack_applies_keeps_undoes_and_survives(host: Host) -> None:
     # The first offer brings every service up, and each probe is green.
     first = host.apply(host.intent)
     bad = {name: (item["outcome"], item["reason"]) for name, item in first.items() if item["outcome"] != "kept"}
+    absent_here = {name for name, item in first.items() if item["stage"] == "remove"}
 
-    assert bad == {}
+    assert dict.fromkeys(absent_here, ("unchanged", None)) == bad
+    assert {"dhcpd", "hosts_db"} == absent_here
     assert all(probe["ok"] for item in first.values() for probe in item["probes"])
     assert host.discover().server == RACK
     assert Path("/usr/lib/ipxe/undionly.kpxe").read_bytes() == host.read_loader()
+
+    # What its servers have leased is told at once, as a whole.
+    host.plane.wait_until(lambda: {"0.0.0.0", "::"} <= {one["span"]["first"] for one in host.plane.lease_reports}, 30)
 
     # An offer of the same files touches no daemon.
     pids, sets = host.pids(), _config_sets(host)

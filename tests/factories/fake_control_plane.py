@@ -90,6 +90,7 @@ class FakeControlPlane:
         self.drift_reports: list[dict[str, Any]] = []
         self.zone_reports: list[dict[str, Any]] = []
         self.lease_reports: list[dict[str, Any]] = []
+        self.neighbour_reports: list[dict[str, Any]] = []
         self.news = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
 
@@ -275,8 +276,12 @@ class _Handler(BaseHTTPRequestHandler):
                     "records": control.record_reports,
                     "zones": control.zone_reports,
                     "leases": control.lease_reports,
+                    "neighbours": control.neighbour_reports,
                 }
                 lists[parts[1]].append(body)
+                if parts[1] == "leases":
+                    control.news.notify_all()
+                    return self._answer(200, {"refused": []})
             elif parts[:2] == ["power", "operations"] and parts[3] == "claim":
                 number = int(parts[2])
                 if number in control.claimed:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 
 import pytest
 
-from app.services import addresses, subnets
+from app.services import addresses, leases, neighbours, subnets
 from app.services.context import Context
 from app.store.models import IpAddress
 from tests.factories.control import Seeded, make_machine
 from tests.web.conftest import Browser, checked
 from tests.web.document import Document
 
-KINDS = ("gateway", "rack", "machine", "sticky", "kept", "used", "dynamic", "reserved", "free", "outside")
+KINDS = ("gateway", "rack", "machine", "sticky", "kept", "discovered", "used", "dynamic", "reserved", "free", "outside")
 
 
 def kinds(page: Document) -> dict[str, int]:
@@ -39,6 +40,25 @@ def test_a_cell_for_each_address(context: Context, seeded: Seeded, alice: Browse
     assert {"gateway": 1, "kept": 1, "machine": 1, "dynamic": 100, "outside": 2, "free": 151} == kinds(page)
     assert [f"/machines/{machine}"] == [one.attributes["href"] for one in page.all("a", class_="cell")]
     assert page.one("a", class_="cell").attributes["title"].startswith("10.20.0.10: node-1")
+
+
+def test_what_was_only_observed_is_shown_as_such(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """Leased and seen addresses that nobody was given have a kind and a legend; what clients call themselves is text."""
+    now = context.clock()
+    until, mac = now + dt.timedelta(seconds=600), "52:54:00:00:00:0a"
+    seen = [leases.SeenLease(address, mac, None, "<b>pad", now, until) for address in ("10.20.0.150", "10.20.0.9")]
+    leases.observe(context, seeded.rack_id, seen)
+    addresses.reserve(context, seeded.subnet_id, "10.20.0.9", "printer")
+    neighbours.report(context, seeded.rack_id, [{"interface": "eth0", "address": "10.20.0.77", "mac": mac}])
+    page = alice.page(f"/subnets/{seeded.subnet_id}")
+    listed = page.one("ul", id="discovered").text
+
+    assert {"gateway": 1, "kept": 1, "discovered": 2, "dynamic": 99, "outside": 2, "free": 151} == kinds(page)
+    assert "discovered: leased or seen 2" in page.one("ul", id="map-legend").text
+    assert "<b>pad, 52:54:00:00:00:0a, leased by DHCP until" in listed
+    assert "10.20.0.77" in listed
+    assert "seen by rack-1" in listed
+    assert "10.20.0.9" not in listed
 
 
 def test_blocks_of_what_is_larger(context: Context, seeded: Seeded, alice: Browser) -> None:
