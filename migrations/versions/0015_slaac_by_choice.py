@@ -1,7 +1,7 @@
 """Subnets say whether clients may make up their own addresses
 
-Revision: 0011
-Follows: 0010
+Revision: 0015
+Follows: 0014
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
