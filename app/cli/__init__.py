@@ -1,8 +1,8 @@
 """`muster`: the command line. It speaks HTTP to the API; only `run`, `db`, `prune`, `secrets`
 and some of `user` work on this host.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the control plane cannot be reached, 4 not signed in, 130 stopped by
-Ctrl-C.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage (of `apply --dry-run`: there are changes), 3 the control plane cannot
+be reached, 4 not signed in, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from app.cli import (
     lease,
     local,
     machine,
+    model_file,
     neighbour,
     network,
     output,
@@ -57,7 +58,8 @@ def muster(context: click.Context, url: str | None, as_json: bool, wait: int | N
 
 
 _PARTS = (
-    account, address, completion, device, dns, event, image, lease, local, machine, neighbour, network, place, rack,
+    account, address, completion, device, dns, event, image, lease, local, machine, model_file, neighbour, network,
+    place, rack,
     reservation, setting,
     snippet, subnet,
     upkeep,

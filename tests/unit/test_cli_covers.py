@@ -152,6 +152,8 @@ LOCAL = {
     "secrets rotate": "the key file of this host",
     "completion": "for shells",
     "logout": "the profile of this user",
+    "export": "all lists of the network model",
+    "apply": "all that creates, changes and deletes of the network model",
     "tag machine": "PATCH /machines/* with other words",
 }
 
