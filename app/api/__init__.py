@@ -27,6 +27,7 @@ from app.api import (
     machines,
     neighbours,
     operations,
+    package_repositories,
     places,
     power,
     racks,
@@ -51,8 +52,8 @@ from app.api.schemas.problem import ProblemSchema
 RESOURCES = (
     changes, jobs,
     accounts, addresses, allocation, devices, dns_records, dns_secondaries, domains, events, fabrics, health, images,
-    interfaces, keys, leases, lifecycle, machines, neighbours, operations, places, power, racks, ranges, reservations,
-    results, routes, session, settings, snippets, spaces, streams, subnets, tokens, users, vlans,
+    interfaces, keys, leases, lifecycle, machines, neighbours, operations, package_repositories, places, power, racks,
+    ranges, reservations, results, routes, session, settings, snippets, spaces, streams, subnets, tokens, users, vlans,
 )  # fmt: skip
 ABOUT = (
     "One control plane from which racks of servers are discovered, enlisted, deployed and released. "

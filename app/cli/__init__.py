@@ -29,6 +29,7 @@ from app.cli import (
     neighbour,
     network,
     output,
+    package_repository,
     place,
     rack,
     reservation,
@@ -59,6 +60,7 @@ def muster(context: click.Context, url: str | None, as_json: bool, wait: int | N
 
 _PARTS = (
     account, address, completion, device, dns, event, image, lease, local, machine, model_file, neighbour, network,
+    package_repository,
     place, rack,
     reservation, setting,
     snippet, subnet,

@@ -18,7 +18,7 @@ class Kind:
     """One kind of thing: its options for `create` and `set`, and the columns of its list.
 
     filters: options of `list`.  forced: whether `set` and `delete` take `--force`; merges: whether one may become a part
-    of another.
+    of another.  path: in the API, where it is not the word's plural.
     """
 
     word: str
@@ -30,6 +30,7 @@ class Kind:
     filters: tuple[tuple[str, Any, str], ...] = ()
     forced: bool = False
     merges: bool = False
+    path: str = ""
 
 
 def _option(name: str, kind: Any, about: str) -> click.Option:
@@ -58,13 +59,13 @@ def body_of(given: dict[str, Any]) -> dict[str, Any]:
 
 def _is_nothing(name: str, value: Any) -> bool:
     """Whether a value takes away what there is: an empty word, but for mere words; 0 for an id, which no row has."""
-    return value == 0 if name.endswith("_id") else value == "" and name not in ("comment", "description")
+    return value == 0 if name.endswith("_id") else value == "" and name not in ("comment", "description", "key")
 
 
 def make(kind: Kind) -> click.Group:
     """The commands list, show, create, set and delete of a kind."""
     group = click.Group(kind.word, help=kind.about)
-    path = f"/{kind.word}s"
+    path = kind.path or f"/{kind.word}s"
     force = click.Option(["--force"], is_flag=True, help="Even if addresses of it are leased or given.")
 
     @click.pass_obj

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from app.services import boot_tokens, images, installed_network, racks
+from app.services import boot_tokens, images, installed_network, package_repositories, racks
 from app.services.boot import base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
@@ -85,6 +85,7 @@ def plan(
     machine.image_id = image.id
     try:
         seed_files = cloudinit.seed(seed)
+        sources = package_repositories.source_files(session, image)
     except ValueError as error:
         raise Conflict(f"{machine.hostname}: its first-boot configuration cannot be made: {error}") from error
     return {
@@ -97,7 +98,10 @@ def plan(
             "format": _format(rootfs.name),
         },
         "seed": seed_files,
-        "files": [{"path": PHONE_HOME_FILE, "mode": "0600", "content": json.dumps(phone_home) + "\n"}],
+        "files": [
+            {"path": PHONE_HOME_FILE, "mode": "0600", "content": json.dumps(phone_home) + "\n"},
+            *({"path": path, "mode": "0644", "content": text} for path, text in sources.items()),
+        ],
         "kernel_options": KERNEL_OPTIONS,
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services import bmc, lifecycle, machines, results, settings
+from app.services import bmc, lifecycle, machines, package_repositories, results, settings
 from app.services.allocation import Constraints, allocate
 from app.services.boot import ENROLMENT_POLICY
 from app.services.context import Actor
@@ -238,6 +238,7 @@ def test_the_plan_tells_the_machine_where_things_are(lab: Lab) -> None:
     machine = lab.machine()
     machine_id = commissioned(lab, machine)
     alice = lab.context.acting_as(Actor("alice", "operator", lab.seeded.user_id))
+    package_repositories.create(lab.context, "mirror", "http://10.20.0.60/debian", main=True)
     lifecycle.request(alice, machine_id, "deploy")
     lab.settle(machine_id)
     plan = machine.install()
@@ -250,4 +251,6 @@ def test_the_plan_tells_the_machine_where_things_are(lab: Lab) -> None:
     assert plan["rootfs"]["url"].startswith("http://10.20.0.1:5248/images/")
     assert plan["rootfs"]["format"] == "tar.zst"
     assert json.loads(plan["files"][0]["content"])["url"] == "http://10.20.0.1:5248/machine/v1/phone-home"
+    assert ("/etc/apt/sources.list.d/debian.sources", "0644") == (plan["files"][1]["path"], plan["files"][1]["mode"])
+    assert "URIs: http://10.20.0.60/debian\n" in plan["files"][1]["content"]
     assert plan["storage"]["disk"]["serial"] == "disk-1"

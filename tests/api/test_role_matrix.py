@@ -32,7 +32,7 @@ ENDED = ("expired", "closed", "revoked")
 CALLERS = ("nobody", *PEOPLE, "rack", "machine", *SCOPED, *READERS, *ENDED)
 SAFE = ("GET",)
 CRUD = {
-    "dns-secondaries": "admin",
+    "dns-secondaries": "admin", "package-repositories": "admin",
     "domains": "admin", "fabrics": "admin", "pools": "admin", "zones": "admin", "ranges": "admin", "spaces": "admin",
     "subnets": "admin", "vlans": "admin", "tags": "operator", "routes": "admin", "reservations": "operator",
     "devices": "operator",

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from renderers.boot import cloudinit, ipxe, netplan, storage
+from renderers.boot import apt, cloudinit, ipxe, netplan, storage
 
 FOLDER = Path(__file__).resolve().parent / "expected"
 MACHINE = ipxe.Ephemeral(
@@ -79,6 +79,13 @@ SEED = cloudinit.SeedIntent(
     rack="10.20.0.1",
     user_data=("#cloud-config\npackages: [htop]\n", "#!/bin/sh\necho 'ok' > /run/marker\n"),
 )
+MIRROR_KEY = Path(__file__).resolve().with_name("mirror.asc").read_text()
+REPOSITORIES = (
+    apt.Repository("main", "http://[2001:db8::7]/debian", main=True, components=("main", "non-free-firmware")),
+    apt.Repository("tools", "https://mirror.example.org/tools", suites=("$RELEASE-tools", "any"), key=MIRROR_KEY),
+    apt.Repository("drivers", "http://10.20.0.60/drivers", suites=("./",), architectures=("amd64", "arm64")),
+    apt.Repository("other", "http://10.20.0.60/other", architectures=("arm64",)),
+)
 DISKS = (
     storage.DiskFact("vdb", "/dev/vdb", 40 * 1024**3),
     storage.DiskFact("vda", "/dev/vda", 8 * 1024**3, "SER-1", "/dev/disk/by-id/virtio-SER-1"),
@@ -96,6 +103,8 @@ def rendered_texts() -> dict[str, str]:
     made["enlist-6-efi.ipxe"] = ipxe.ephemeral(STRANGER6, "efi")
     made["enlist-pcbios.ipxe"] = ipxe.ephemeral(STRANGER, "pcbios")
     made |= {f"seed/{name}": text for name, text in cloudinit.seed(SEED).items()}
+    sources = apt.files(REPOSITORIES, "bookworm", "amd64")
+    made |= {f"apt/{Path(path).name}": text for path, text in sources.items()}
     made["network-config-6"] = netplan.dump(NICS6)
     made["netplan-routes.json"] = netplan.dump(ROUTED)
     made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"
