@@ -100,6 +100,7 @@ class SubnetIntent:
     disabled_boot_architectures: clients that get an address and no boot file; names of `renderers.dhcp.boot`.
     unknown_clients: serve, or ignore: then only clients that have a host record are answered.
     slaac: clients of an IPv6 /64 may make up their own addresses (RFC 4862).
+    allow_proxy: whether machines of the subnet, if it is managed, may use the rack's package proxy.
     """
 
     subnet_id: int
@@ -118,6 +119,7 @@ class SubnetIntent:
     routes: tuple[RouteIntent, ...] = ()
     snippets: tuple[SnippetIntent, ...] = ()
     slaac: bool = False
+    allow_proxy: bool = True
 
     @property
     def family(self) -> int:
@@ -201,6 +203,24 @@ class SecondaryIntent:
 
 
 @dataclass(frozen=True)
+class ProxyIntent:
+    """How the rack is a proxy for packages.
+
+    mode: built-in, peer (it asks the parent proxy at `parent_host`:`parent_port` for everything), none or external (in
+    both the rack is no proxy).
+    """
+
+    mode: str = "built-in"
+    parent_host: str = ""
+    parent_port: int = 0
+
+    @property
+    def here(self) -> bool:
+        """Whether the rack is a proxy at all."""
+        return self.mode in ("built-in", "peer")
+
+
+@dataclass(frozen=True)
 class RackIntent:
     """Everything one rack should serve at one generation of desired state.
 
@@ -211,6 +231,8 @@ class RackIntent:
     dns_addresses: all addresses of the rack, as a name server answers there too where it serves no VLAN.
     dns_clients: networks whose hosts may use the rack as their resolver.  dns_peers: all addresses of the other racks,
     which copy zones from each other.  dns_secondaries: outside servers that may copy them.
+    ntp_upstreams: servers that the rack's clock follows.  ntp_peers: an address of each other rack, with which it
+    agrees on the time where no server is in reach.
     dnssec_validation: auto (by the root's key), yes (by keys that the operator adds) or no.
     """
 
@@ -228,6 +250,7 @@ class RackIntent:
     dns_peers: tuple[str, ...] = ()
     dns_secondaries: tuple[SecondaryIntent, ...] = ()
     ntp_upstreams: tuple[str, ...] = ()
+    ntp_peers: tuple[str, ...] = ()
     layout: RackLayout = field(default_factory=RackLayout)
     ports: RackPorts = field(default_factory=RackPorts)
     disciplines_clock: bool = False
@@ -235,6 +258,7 @@ class RackIntent:
     dhcp_server: str = "kea"
     snippets: tuple[SnippetIntent, ...] = ()
     ha: HaIntent | None = None
+    proxy: ProxyIntent = field(default_factory=ProxyIntent)
 
     @property
     def subnets(self) -> tuple[SubnetIntent, ...]:
@@ -251,4 +275,10 @@ class RackIntent:
     def served_networks(self) -> tuple[str, ...]:
         """The networks whose machines may use this rack, each once, IPv4 first."""
         found = dict.fromkeys(subnet.cidr for subnet in self.subnets)
+        return tuple(sorted(found, key=lambda cidr: ":" in cidr))
+
+    @property
+    def proxy_networks(self) -> tuple[str, ...]:
+        """The networks whose machines may use the rack's package proxy, each once, IPv4 first."""
+        found = dict.fromkeys(subnet.cidr for subnet in self.subnets if subnet.managed and subnet.allow_proxy)
         return tuple(sorted(found, key=lambda cidr: ":" in cidr))

@@ -36,7 +36,7 @@ class NewSettingSchema(Schema):
 @allow("viewer", "see settings")
 @blueprint.shows(SettingsSchema)
 def index() -> Any:
-    """All settings: enrolment_policy, dns_forwarders, ntp_upstreams, retention."""
+    """All settings: enrolment_policy, dns_forwarders, ntp_upstreams, proxy, retention and others."""
     return {"settings": settings.show(current_context())}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from app.services import boot_tokens, images, installed_network, package_repositories, racks
+from app.services import boot_tokens, images, installed_network, package_repositories, racks, settings, subnets
 from app.services.boot import base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
@@ -75,9 +75,8 @@ def plan(
         domain=domain.name,
         nics=tuple(replace(nic, search=(domain.name,)) if nic.nameservers else nic for nic in nics),
         ssh_keys=_keys(session, machine),
-        ntp_servers=(rack_address,),
-        rack=rack_address,
-        proxy_port=int(rack.ports.get("proxy", 3128)),
+        ntp_servers=_clocks(session, rack_address),
+        proxy=_proxy(session, rack, rack_address, caller.address),
         user_data=(user_data_of(context, operation),),
     )
     base = base_url(rack_address, machine_port(rack))
@@ -110,6 +109,24 @@ def user_data_of(context: Context, operation: Operation) -> str:
     """The user data that came with the request; it is kept sealed. Empty when there was none."""
     sealed = str(operation.parameters.get("user_data") or "")
     return context.secrets.open(sealed) if sealed else ""
+
+
+def _clocks(session: Session, rack_address: str) -> tuple[str, ...]:
+    """The NTP servers of the system: the external ones where machines are told only those, else its rack."""
+    value = settings.get(session, "ntp_upstreams", {})
+    servers = value.get("servers", ()) if value.get("external_only") else ()
+    return tuple(one for one in servers if (":" in one) == (":" in rack_address)) or (rack_address,)
+
+
+def _proxy(session: Session, rack: Rack, rack_address: str, client_address: str) -> str | None:
+    """URL of the system's package proxy; None where there is none, or its subnet may not use the rack's."""
+    value = settings.get(session, "proxy", {"mode": "built-in"})
+    if value["mode"] == "external":
+        return str(value["url"])
+    subnet = subnets.subnet_of(session, client_address)
+    if value["mode"] == "none" or subnet is None or not (subnet.managed and subnet.allow_proxy):
+        return None
+    return base_url(rack_address, int(rack.ports.get("proxy", 3128)))
 
 
 def image_of(session: Session, machine: Machine) -> Image | None:

@@ -5,16 +5,14 @@ A machine gets those of its system when it is deployed; one that is installed al
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import openpgp, versions
+from app.services import openpgp, urls, versions
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
@@ -22,7 +20,6 @@ from app.services.names import check_label
 from app.store.locks import hold
 from app.store.models import Image, PackageRepository
 from app.store.queries.page import page
-from renderers import text
 from renderers.boot import apt
 
 SYSTEMS = ("debian",)
@@ -113,28 +110,6 @@ def source_files(session: Session, image: Image) -> dict[str, str]:
     return apt.files(tuple(_repository(row) for row in rows), image.release, image.architecture)
 
 
-def check_url(value: str, field: str = "url") -> str:
-    """An http or https URL without user name, query and fragment; IPv6 addresses stand in brackets. Invalid otherwise."""
-    try:
-        checked = text.url(value.strip())
-        parts = urlsplit(checked)
-        if parts.query or not parts.hostname:
-            raise ValueError("it has a query, or no host")
-        if parts.port == 0:
-            raise ValueError("port 0 is none")
-        if "[" in parts.netloc:
-            ipaddress.IPv6Address(parts.hostname)
-        else:
-            text.host(parts.hostname)
-    except ValueError as error:
-        raise Invalid(
-            f"URL {value[:200]!r}: {error}; write it like http://mirror.example.org/debian or http://[2001:db8::7]/debian",
-            field=field,
-            rule="an http or https URL without user name, query and fragment",
-        ) from error
-    return checked.rstrip("/")
-
-
 def _repository(row: PackageRepository) -> apt.Repository:
     return apt.Repository(
         name=row.name,
@@ -156,7 +131,7 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     if "name" in values:
         values["name"] = check_label(values["name"], "repository")
     if "url" in values:
-        values["url"] = check_url(values["url"])
+        values["url"] = urls.check(values["url"])
     if values.get("os", "debian") not in SYSTEMS:
         raise Invalid(
             f"os {values['os']!r}: there are {', '.join(SYSTEMS)}", field="os", rule="a system Muster installs"

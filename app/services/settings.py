@@ -11,17 +11,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import retention_rules, versions
+from app.services import retention_rules, urls, versions
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid, NotFound
 from app.store.locks import hold
 from app.store.models import Rack, Setting
 
+PROXY_MODES = ("built-in", "none", "external", "peer")
 VALIDATION = ("auto", "yes", "no")
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
@@ -76,6 +78,52 @@ def _hosts(value: dict[str, Any]) -> dict[str, Any]:
     return {"servers": servers}
 
 
+def _clocks(value: dict[str, Any]) -> dict[str, Any]:
+    only = value.get("external_only", False)
+    if not isinstance(only, bool):
+        raise ValueError("external_only must be true or false")
+    servers = _hosts({key: one for key, one in value.items() if key != "external_only"})["servers"]
+    if only and not servers:
+        raise ValueError("external_only tells machines the external servers, and none is named; name at least one")
+    for server in servers if only else ():
+        if not _is_address(server):
+            raise ValueError(
+                f"{server!r} is a name, and with external_only DHCP tells machines the servers, which it does by address"
+                " (options 42 and 56); write its address"
+            )
+    return {"servers": servers, "external_only": only}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _proxy(value: dict[str, Any]) -> dict[str, Any]:
+    mode, url = value.get("mode"), value.get("url", "")
+    if value.keys() - {"mode", "url"} or mode not in PROXY_MODES or not isinstance(url, str):
+        raise ValueError(f'must be {{"mode": one of {", ".join(PROXY_MODES)}, "url": "http://..."}}')
+    if mode in ("built-in", "none"):
+        if url:
+            raise ValueError(f"mode {mode} has no URL; leave it empty")
+        return {"mode": mode, "url": ""}
+    if not url:
+        raise ValueError(f"mode {mode} needs the URL of the proxy, as in http://proxy.example.org:3128")
+    try:
+        checked = urls.check(url)
+    except Invalid as error:
+        raise ValueError(error.detail) from error
+    parts = urlsplit(checked)
+    if parts.path:
+        raise ValueError(f"{url!r}: a proxy's URL has no path")
+    if mode == "peer" and parts.scheme != "http":
+        raise ValueError(f"{url!r}: racks speak http to their parent proxy; write http://")
+    return {"mode": mode, "url": checked}
+
+
 def _servers(value: dict[str, Any]) -> list[str]:
     servers = value.get("servers")
     if set(value) != {"servers"} or not isinstance(servers, list) or not all(isinstance(one, str) for one in servers):
@@ -89,7 +137,8 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
     "enrolment_policy": ({"on": True}, _policy),
     "dns_forwarders": ({"servers": []}, _addresses),
     "dnssec_validation": ({"mode": "auto"}, _validation),
-    "ntp_upstreams": ({"servers": []}, _hosts),
+    "ntp_upstreams": ({"servers": [], "external_only": False}, _clocks),
+    "proxy": ({"mode": "built-in", "url": ""}, _proxy),
     "network_discovery": ({"on": True}, _policy),
     retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),
 }
@@ -113,7 +162,8 @@ def show(context: Context) -> dict[str, dict[str, Any]]:
     context.require("viewer", "see settings")
     with context.store.read() as session:
         rows = session.scalars(select(Setting).where(Setting.name.in_(EDITABLE)))
-        return {name: default for name, (default, _) in EDITABLE.items()} | {row.name: row.value for row in rows}
+        stored = {row.name: row.value for row in rows}
+    return {name: default | stored.get(name, {}) for name, (default, _) in EDITABLE.items()}
 
 
 def one(context: Context, name: str) -> SettingValue:
@@ -135,7 +185,7 @@ def change(context: Context, name: str, value: dict[str, Any]) -> SettingValue:
         raise Invalid(f"setting {name}: {error}", field="value") from error
     with changing(context) as session:
         hold(session, f"setting:{name}")
-        before = SettingValue(name, get(session, name, EDITABLE[name][0]))
+        before = SettingValue(name, EDITABLE[name][0] | get(session, name, {}))
         versions.check(context, before, f"setting {name}")
         put(session, name, checked)
         audit(session, context, "change", "setting", None, name=name, value=checked)

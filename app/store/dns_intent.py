@@ -30,8 +30,8 @@ def with_dns(
         dns_forwarders=tuple(settings.get("dns_forwarders", {}).get("servers", ())),
         dnssec_validation=settings.get("dnssec_validation", {}).get("mode", "auto"),
         dns_clients=tuple(session.scalars(select(Subnet.cidr).where(Subnet.allow_dns).order_by(Subnet.id))),
-        dns_addresses=_addresses(rack),
-        dns_peers=tuple(address for one in enrolled if one.id != rack.id for address in _addresses(one)),
+        dns_addresses=addresses_of(rack),
+        dns_peers=tuple(address for one in enrolled if one.id != rack.id for address in addresses_of(one)),
         dns_secondaries=tuple(
             SecondaryIntent(row.name, row.address, row.port, row.key_name, row.algorithm, secret_name(row))
             for row in session.scalars(select(DnsSecondary).order_by(DnsSecondary.id))
@@ -48,7 +48,7 @@ def _zones(rack: Rack, racks: list[Rack], names: tuple[ZoneName, ...], serial: i
     """Every zone: primary on one rack, secondary on the others."""
     if all(one.id != rack.id for one in racks):
         return ()
-    addresses = {one.id: _addresses(one) for one in racks}
+    addresses = {one.id: addresses_of(one) for one in racks}
     known = {one.id: one for one in racks}
     made = []
     for zone in names:
@@ -76,7 +76,7 @@ def _zones(rack: Rack, racks: list[Rack], names: tuple[ZoneName, ...], serial: i
     return tuple(made)
 
 
-def _addresses(rack: Rack) -> tuple[str, ...]:
+def addresses_of(rack: Rack) -> tuple[str, ...]:
     """Addresses at which other hosts reach a rack, IPv4 first, in the order of its interfaces."""
     found = [ipaddress.ip_interface(text).ip for item in rack.interfaces for text in item["addresses"]]
     usable = [address for address in found if not (address.is_loopback or address.is_link_local)]

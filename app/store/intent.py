@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from app.store.dhcp_intent import with_dhcp
-from app.store.dns_intent import with_dns
+from app.store.dns_intent import addresses_of, with_dns
 from app.store.ha_intent import with_partner
 from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
 from app.store.queries.serving import served_by
 from app.store.standing import Standing, Standings
 from renderers.intent import (
     PoolIntent,
+    ProxyIntent,
     RackIntent,
     RackLayout,
     RackPorts,
@@ -49,16 +52,20 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
     )
     for row in session.scalars(dynamic):
         pools[row.subnet_id].append(PoolIntent(row.id, row.start, row.end))
-    names = ("dns_forwarders", "dnssec_validation", "ntp_upstreams")
+    names = ("dns_forwarders", "dnssec_validation", "ntp_upstreams", "proxy")
     settings = {row.name: row.value for row in session.scalars(select(Setting).where(Setting.name.in_(names)))}
+    external = tuple(settings.get("ntp_upstreams", {}).get("servers", ()))
+    told = external if settings.get("ntp_upstreams", {}).get("external_only") else ()
     intent = RackIntent(
         rack_id=rack.id,
         rack_name=rack.name,
         generation=rack.generation,
         control_plane_host=rack.control_plane_host,
         control_plane_port=rack.control_plane_port,
-        vlans=_vlans(rack, vlans, subnets, pools),
-        ntp_upstreams=tuple(settings.get("ntp_upstreams", {}).get("servers", ())),
+        vlans=_vlans(rack, vlans, subnets, pools, told),
+        ntp_upstreams=external or _control_plane_clock(rack),
+        ntp_peers=_ntp_peers(rack, racks.values()),
+        proxy=proxy_of(settings.get("proxy", {})),
         layout=RackLayout(**_known(RackLayout, rack.layout)),
         ports=RackPorts(**_known(RackPorts, rack.ports)),
         dhcp_server=rack.dhcp_server,
@@ -68,7 +75,11 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
 
 
 def _vlans(
-    rack: Rack, vlans: list[Vlan], subnets: dict[int, list[Subnet]], pools: dict[int, list[PoolIntent]]
+    rack: Rack,
+    vlans: list[Vlan],
+    subnets: dict[int, list[Subnet]],
+    pools: dict[int, list[PoolIntent]],
+    ntp: tuple[str, ...],
 ) -> tuple[VlanIntent, ...]:
     """The VLANs as the rack sees them: its own first, then those that it serves through a relay agent.
 
@@ -80,15 +91,22 @@ def _vlans(
         if vlan.relay_vlan_id is None:
             standing = standings.on([subnet.cidr for subnet in subnets[vlan.id]])
             if standing is not None:
-                own[vlan.id] = (standing, _vlan(rack, vlan, standing, subnets[vlan.id], pools))
+                own[vlan.id] = (standing, _vlan(rack, vlan, standing, subnets[vlan.id], pools, ntp))
     relayed = [
-        _relayed(vlan, *own[vlan.relay_vlan_id], subnets[vlan.id], pools) for vlan in vlans if vlan.relay_vlan_id in own
+        _relayed(vlan, *own[vlan.relay_vlan_id], subnets[vlan.id], pools, ntp)
+        for vlan in vlans
+        if vlan.relay_vlan_id in own
     ]
     return (*(made for _, made in own.values()), *relayed)
 
 
 def _vlan(
-    rack: Rack, vlan: Vlan, standing: Standing, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]
+    rack: Rack,
+    vlan: Vlan,
+    standing: Standing,
+    subnets: list[Subnet],
+    pools: dict[int, list[PoolIntent]],
+    ntp: tuple[str, ...],
 ) -> VlanIntent:
     """A VLAN that the rack is on. Subnets on the chosen interface come first: daemons bind to the first one's address."""
     ordered = sorted(subnets, key=lambda subnet: subnet.cidr not in standing.on_interface)
@@ -100,14 +118,19 @@ def _vlan(
         dhcp_on=vlan.dhcp_on,
         router_advertisements=vlan.router_advertisements,
         subnets=tuple(
-            _subnet(subnet, standing.addresses.get(subnet.cidr), pools.get(subnet.id, [])) for subnet in ordered
+            _subnet(subnet, standing.addresses.get(subnet.cidr), pools.get(subnet.id, []), ntp) for subnet in ordered
         ),
         secondary=vlan.secondary_rack_id == rack.id,
     )
 
 
 def _relayed(
-    vlan: Vlan, target: Standing, to: VlanIntent, subnets: list[Subnet], pools: dict[int, list[PoolIntent]]
+    vlan: Vlan,
+    target: Standing,
+    to: VlanIntent,
+    subnets: list[Subnet],
+    pools: dict[int, list[PoolIntent]],
+    ntp: tuple[str, ...],
 ) -> VlanIntent:
     """A VLAN whose clients reach the rack through a relay agent: by the rack's address on the VLAN it sends to."""
     by_family = {4: "", 6: ""}
@@ -122,7 +145,7 @@ def _relayed(
         dhcp_on=vlan.dhcp_on,
         router_advertisements=False,
         subnets=tuple(
-            _subnet(subnet, by_family[6 if ":" in subnet.cidr else 4] or None, pools.get(subnet.id, []))
+            _subnet(subnet, by_family[6 if ":" in subnet.cidr else 4] or None, pools.get(subnet.id, []), ntp)
             for subnet in subnets
         ),
         relayed=True,
@@ -130,7 +153,7 @@ def _relayed(
     )
 
 
-def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -> SubnetIntent:
+def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent], ntp: tuple[str, ...]) -> SubnetIntent:
     rack_itself = (rack_address,) if rack_address else ()
     return SubnetIntent(
         subnet_id=subnet.id,
@@ -138,7 +161,7 @@ def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -
         gateway=subnet.gateway,
         rack_address=rack_address,
         dns_servers=tuple(subnet.dns_servers) or rack_itself,
-        ntp_servers=rack_itself,
+        ntp_servers=tuple(one for one in ntp if (":" in one) == (":" in subnet.cidr)) or rack_itself,
         domain=subnet.domain.name,
         pools=tuple(pools) if subnet.managed else (),
         lease_seconds=subnet.lease_seconds,
@@ -147,7 +170,43 @@ def _subnet(subnet: Subnet, rack_address: str | None, pools: list[PoolIntent]) -
         disabled_boot_architectures=tuple(subnet.disabled_boot_architectures),
         unknown_clients=subnet.unknown_clients,
         slaac=subnet.slaac,
+        allow_proxy=subnet.allow_proxy,
     )
+
+
+def proxy_of(value: dict[str, Any]) -> ProxyIntent:
+    """The setting `proxy` as racks are told it; built-in where nobody has set it."""
+    mode = value.get("mode", "built-in")
+    if mode != "peer":
+        return ProxyIntent(mode)
+    parts = urlsplit(value["url"])
+    return ProxyIntent(mode, parts.hostname or "", parts.port or 80)
+
+
+def _control_plane_clock(rack: Rack) -> tuple[str, ...]:
+    """The control plane's host, whose clock a rack follows that is told no server; none where that is the rack itself."""
+    host = rack.control_plane_host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return (host,) if host and host != "localhost" else ()
+    return () if address.is_loopback or str(address) in addresses_of(rack) else (str(address),)
+
+
+def _ntp_peers(rack: Rack, racks: Iterable[Rack]) -> tuple[str, ...]:
+    """An address of each other rack in a family that this one has; of those that serve time at NTP's own port."""
+    if not _serves_at_ntp_port(rack) or rack.token_hash is None:
+        return ()
+    families = {":" in address for address in addresses_of(rack)}
+    found = []
+    for other in racks:
+        if other.id != rack.id and other.token_hash is not None and _serves_at_ntp_port(other):
+            found += [address for address in addresses_of(other) if (":" in address) in families][:1]
+    return tuple(found)
+
+
+def _serves_at_ntp_port(rack: Rack) -> bool:
+    return bool(rack.ports.get("ntp", RackPorts.ntp) == RackPorts.ntp)
 
 
 def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,16 @@ TITLES = {
     "dns_forwarders": "DNS servers to ask",
     "ntp_upstreams": "Time servers to follow",
     "network_discovery": "Let networks appear by themselves",
+    "proxy": "Package proxy of machines",
+    "dnssec_validation": "Validation of DNS answers",
 }
+LABELS = {"external_only": "Tell machines only these", "mode": "Mode", "url": "URL"}
+CHOICES = {"proxy": settings.PROXY_MODES, "dnssec_validation": settings.VALIDATION}
 HELP = {
     "enrolment_policy": "A machine that boots from the network in a served subnet is then added as New.",
     "dns_forwarders": "Addresses apart by blanks. Racks ask them about names that are not Muster's.",
     "ntp_upstreams": "Names or addresses apart by blanks.",
+    "proxy": "built-in: the racks; peer: the racks, through the parent proxy at the URL; external: the one at the URL.",
     "network_discovery": "Fabrics, VLANs and subnets that racks and machines report are shown; nothing is served there yet.",
 }
 
@@ -61,16 +66,28 @@ def setting_edit(name: str) -> Answer:
     if name not in shown:
         raise NotFound(f"setting {name!r} does not exist; there are {', '.join(shown)}")
     value = shown[name]
-    one = "on" if "on" in value else "servers"
-    kind = "check" if one == "on" else "words"
     label = TITLES.get(name, name)
-    fields = (Field("value", label, kind, value[one], HELP.get(name, "")),)
+    # The first key of a setting says what it is about; the others say more of it.
+    fields = tuple(_field(name, key, one, first=number == 0) for number, (key, one) in enumerate(value.items()))
 
     def call(given: dict[str, Any]) -> Answer:
-        settings.change(context, name, {one: given["value"]})
+        settings.change(
+            context, name, {key: given["value" if number == 0 else key] for number, key in enumerate(value)}
+        )
         return done("/settings", "The setting was changed; every rack is looked at again.")
 
     return Form(label, "Save", BACK, fields).run(context, call)
+
+
+def _field(name: str, key: str, value: Any, first: bool) -> Field:
+    """The form's field of one key of a setting, by what kind of value it has."""
+    kind = {bool: "check", list: "words", int: "number"}.get(type(value), "text")
+    choices = tuple((one, one) for one in CHOICES[name]) if key == "mode" else ()
+    label = TITLES.get(name, name) if first else LABELS.get(key, key)
+    kind = "choice" if choices else kind
+    return Field(
+        "value" if first else key, label, kind, value, HELP.get(name, "") if first else "", choices=choices, empty=""
+    )
 
 
 def image_new() -> Answer:

@@ -35,7 +35,7 @@ class SeedIntent:
     """What one installed machine is told at its first boot.
 
     instance_id: a new value makes cloud-init run everything again, so it must change with each deployment.
-    rack: the rack's address as the machine sees it, for the package proxy; None means no proxy.
+    proxy: URL of the package proxy; None means no proxy.
     user_data: the operator's pieces, in order.
     """
 
@@ -45,8 +45,7 @@ class SeedIntent:
     nics: tuple[netplan.Nic, ...]
     ssh_keys: tuple[str, ...] = ()
     ntp_servers: tuple[str, ...] = ()
-    rack: str | None = None
-    proxy_port: int = 3128
+    proxy: str | None = None
     user_data: tuple[str, ...] = ()
 
 
@@ -84,10 +83,10 @@ def vendor_data(intent: SeedIntent) -> str:
     }
     if intent.ntp_servers:
         made["ntp"] = {"enabled": True, "servers": [text.host(server) for server in intent.ntp_servers]}
-    if intent.rack is not None:
-        proxy = text.url(f"http://{text.bracketed(intent.rack)}:{text.port(intent.proxy_port)}")
-        # The image's own package sources stay; only the way to them is ours.
-        made["apt"] = {"proxy": proxy, "preserve_sources_list": True}
+    # cloud-init writes sources of its own where it is not told to leave them; those of the image, or ours, stay.
+    made["apt"] = {"preserve_sources_list": True}
+    if intent.proxy is not None:
+        made["apt"] = {"proxy": text.url(intent.proxy), "preserve_sources_list": True}
     return "#cloud-config\n" + json.dumps(made, indent=2) + "\n"
 
 

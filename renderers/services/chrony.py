@@ -1,7 +1,8 @@
 """chrony: time for the machines.
 
 With no upstream in reach the rack's own clock still serves, at stratum 10: machines of one rack that agree with each
-other can be logged into, certificates and all.  chronyc talks over a unix socket only (`cmdport 0`).  The socket has a
+other can be logged into, certificates and all.  Racks are each other's peers, and `orphan` has them agree on one
+clock when none of them reaches a server (chrony.conf(5)).  chronyc talks over a unix socket only (`cmdport 0`).  The socket has a
 directory of its own, because chronyd refuses one that others may enter and makes it itself as it wants it.
 """
 

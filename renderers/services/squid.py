@@ -4,8 +4,10 @@ Accelerator (`machine_http`): three path trees of the control plane, nothing els
 else passes uncached.  The header X-Muster-Rack proves to the control plane that this rack passed the request on, and
 X-Forwarded-For holds exactly the machine's address: whatever the machine sent under these names is dropped first.
 Authorization is passed on (`login=PASSTHRU`; squid drops it otherwise).
-Forward proxy (`proxy`): only for the served networks, only to web ports, and never to the rack itself, its loopback,
-link-local addresses or the control plane, which machines could otherwise reach with the rack's own address.
+Forward proxy (`proxy`), where the rack is one: only for served networks that are managed and may use it, only to web
+ports, and never to the rack itself, its loopback, link-local addresses or the control plane, which machines could
+otherwise reach with the rack's own address.  With a parent proxy everything goes there and nothing directly, and names
+are the parent's to look up.  Where the rack is no proxy, it does not listen at that port.
 Logs never hold headers or query strings.  The file holds a secret, so it is readable by root and squid only.
 """
 
@@ -50,12 +52,11 @@ def _is_address(host: str) -> bool:
 
 
 def _probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:
-    """A request through each port at the first address; any answer but 403 proves the accelerator."""
+    """A request through each port that is open, at the first address; any answer but 403 proves the accelerator."""
     server = next(iter(intent.rack_addresses))
-    return (
-        ProbeSpec("http", (("server", server), ("port", intent.ports.machine_http), ("path", "/boot/v1/start.ipxe"))),
-        ProbeSpec("proxy", (("server", server), ("port", intent.ports.proxy))),
-    )
+    http = ProbeSpec("http", (("server", server), ("port", intent.ports.machine_http), ("path", "/boot/v1/start.ipxe")))
+    proxy = ProbeSpec("proxy", (("server", server), ("port", intent.ports.proxy)))
+    return (http, proxy) if intent.proxy.here else (http,)
 
 
 SERVICE = ServiceSpec(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services import bmc, lifecycle, machines, package_repositories, results, settings
+from app.services import bmc, lifecycle, machines, package_repositories, results, settings, subnets
 from app.services.allocation import Constraints, allocate
 from app.services.boot import ENROLMENT_POLICY
 from app.services.context import Actor
@@ -254,3 +254,29 @@ def test_the_plan_tells_the_machine_where_things_are(lab: Lab) -> None:
     assert ("/etc/apt/sources.list.d/debian.sources", "0644") == (plan["files"][1]["path"], plan["files"][1]["mode"])
     assert "URIs: http://10.20.0.60/debian\n" in plan["files"][1]["content"]
     assert plan["storage"]["disk"]["serial"] == "disk-1"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "may", "told"),
+    [
+        ({"mode": "built-in"}, True, "http://10.20.0.1:3128"),
+        ({"mode": "built-in"}, False, None),
+        ({"mode": "none"}, True, None),
+        ({"mode": "external", "url": "http://proxy.example.org:8080"}, False, "http://proxy.example.org:8080"),
+    ],
+)
+def test_the_plan_tells_the_machine_its_proxy_and_its_clocks(
+    lab: Lab, proxy: dict[str, str], may: bool, told: str | None
+) -> None:
+    """The rack's proxy only where its subnet may use it; the external servers where machines are told only those."""
+    machine = lab.machine()
+    machine_id = commissioned(lab, machine)
+    settings.change(lab.context, "proxy", proxy)
+    settings.change(lab.context, "ntp_upstreams", {"servers": ["192.0.2.9"], "external_only": not may})
+    subnets.update(lab.context, lab.seeded.subnet_id, allow_proxy=may)
+    lifecycle.request(lab.context, machine_id, "deploy")
+    lab.settle(machine_id)
+    vendor = json.loads(machine.install()["seed"]["vendor-data"].removeprefix("#cloud-config\n"))
+
+    assert ({"preserve_sources_list": True} | ({"proxy": told} if told else {})) == vendor["apt"]
+    assert ["10.20.0.1" if may else "192.0.2.9"] == vendor["ntp"]["servers"]

@@ -125,6 +125,7 @@ def test_settings(admin: Caller, viewer: Caller, context: Context) -> None:
         "dnssec_validation",
         "ntp_upstreams",
         "network_discovery",
+        "proxy",
         "retention",
     } == set(shown)
     assert 200 == changed.status_code

@@ -76,7 +76,7 @@ SEED = cloudinit.SeedIntent(
     nics=NICS,
     ssh_keys=(KEY,),
     ntp_servers=("10.20.0.1",),
-    rack="10.20.0.1",
+    proxy="http://10.20.0.1:3128",
     user_data=("#cloud-config\npackages: [htop]\n", "#!/bin/sh\necho 'ok' > /run/marker\n"),
 )
 MIRROR_KEY = Path(__file__).resolve().with_name("mirror.asc").read_text()

@@ -1,0 +1,60 @@
+"""Two racks' chronyd, as rendered, with no server in reach: they serve at once, and agree on one clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from lab import namespace
+from renderers import registry
+from renderers.intent import RackIntent
+from tests.daemons.rack_root import at, eventually, network_of, rack_directory, running
+from tests.daemons.requires import require
+from tests.golden.case import load
+
+
+def _stratum(space: str, address: str) -> int:
+    with namespace.socket_in(space, socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.settimeout(1)
+        link.sendto(b"\x23" + bytes(39) + b"ABCDEFGH", (address, 123))
+        return link.recv(512)[1]
+
+
+def _heard(*racks: tuple[Path, str]) -> None:
+    """That both have the other as a peer, and one has its answer: polls are a minute apart, and one is first.
+
+    The sixth column is the register of the last eight polls, in octal.
+    """
+    reached = []
+    for base, peer in racks:
+        said = namespace.run(["chronyc", "-c", "-h", str(base / "run/command/chronyd.sock"), "sources"])
+        (line,) = [line.split(",") for line in said.splitlines() if line.split(",")[2] == peer]
+        assert "=" == line[0]
+        reached.append(int(line[5], 8))
+    assert any(reached)
+
+
+def test_racks_serve_at_once_and_hear_each_other() -> None:
+    """The server that they follow is away; each answers from the start, and they hear each other."""
+    require("ip", "chronyd", "chronyc")
+    one = replace(load("standby"), ntp_upstreams=("10.20.0.99",), disciplines_clock=False)
+    with rack_directory() as first, rack_directory() as second, network_of(one, f"mt-{os.getpid()}") as inside:
+        other = f"{inside}-c"
+        namespace.batch(other, ["addr add 10.20.0.1/24 dev end0"])
+        own = one.rack_addresses[0]
+        racks = [replace(at(one, first), ntp_peers=("10.20.0.1",)), replace(at(_moved(one), second), ntp_peers=(own,))]
+        spec = registry.service("chrony")
+        with running(spec, racks[0], inside) as base_one, running(spec, racks[1], other) as base_two:
+            strata = [eventually(lambda: _stratum(other, own), 5), eventually(lambda: _stratum(inside, "10.20.0.1"), 5)]
+            eventually(lambda: _heard((base_one, "10.20.0.1"), (base_two, own)), 30)
+
+    assert {10} <= set(strata) <= {10, 11}
+
+
+def _moved(intent: RackIntent) -> RackIntent:
+    """The same rack at 10.20.0.1."""
+    vlan = intent.vlans[0]
+    subnets = tuple(replace(one, rack_address="10.20.0.1") for one in vlan.subnets if one.family == 4)
+    return replace(intent, vlans=(replace(vlan, subnets=subnets),))
