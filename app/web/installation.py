@@ -160,4 +160,9 @@ def _kind(word: str) -> placement.Kind:
 def _words(value: dict[str, Any]) -> str:
     if "on" in value:
         return "yes" if value["on"] else "no"
-    return ", ".join(str(one) for one in value.get("servers", ())) or "none"
+    if "servers" in value:
+        only = " (machines are told only these)" if value.get("external_only") else ""
+        return (", ".join(str(one) for one in value["servers"]) or "none") + only
+    if "mode" in value:
+        return " ".join(str(one) for one in value.values() if one)
+    return ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in value.items())
