@@ -10,7 +10,10 @@ from types import MappingProxyType
 
 import bench
 
-MACHINERY = ("discover_stream", "figure", "ironic", "ironic_install", "played", "scene", "standing_hosts", "__main__")
+MACHINERY = (
+    *("discover_stream", "figure", "ironic", "ironic_install", "played", "postgres", "scene", "standing_hosts"),
+    "__main__",
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ before a count beside the thing changed, still fits.  Answers to changes carry `
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -21,6 +23,7 @@ from app.services.errors import Invalid, ServiceError
 WANTED = "muster_wanted_fields"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 class UnsupportedMediaType(ServiceError):
@@ -28,6 +31,19 @@ class UnsupportedMediaType(ServiceError):
 
     status = 415
     title = "Unsupported media type"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a view returns when the database has written the JSON; its text holds only the fields that are wanted."""
+
+    text: str
+
+    def ascii(self) -> str:
+        """The text as everything else is written: characters beyond ASCII escaped (RFC 8259, section 7)."""
+        if self.text.isascii() and "\x7f" not in self.text:
+            return self.text
+        return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], self.text)
 
 
 class NotAcceptable(ServiceError):
@@ -88,21 +104,23 @@ def shown(view: Callable[..., Any], schema: type[Schema], status: int) -> Callab
     @wraps(view)
     def answered(*args: Any, **kwargs: Any) -> Any:
         wanted: frozenset[str] | None = g.get(WANTED)
-        used = whole
-        if wanted is not None:
-            if unknown := sorted(wanted - set(known)):
-                raise Invalid(
-                    f"fields: there is no field {unknown[0]!r} here; there are {', '.join(known)}",
-                    field="fields",
-                    rule="known fields only",
-                    remedy=f"leave {unknown[0]!r} out",
-                )
-            names = {f"items.{name}" for name in wanted} | {"next"} if inner is not None else set(wanted)
-            used = schema(only=names)
+        if wanted is not None and (unknown := sorted(wanted - set(known))):
+            raise Invalid(
+                f"fields: there is no field {unknown[0]!r} here; there are {', '.join(known)}",
+                field="fields",
+                rule="known fields only",
+                remedy=f"leave {unknown[0]!r} out",
+            )
         thing = view(*args, **kwargs)
         if isinstance(thing, Response):
             return thing
-        body = json.dumps(used.dump(thing), separators=(",", ":")) + "\n"
+        if isinstance(thing, Written):
+            body = thing.ascii() + "\n"
+        else:
+            used = whole
+            if wanted is not None:
+                used = schema(only={f"items.{name}" for name in wanted} | {"next"} if inner is not None else wanted)
+            body = json.dumps(used.dump(thing), separators=(",", ":")) + "\n"
         return _tagged(Response(body, status=status, mimetype=JSON), versions.of(thing), body)
 
     return answered

@@ -197,6 +197,12 @@ def page(items: Sequence[Any], limit: int) -> dict[str, Any]:
     return {"items": items, "next": last_id if more else None}
 
 
+def written_page(items: Sequence[tuple[int, str]], limit: int) -> answers.Written:
+    """A page of things that are JSON already: each one's id and text."""
+    following = str(items[-1][0]) if len(items) >= limit else "null"
+    return answers.Written(f'{{"items":[{",".join([text for _, text in items])}],"next":{following}}}')
+
+
 def wanted_fields() -> frozenset[str] | None:
     """Names of the fields that the caller wants to see; None for all."""
     found: frozenset[str] | None = g.get(answers.WANTED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.api.frame import NO_CONTENT, Resource, allow, page, wanted_fields
+from app.api.frame import NO_CONTENT, Resource, allow, wanted_fields, written_page
 from app.api.schemas.machine import (
     MachineChangeSchema,
     MachinePage,
@@ -42,7 +42,7 @@ def index(query: dict[str, Any]) -> Any:
     context = current_context()
     after, limit = query.pop("after"), query.pop("limit")
     filters = MachineFilters(states=tuple(query.pop("state")), tags=tuple(query.pop("tag")), **query)
-    return page(machines.find(context, filters, after, limit, only=wanted_fields()), limit)
+    return written_page(machines.listed(context, filters, after, limit, only=wanted_fields()), limit)
 
 
 @blueprint.post("/machines")

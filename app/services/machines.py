@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
+from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
 from app.services import addresses, bmc, devices, hostnames, interfaces, versions
@@ -24,6 +24,7 @@ from app.services.transition import LOADED, locked
 from app.store.locks import hold
 from app.store.models import Device, Disk, Domain, Event, Interface, Machine, Operation, Pool, Tag, User, Zone
 from app.store.prepared import Prepared
+from app.store.queries import machine_json
 
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -50,46 +51,30 @@ class MachineFilters:
     ids: tuple[int, ...] | None = None
 
 
-def find(
+def find(context: Context, filters: MachineFilters | None = None, after: int = 0, limit: int = 100) -> list[Machine]:
+    """A page of machines in the order of their ids, with interfaces, addresses, BMC, owner, zone, pool and tags."""
+    context.require("viewer", "see machines")
+    statement = _filtered(select(Machine), filters or MachineFilters()).where(Machine.id > after)
+    with context.store.read() as session:
+        return list(session.scalars(statement.options(*LOADED).order_by(Machine.id).limit(max(1, min(limit, 500)))))
+
+
+def listed(
     context: Context,
     filters: MachineFilters | None = None,
     after: int = 0,
     limit: int = 100,
     *,
     only: frozenset[str] | None = None,
-) -> list[Machine]:
-    """A page of machines in the order of their ids, with interfaces, addresses, BMC, owner, zone, pool and tags.
+) -> list[tuple[int, str]]:
+    """Ids and JSON objects of the machines that `find` would give, as the API lists them. One statement.
 
-    only: names of what will be shown of them, as the API calls it; what those do not need is not loaded.
+    only: names of the fields that are wanted, as the API calls them.
     """
     context.require("viewer", "see machines")
-    statement = _filtered(select(Machine), filters or MachineFilters()).where(Machine.id > after)
+    chosen = _filtered(select(Machine.id), filters or MachineFilters()).where(Machine.id > after)
     with context.store.read() as session:
-        statement = (
-            statement.options(*(LOADED if only is None else _needed(only)))
-            .order_by(Machine.id)
-            .limit(max(1, min(limit, 500)))
-        )
-        return list(session.scalars(statement))
-
-
-_NEEDED: dict[str, Any] = {
-    "interfaces": selectinload(Machine.interfaces).selectinload(Interface.addresses),
-    "addresses": selectinload(Machine.interfaces).selectinload(Interface.addresses),
-    "power_driver": joinedload(Machine.bmc),
-    "owner": joinedload(Machine.owner),
-    "domain": joinedload(Machine.domain, innerjoin=True),
-    "fqdn": joinedload(Machine.domain, innerjoin=True),
-    "zone": joinedload(Machine.zone, innerjoin=True),
-    "pool": joinedload(Machine.pool, innerjoin=True),
-    "tags": selectinload(Machine.tags),
-}
-
-
-def _needed(only: frozenset[str]) -> list[Any]:
-    """What has to be loaded beside the machines' own columns."""
-    wanted = [option for name, option in _NEEDED.items() if name in only]
-    return wanted if only & {"domain", "fqdn"} else [*wanted, lazyload(Machine.domain)]
+        return machine_json.page(session, chosen.order_by(Machine.id).limit(max(1, min(limit, 500))), only)
 
 
 def get(context: Context, id_or_hostname: int | str) -> Machine:
@@ -301,7 +286,7 @@ def timeline(context: Context, machine_id: int, after: int = 0, limit: int = 100
         return list(session.scalars(statement.order_by(Event.id).limit(max(1, min(limit, 500)))))
 
 
-def _filtered(statement: Select[tuple[Machine]], filters: MachineFilters) -> Select[tuple[Machine]]:
+def _filtered(statement: Select[Any], filters: MachineFilters) -> Select[Any]:
     unknown = sorted(set(filters.states) - {state.value for state in State})
     if unknown:
         raise Invalid(f"state {unknown[0]!r}: there are {', '.join(State)}", field="state")
