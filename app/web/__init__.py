@@ -8,6 +8,8 @@ from __future__ import annotations
 from flask import Flask
 
 from app.web import (
+    domain_forms,
+    domains,
     frame,
     home,
     installation,
@@ -18,12 +20,15 @@ from app.web import (
     networks,
     people,
     racks,
+    reservation_forms,
     selection,
     session,
+    subnet_forms,
 )
 
 PARTS = (
-    session, home, machines, machine_forms, selection, networks, network_forms, racks, journal, people, installation
+    session, home, machines, machine_forms, selection, networks, network_forms, subnet_forms, reservation_forms, domains,
+    domain_forms, racks, journal, people, installation,
 )  # fmt: skip
 
 

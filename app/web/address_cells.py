@@ -18,15 +18,21 @@ KINDS = {
     "machine": "machine, while deployed",
     "sticky": "machine, for good",
     "bmc": "BMC",
+    "static": "chosen by hand",
+    "promised": "promised to a MAC address",
     "kept": "kept by hand",
     "discovered": "discovered: leased or seen",
     "used": "partly in use",
     "dynamic": "dynamic range (DHCP)",
     "reserved": "reserved range",
+    "static_pool": "pool for machines",
     "free": "free",
     "outside": "network and broadcast",
 }
-OF_ADDRESS = {"auto": "machine", "sticky": "sticky", "user_reserved": "kept", "rack": "rack", "bmc": "bmc"}
+OF_ADDRESS = {
+    "auto": "machine", "sticky": "sticky", "static": "static", "reservation": "promised", "user_reserved": "kept",
+    "rack": "rack", "bmc": "bmc",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import flash, redirect, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
+from app.identity import current_context
 from app.services.context import Context
 from app.services.errors import Invalid, ServiceError, Unauthorized
 
+LARGEST = 2**53
 Choices = tuple[tuple[str, str], ...]
 Answer = Response | str | tuple[str, int]
 
@@ -108,10 +110,37 @@ class Form:
             return typed.show(context, refusal), refusal.status
 
 
+def ask(form: Form, role: str, doing: str, call: Callable[[Context, dict[str, Any]], tuple[str, str]]) -> Answer:
+    """Run a form for callers of a role; `call` answers where to go and what to say."""
+    context = current_context()
+    context.require(role, doing)
+    return form.run(context, lambda given: done(*call(context, given)))
+
+
+def removal(what: str, back: tuple[str, str], intro: str) -> Form:
+    """A form that asks whether something should be deleted."""
+    return Form(f"Delete {what}?", f"Delete {what}", back, intro=intro, danger=True)
+
+
+def both(blueprint: Blueprint, path: str, view: Callable[..., Answer]) -> None:
+    """Add a form's page, which is asked for and sent to. `#` in the path begins the name of a number."""
+    blueprint.add_url_rule(path.replace("#", f"int(max={LARGEST}):"), view.__name__, view, methods=["GET", "POST"])
+
+
 def done(path: str, said: str) -> Response:
     """Lead on to a page that says what was done."""
     flash(said)
     return redirect(path, 303)
+
+
+def after_id(name: str = "after") -> int:
+    """The id that a page of a list begins after; 0 at the first page."""
+    text = request.args.get(name, "0")
+    if not text.isdecimal() or len(text) > 15:
+        raise Invalid(
+            f"{name} {text[:64]!r} is not the id that a page begins after; start at the first page", field=name
+        )
+    return int(text)
 
 
 def choices(rows: list[Any], label: str = "name", key: str = "id") -> Choices:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 
 from app.identity import current_context
-from app.services import address_map, fabrics, subnets, vlans
-from app.services.errors import Invalid
+from app.services import address_map, fabrics, gateways, racks, reservations, routes, spaces, subnets, vlans
 from app.web import address_cells
+from app.web.forms import LARGEST, after_id
 
-LARGEST = 2**53
 SUBNET = f"<int(max={LARGEST}):subnet_id>"
 PAGE = 200
 
@@ -23,23 +22,24 @@ def register(blueprint: Blueprint) -> None:
 def network_list() -> str:
     """A page of subnets by id, grouped by fabric and VLAN; the first one also shows VLANs without a subnet."""
     context = current_context()
-    after = request.args.get("after", "0")
-    if not after.isdecimal() or len(after) > 15:
-        raise Invalid(f"after {after!r} is not the id of a subnet; start at the first page", field="after")
-    found = subnets.find(context, after=int(after), limit=PAGE)
+    after = after_id()
+    found = subnets.find(context, after=after, limit=PAGE)
     known = vlans.find(context)
     groups = []
     for fabric in fabrics.find(context):
         own = [vlan for vlan in known if vlan.fabric_id == fabric.id]
         inside = [(vlan, [subnet for subnet in found if subnet.vlan_id == vlan.id]) for vlan in own]
-        inside = [(vlan, rows) for vlan, rows in inside if rows or after == "0"]
-        if inside or after == "0":
+        inside = [(vlan, rows) for vlan, rows in inside if rows or not after]
+        if inside or not after:
             groups.append((fabric, sorted(inside, key=lambda pair: pair[0].vid)))
     return render_template(
         "networks.html",
         context=context,
         groups=groups,
-        first_page="/networks" if after != "0" else None,
+        vlans={vlan.id: vlan for vlan in known},
+        racks={rack.id: rack for rack in racks.find(context)},
+        spaces=spaces.find(context),
+        first_page="/networks" if after else None,
         next_page=f"/networks?after={found[-1].id}" if len(found) == PAGE else None,
     )
 
@@ -47,12 +47,18 @@ def network_list() -> str:
 def subnet_page(subnet_id: int) -> str:
     """One subnet, or (`block`) a part of it."""
     context = current_context()
-    seen = address_map.read(context, subnet_id, request.args.get("block"))
+    block, after = request.args.get("block"), after_id()
+    seen = address_map.read(context, subnet_id, block)
     drawn = address_cells.draw(seen)
     template = "_subnet_live.html" if request.headers.get("HX-Request") else "subnet.html"
     query = request.query_string.decode("ascii", "replace")
+    reserved = reservations.find(context, subnet_id, after, PAGE)
     return render_template(
         template, context=context, map=seen, subnet=seen.subnet, drawn=drawn, kinds=address_cells.KINDS,
         how=address_cells.how,
+        reservations=reserved, routes=routes.find(context, subnet_id=subnet_id, limit=PAGE),
+        stale=gateways.stale(context, subnet_id, limit=PAGE),
         source=f"/subnets/{subnet_id}" + (f"?{query}" if query else ""),
+        first_page=f"/subnets/{subnet_id}" if after else None,
+        next_page=f"/subnets/{subnet_id}?after={reserved[-1].id}" if len(reserved) == PAGE else None,
     )  # fmt: skip

@@ -201,12 +201,28 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "POST /racks/*/reconcile": "page",
     "POST /racks/*/retry": "page",
 }
-PAGES = ("/", "/networks", "/subnets/*", "/events", "/audit", "/users", "/account", "/settings")
+PAGES = (
+    "/",
+    "/domains",
+    "/domains/*",
+    "/networks",
+    "/subnets/*",
+    "/events",
+    "/audit",
+    "/users",
+    "/account",
+    "/settings",
+)
 FORMS = (
     "/account/keys/*/delete", "/account/keys/new", "/account/password", "/account/tokens/*/delete",
-    "/account/tokens/new", "/fabrics/*/delete", "/fabrics/*/edit", "/fabrics/new", "/machines/*/bmc",
+    "/account/tokens/new", "/domains/*/delete", "/domains/*/edit", "/domains/*/records/*/delete",
+    "/domains/*/records/*/edit", "/domains/*/records/new", "/domains/new", "/domains/secondaries/*/delete",
+    "/domains/secondaries/*/edit", "/domains/secondaries/*/key", "/domains/secondaries/new",
+    "/fabrics/*/delete", "/fabrics/*/edit", "/fabrics/new", "/machines/*/bmc",
     "/machines/*/delete", "/machines/*/edit", "/machines/act", "/machines/new", "/places/*/*/delete",
     "/places/*/*/edit", "/places/*/new", "/racks/*/delete", "/racks/new", "/ranges/*/delete", "/ranges/*/edit",
+    "/reservations/*/delete", "/reservations/*/edit", "/routes/*/delete", "/routes/*/edit", "/spaces/*/delete",
+    "/spaces/*/edit", "/spaces/new", "/subnets/*/reservations/new", "/subnets/*/routes/new",
     "/settings/*", "/settings/images/new", "/subnets/*/addresses/*/delete", "/subnets/*/delete", "/subnets/*/edit",
     "/subnets/*/ranges/new", "/subnets/*/reserve", "/subnets/new", "/users/*/delete", "/users/*/edit",
     "/users/*/password", "/users/new", "/vlans/*/delete", "/vlans/*/edit", "/vlans/new",

@@ -29,7 +29,22 @@ from app.services import (
 from app.services.changes import changing
 from app.services.context import Context
 from app.store.intent import load_intent
-from app.store.models import Device, Interface, InterfaceLink, IpAddress, IpRange, Rack, StaticRoute, Subnet, Tag, Vlan
+from app.store.models import (
+    Device,
+    DnsRecord,
+    DnsSecondary,
+    Domain,
+    Interface,
+    InterfaceLink,
+    IpAddress,
+    IpRange,
+    Rack,
+    Space,
+    StaticRoute,
+    Subnet,
+    Tag,
+    Vlan,
+)
 from tests.api.conftest import Caller, sign_up
 from tests.factories.control import Seeded, make_context, make_machine, seed
 
@@ -77,6 +92,7 @@ def add_one(context: Context, seeded: Seeded, number: int) -> None:
         interfaces = [{"name": "eth1", "mac": f"02:00:00:00:01:{number:02x}", "addresses": [f"10.30.{number}.1/24"]}]
         rack = Rack(name=f"r{number:03}", token_hash=f"t{number}", interfaces=interfaces, enrolled_at=context.clock())
         vlan = Vlan(fabric_id=seeded.fabric_id, vid=number + 1, dhcp_on=True, rack_id=seeded.rack_id)
+        vlan.space = Space(name=f"space-{number}")
         session.add_all([row, rack, vlan])
         first = session.get_one(Rack, seeded.rack_id)
         first.interfaces = [*first.interfaces, {**interfaces[0], "addresses": [f"10.30.{number}.2/24"]}]
@@ -91,6 +107,9 @@ def add_one(context: Context, seeded: Seeded, number: int) -> None:
         session.add(
             StaticRoute(source_id=seeded.subnet_id, destination_id=subnet.id, gateway=f"10.20.0.{number + 200}")
         )
+        session.add(DnsRecord(domain_id=seeded.domain_id, name=f"n{number}", type="A", data=f"192.0.2.{number}"))
+        session.add(Domain(name=f"d{number}.example"))
+        session.add(DnsSecondary(name=f"ns{number}", address="192.0.2.1", key_name=f"k{number}", secret="x"))
         session.add(InterfaceLink(interface_id=interface.id, subnet_id=seeded.subnet_id, mode="auto"))
         device = Device(hostname=f"d-{number}", domain_id=seeded.domain_id, zone_id=seeded.zone_id)
         device.interfaces = [Interface(name="eth0", mac=f"52:54:03:00:00:{number:02x}", subnet_id=subnet.id)]
@@ -182,7 +201,7 @@ PATHS = (
     "users",
 )  # fmt: skip
 PAGES = (
-    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/events", "/audit",
+    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/domains", "/domains/1", "/events", "/audit",
     "/users", "/settings", "/account",
 )  # fmt: skip
 
