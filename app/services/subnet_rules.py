@@ -12,9 +12,10 @@ from app.services.addressing import Network, address_key, parse_address, usable
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
 from app.store.models import Device, Interface, InterfaceLink, IpAddress, IpRange, Lease, Machine, StaticRoute, Subnet
-from renderers.dhcp.boot import ARCHITECTURES as BOOT_ARCHITECTURES
+from renderers.dhcp.boot import ARCHITECTURES
 
 LEASE_SECONDS = (60, 604_800)
+BOOT_ARCHITECTURES = ARCHITECTURES
 REVERSE_DNS = ("off", "on", "rfc2317")
 UNKNOWN_CLIENTS = ("serve", "ignore")
 SLAAC_LENGTH = 64

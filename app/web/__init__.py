@@ -23,12 +23,13 @@ from app.web import (
     reservation_forms,
     selection,
     session,
+    snippets,
     subnet_forms,
 )
 
 PARTS = (
     session, home, machines, machine_forms, selection, networks, network_forms, subnet_forms, reservation_forms, domains,
-    domain_forms, racks, journal, people, installation,
+    domain_forms, snippets, racks, journal, people, installation,
 )  # fmt: skip
 
 

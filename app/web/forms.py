@@ -77,7 +77,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Form:
-    """A page that asks. back: where one came from, and its name; danger: what is done cannot be taken back."""
+    """A page that asks. back: where one came from, and its name; danger: what is done cannot be taken back.
+
+    watch: where what is typed is sent meanwhile; the answer is shown below the fields.
+    """
 
     title: str
     submit: str
@@ -85,6 +88,7 @@ class Form:
     fields: tuple[Field, ...] = ()
     intro: str = ""
     danger: bool = False
+    watch: str = ""
 
     def show(self, context: Context, refusal: ServiceError | None = None) -> str:
         """The page."""

@@ -31,6 +31,7 @@ from app.services.context import Context
 from app.store.intent import load_intent
 from app.store.models import (
     Device,
+    DhcpSnippet,
     DnsRecord,
     DnsSecondary,
     Domain,
@@ -109,6 +110,11 @@ def add_one(context: Context, seeded: Seeded, number: int) -> None:
         )
         session.add(DnsRecord(domain_id=seeded.domain_id, name=f"n{number}", type="A", data=f"192.0.2.{number}"))
         session.add(Domain(name=f"d{number}.example"))
+        session.add(
+            DhcpSnippet(
+                name=f"s{number}", scope="subnet", subnet_id=subnet.id, body="domain-name x", created_at=context.clock()
+            )
+        )
         session.add(DnsSecondary(name=f"ns{number}", address="192.0.2.1", key_name=f"k{number}", secret="x"))
         session.add(InterfaceLink(interface_id=interface.id, subnet_id=seeded.subnet_id, mode="auto"))
         device = Device(hostname=f"d-{number}", domain_id=seeded.domain_id, zone_id=seeded.zone_id)
@@ -201,7 +207,8 @@ PATHS = (
     "users",
 )  # fmt: skip
 PAGES = (
-    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/domains", "/domains/1", "/events", "/audit",
+    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/domains", "/domains/1", "/snippets",
+    "/events", "/audit",
     "/users", "/settings", "/account",
 )  # fmt: skip
 

@@ -24,7 +24,9 @@ def test_reservations(context: Context, seeded: Seeded, alice: Browser) -> None:
     assert f"printer.{subnets.get(context, seeded.subnet_id).domain.name}" in card
     assert BAD in card
     assert f"/domains/{seeded.domain_id}" == page.one("a", id=f"name-{row.id}").attributes["href"]
-    assert "10.20.0.30: printer (promised to a MAC address)" == page.all("span", class_="promised")[0].attributes["title"]
+    assert (
+        "10.20.0.30: printer (promised to a MAC address)" == page.all("span", class_="promised")[0].attributes["title"]
+    )
 
     taken = checked(alice.post(f"{path}/reservations/new", {**words, "mac": "52:54:00:aa:00:02"}), 409)
     assert MAC in taken.one("div", id="field-address-wrong").text
