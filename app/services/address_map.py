@@ -20,7 +20,7 @@ from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.free_space import LATELY
 from app.services.subnets import subnet_row
-from app.store.models import Interface, IpAddress, IpRange, Lease, Machine, Neighbour, Subnet
+from app.store.models import Device, Interface, IpAddress, IpRange, Lease, Machine, Neighbour, Subnet
 
 SHOWN = 256
 KEY_BITS = 128
@@ -29,13 +29,14 @@ BLOCK_PREFIXES = (16, 24)
 
 @dataclass(frozen=True)
 class Used:
-    """An address in use. kind: as in `IpAddress`; machine_id when a machine holds it."""
+    """An address in use. kind: as in `IpAddress`; machine_id or device_id when one of these holds it."""
 
     id: int
     address: str
     kind: str
     hostname: str | None
     machine_id: int | None
+    device_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,17 @@ def read(context: Context, subnet_id: int, block: str | None = None) -> AddressM
                 IpAddress.hostname,
                 Interface.machine_id,
                 Machine.hostname,
+                Interface.device_id,
+                Device.hostname,
             )
             .outerjoin(Interface, Interface.id == IpAddress.interface_id)
             .outerjoin(Machine, Machine.id == Interface.machine_id)
+            .outerjoin(Device, Device.id == Interface.device_id)
             .where(*here)
             .order_by(IpAddress.address_key)
             .limit(SHOWN)
         )
-        used = [Used(row[0], row[1], row[2], row[5] or row[3], row[4]) for row in rows]
+        used = [Used(row[0], row[1], row[2], row[5] or row[7] or row[3], row[4], row[6]) for row in rows]
         total = session.scalar(select(func.count()).select_from(IpAddress).where(*here)) or 0
         inner = _inner_prefix(inside)
         counts: dict[str, int] = {}

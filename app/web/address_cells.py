@@ -92,7 +92,8 @@ def _addresses(seen: AddressMap) -> list[Cell]:
         if one is not None:
             kind = OF_ADDRESS.get(one.kind, "kept")
             words = f"{one.hostname or KINDS[kind]} ({KINDS[kind]})"
-            href = f"/machines/{one.machine_id}" if one.machine_id else None
+            holder = ("machines", one.machine_id) if one.machine_id else ("devices", one.device_id)
+            href = f"/{holder[0]}/{holder[1]}" if holder[1] else None
         if text == seen.subnet.gateway:
             words = KINDS["gateway"] if one is None and observed is None else f"{words}, gateway"
             kind = "gateway"

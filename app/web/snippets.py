@@ -209,5 +209,6 @@ def _place(row: Any, places: dict[str, str]) -> str:
     """What a snippet is for, in words."""
     if row.scope == "machine":
         return "a machine"
-    column = TARGETS.get(row.scope)
-    return places.get(f"{row.scope}:{getattr(row, column)}" if column else "global", row.scope)
+    scope = str(row.scope)
+    column = TARGETS.get(scope)
+    return places.get(f"{scope}:{getattr(row, column)}" if column else scope, scope)

@@ -207,6 +207,8 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
 }
 PAGES = (
     "/",
+    "/devices",
+    "/devices/*",
     "/domains",
     "/domains/*",
     "/snippets",
@@ -221,7 +223,8 @@ PAGES = (
 )
 FORMS = (
     "/account/keys/*/delete", "/account/keys/new", "/account/password", "/account/tokens/*/delete",
-    "/account/tokens/new", "/domains/*/delete", "/domains/*/edit", "/domains/*/records/*/delete",
+    "/account/tokens/new", "/devices/*/delete", "/devices/*/edit", "/devices/new",
+    "/domains/*/delete", "/domains/*/edit", "/domains/*/records/*/delete",
     "/domains/*/records/*/edit", "/domains/*/records/new", "/domains/new", "/domains/secondaries/*/delete",
     "/domains/secondaries/*/edit", "/domains/secondaries/*/key", "/domains/secondaries/new",
     "/fabrics/*/delete", "/fabrics/*/edit", "/fabrics/new", "/machines/*/bmc",

@@ -33,7 +33,8 @@ def paths(site: Site) -> list[str]:
         "/account", "/account/password", "/account/keys/new", "/account/tokens/new", "/settings",
         "/settings/enrolment_policy", "/settings/dns_forwarders", "/settings/images/new", "/places/zone/new",
         "/places/tag/1/edit", "/domains", "/domains/1", "/domains/new", "/domains/1/edit", "/domains/1/records/new",
-        "/domains/secondaries/new", "/snippets", "/snippets/new", "/spaces/new", f"/subnets/{subnet}/reservations/new",
+        "/domains/secondaries/new", "/devices", "/devices/new", "/snippets", "/snippets/new", "/spaces/new",
+        f"/subnets/{subnet}/reservations/new",
         f"/subnets/{subnet}/routes/new",
     ]  # fmt: skip
 

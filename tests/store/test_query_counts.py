@@ -207,7 +207,8 @@ PATHS = (
     "users",
 )  # fmt: skip
 PAGES = (
-    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/domains", "/domains/1", "/snippets",
+    "/", "/machines", "/racks", "/networks", "/subnets/1", "/subnets/1?block=10.20.0.0/25", "/domains", "/domains/1",
+    "/snippets", "/devices", "/devices/1",
     "/events", "/audit",
     "/users", "/settings", "/account",
 )  # fmt: skip
