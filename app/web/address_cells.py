@@ -91,7 +91,7 @@ def _addresses(seen: AddressMap) -> list[Cell]:
             kind, words = "discovered", how(observed)
         if one is not None:
             kind = OF_ADDRESS.get(one.kind, "kept")
-            words = f"{one.hostname or KINDS[kind]} ({KINDS[kind]})"
+            words = f"{one.hostname or KINDS[kind]} ({'device' if one.device_id else KINDS[kind]})"
             holder = ("machines", one.machine_id) if one.machine_id else ("devices", one.device_id)
             href = f"/{holder[0]}/{holder[1]}" if holder[1] else None
         if text == seen.subnet.gateway:

@@ -148,10 +148,12 @@ def switch(snippet_id: int) -> Response | str:
 
 def revert(snippet_id: int) -> Response | str:
     """Make a former body the present one."""
+    context = current_context()
+    context.require("admin", "revert a DHCP snippet")
     text = request.form.get("revision", "")
     if not text.isdecimal() or len(text) > 9:
         raise Invalid(f"revision {text[:64]!r}: write a whole number", field="revision", rule="a whole number")
-    snippets.revert(current_context(), snippet_id, int(text))
+    snippets.revert(context, snippet_id, int(text))
     return _back(snippet_id)
 
 

@@ -39,7 +39,7 @@ def test_a_devices_life(context: Context, seeded: Seeded, alice: Browser) -> Non
     assert "No device is like that." in alice.page("/devices?text=who").one("table", id="devices").text
     used = alice.page(f"/subnets/{seeded.subnet_id}")
     assert made in [one.attributes["href"] for one in used.all("a", class_="cell")]
-    assert "pdu-1" in used.one("table", id="used").text
+    assert f"{address} device pdu-1" in used.one("table", id="used").text
 
     assert made == alice.post(f"{made}/edit", {"hostname": "pdu-2", "parent": "node-1"}).location
     assert "node-1" == alice.page(made).one("a", id="to-parent").text
