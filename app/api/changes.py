@@ -18,7 +18,7 @@ class ChangeQuery(SparseQuery):
 
     generations = fields.String(
         load_default="",
-        validate=validate.Regexp(r"^[0-9]{1,9}:[0-9]{1,9}(,[0-9]{1,9}:[0-9]{1,9}){0,999}$"),
+        validate=validate.Regexp(r"^([0-9]{1,9}:[0-9]{1,9}(,[0-9]{1,9}:[0-9]{1,9}){0,999})?$"),
         metadata={"description": "the header Muster-Generations of the change's answer", "example": "1:1"},
     )
 

@@ -37,14 +37,25 @@ class Standing:
     reason: str
 
 
+def _address(text: Any) -> Address | None:
+    """The address with its network; None for what is none, which an old or broken rack may report."""
+    try:
+        return ipaddress.ip_interface(str(text))
+    except ValueError:
+        return None
+
+
 class Standings:
-    """What a rack's interfaces give, for any number of VLANs."""
+    """What a rack's interfaces give, for any number of VLANs; what makes no sense among them is passed over."""
 
     def __init__(self, interfaces: Iterable[dict[str, Any]]) -> None:
-        reported = list(interfaces)
+        reported = [item for item in interfaces if isinstance(item, dict) and "name" in item]
         self._interfaces = {str(item["name"]): item for item in reported}
         self._own = [
-            (str(item["name"]), ipaddress.ip_interface(text)) for item in reported for text in item.get("addresses", ())
+            (str(item["name"]), address)
+            for item in reported
+            for text in item.get("addresses", ())
+            if (address := _address(text)) is not None
         ]
         self._index: dict[tuple[int, int], dict[int, list[tuple[str, Address]]]] = {}
 

@@ -105,6 +105,7 @@ def network(walk: Walk, seeded: Seeded) -> None:
     walk("POST /fabrics/*/merge", other["id"], body={"into_id": fabric["id"]})
     domain = walk("POST /domains", body={"name": "other.muster"})
     walk("PATCH /domains/*", domain["id"], body={"ttl_seconds": 77})
+    names(walk, domain["id"])
     subnet = {"cidr": "10.99.0.0/24", "vlan_id": vlan["id"], "domain_id": domain["id"], "name": "ninety-nine"}
     made = walk("POST /subnets", body=subnet)
     walk("PATCH /subnets/*", made["id"], body={"lease_seconds": 999})
@@ -124,6 +125,18 @@ def network(walk: Walk, seeded: Seeded) -> None:
     walk("DELETE /domains/*", domain["id"])
     walk("DELETE /vlans/*", vlan["id"])
     walk("DELETE /fabrics/*", fabric["id"])
+
+
+def names(walk: Walk, domain_id: int) -> None:
+    record = walk("POST /domains/*/records", domain_id, body={"name": "www", "type": "A", "data": "192.0.2.1"})
+    walk("PATCH /domains/*/records/*", domain_id, record["id"], body={"data": "192.0.2.2"})
+    more = {"name": "more", "type": "TXT", "data": "words"}
+    walk("POST /domains/*/records/bulk", domain_id, body={"add": [more], "delete": []})
+    walk("DELETE /domains/*/records/*", domain_id, record["id"])
+    outside = walk("POST /dns-secondaries", body={"name": "outside", "address": "192.0.2.53"})
+    walk("PATCH /dns-secondaries/*", outside["id"], body={"port": 5353})
+    walk("POST /dns-secondaries/*/new-key", outside["id"])
+    walk("DELETE /dns-secondaries/*", outside["id"])
 
 
 def addressing(walk: Walk, subnet_id: int, other_id: int) -> None:
@@ -183,6 +196,7 @@ def racks(walk: Walk, seeded: Seeded, folder: Path) -> None:
         )
         session.add(plan)
     walk("POST /plans/*/approve", plan.id)
+    walk("PATCH /racks/*", seeded.rack_id, body={"dhcp_server": "dhcpd"})
     walk("PATCH /vlans/*", seeded.vlan_id, body={"dhcp_on": False})
     walk("DELETE /racks/*", seeded.rack_id)
 

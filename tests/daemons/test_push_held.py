@@ -56,7 +56,7 @@ def test_a_held_service_waits_and_the_others_go_on(lab: PushLab, approve: Callab
     assert ("unchanged", "kept") == (reports["bind"].outcome, reports["kea4"].outcome)
     assert all(serves(lab, name) for name in EXTRA)
     assert not shown["in_sync"]
-    assert "bind: 3 of 5 things served would be removed" in plan["dangers"][0]["sentence"]
+    assert "bind: 3 of 6 things served would be removed" in plan["dangers"][0]["sentence"]
     assert f"Plan {plan['id']} is held" in text
     assert f"muster rack approve {plan['id']}" in text
     assert f"Plan {plan['id']} is held" in lab.page()

@@ -58,7 +58,7 @@ def test_zones_are_counted_whatever_their_role() -> None:
     running = bind.render(load("campus"))
     wanted = bind.render(replace(load("campus"), zones=load("campus").zones[:1]))
 
-    assert [("zone 0/25.2.0.192.in-addr.arpa", "zone six.example.org")] == [
+    assert [("zone 0-127.2.0.192.in-addr.arpa", "zone muster-internal", "zone six.example.org")] == [
         danger.items for danger in plan_bundles([wanted], [running]).dangers
     ]
 

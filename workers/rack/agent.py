@@ -179,7 +179,8 @@ class Agent:
             else:
                 report = self.applier.remove(service, offer.number)
             reports.append(report)
-            self._report(report, envelope.request_id)
+            if report.outcome != "unchanged":  # What never ran here is no news.
+                self._report(report, envelope.request_id)
         self._reached(WHOLE_OFFER, "applied")
         self.leases.soon()
         if all(report.good for report in reports):

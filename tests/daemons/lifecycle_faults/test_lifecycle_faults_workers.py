@@ -1,5 +1,7 @@
 """The region worker is killed at every step of every verb: the next one carries on, and nothing is done twice."""
 
+import ipaddress
+
 import pytest
 
 from lab.simulated import SimulatedMachine
@@ -69,6 +71,6 @@ def test_workers_killed_in_every_change_finish_the_walk(lab: Lab, control: Parte
     assert counts["release"] >= counts["deploy"] + 3
     assert ["succeeded"] * 3 == [one["status"] for one in operations]
     assert 3 == sum("Allow one network boot" in message for message in said)
-    assert 1 == len(given)
+    assert [4, 6] == sorted(ipaddress.ip_address(address).version for address in given)
     assert [] == machine_of(lab, machine)["addresses"]
     assert [] == live_tokens(lab, machine)
