@@ -127,6 +127,13 @@ def network(walk: Walk, seeded: Seeded) -> None:
     walk("DELETE /fabrics/*", fabric["id"])
 
 
+def packages(walk: Walk) -> None:
+    extra = {"name": "extra", "url": "http://192.0.2.80/debian", "suites": ["stable"], "components": ["main"]}
+    made = walk("POST /package-repositories", body=extra)
+    walk("PATCH /package-repositories/*", made["id"], body={"enabled": False})
+    walk("DELETE /package-repositories/*", made["id"])
+
+
 def names(walk: Walk, domain_id: int) -> None:
     record = walk("POST /domains/*/records", domain_id, body={"name": "www", "type": "A", "data": "192.0.2.1"})
     walk("PATCH /domains/*/records/*", domain_id, record["id"], body={"data": "192.0.2.2"})
@@ -208,6 +215,7 @@ def test_every_change_is_in_the_audit(
     make_machine(context, seeded, "to-draw")
     places_and_people(walk)
     network(walk, seeded)
+    packages(walk)
     machines(walk, seeded)
     racks(walk, seeded, tmp_path)
     login = application.test_client().post(
