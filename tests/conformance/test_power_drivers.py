@@ -188,7 +188,7 @@ def hung(controller: Controller) -> None:
 def accepts_and_does_nothing(controller: Controller) -> None:
     """A controller that says yes is not believed: the machine is looked at, and what it still is is said."""
     controller.machine.obedient = False
-    answer = controller.ask("on", 8)
+    answer = controller.ask("on", 14)
 
     assert (False, "timeout") == (answer["ok"], kind_of(answer))
     assert "still off" in answer["reason"]
