@@ -32,9 +32,9 @@ class Host(RackHost):
     plane: FakeControlPlane = field(default_factory=FakeControlPlane)
 
     def apply(self, intent: RackIntent, bundles: tuple[Bundle, ...] = ()) -> dict[str, dict[str, Any]]:
-        """Offer and wait for the reports of all services and an observation after them."""
+        """Offer and wait for the reports of all services that are wanted, and an observation after them."""
         number = self.plane.set_offer(offer_content(intent, bundles))
-        services = {spec.name for spec in registry.services()}
+        services = {spec.name for spec in registry.services() if spec.wanted(intent)}
         self.plane.wait_until(lambda: services <= set(self.plane.reports_of(number)), 150)
         self.plane.wait_until(lambda: any(item["offer"] == number for item in self.plane.observations), 60)
         return self.plane.reports_of(number)
