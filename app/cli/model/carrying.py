@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.cli.client import CliError, Session
@@ -22,8 +23,6 @@ RECORDS_TOGETHER = 2500
 """How many go into one request, which is carried out whole or not at all; of records as many may go as come."""
 LATE = ("vlans", "domains", "fabrics", "spaces")
 """What things move away from in the same plan, so it goes last."""
-
-
 BY_ITSELF = ("rack_id", "secondary_rack_id")
 """What Muster sets of a VLAN when a subnet comes in which a rack has an address."""
 
@@ -63,7 +62,7 @@ class Hand:
             elif name == "reservations":
                 for begin in range(0, len(creates), RESERVATIONS_TOGETHER):
                     some = tuple(creates[begin : begin + RESERVATIONS_TOGETHER])
-                    yield Step(some, lambda some=some: self._reserve(some))  # type: ignore[misc]
+                    yield Step(some, partial(self._reserve, some))
             else:
                 yield from self._each(creates, self._create)
             yield from self._each(updates, self._update)
@@ -82,7 +81,7 @@ class Hand:
                 wanted[key] = (change, {name: _OFF[name] for name in SERVING if thing[name]})
         for key, (change, off) in sorted(wanted.items(), key=lambda one: "relay_vlan" not in one[1][1]):
             if off:
-                yield Step((change,), lambda key=key, off=off: self._patch(KINDS["vlans"], key, off))  # type: ignore[misc]
+                yield Step((change,), partial(self._patch, KINDS["vlans"], key, off))
 
     def _serving(self, plan: Plan) -> Iterator[Step]:
         """Put right who serves each VLAN that changes or that a subnet comes to: a rack with an address there joins by itself."""
@@ -95,11 +94,11 @@ class Hand:
                 if label in labels and not (of_subnet and change.before and "vlan" not in change.changed):
                     vlans.setdefault(label, change)
         for label, change in sorted(vlans.items(), key=lambda one: labels[one[0]]["relay_vlan"] is not None):
-            yield Step((change,), lambda thing=labels[label]: self._serve(thing))  # type: ignore[misc]
+            yield Step((change,), partial(self._serve, labels[label]))
 
     def _each(self, changes: Iterable[Change], run: Callable[[Change], None]) -> Iterator[Step]:
         for change in changes:
-            yield Step((change,), lambda change=change: run(change))  # type: ignore[misc]
+            yield Step((change,), partial(run, change))
 
     # How each kind comes
 
@@ -144,7 +143,7 @@ class Hand:
             for begin in range(0, max(len(come), len(go)), RECORDS_TOGETHER):
                 end = begin + RECORDS_TOGETHER
                 some, gone = come[begin:end], go[begin:end]
-                yield Step((*gone, *some), lambda d=domain, s=some, g=gone: self._bulk(d, s, g))  # type: ignore[misc]
+                yield Step((*gone, *some), partial(self._bulk, domain, some, gone))
 
     def _bulk(self, domain: str, come: list[Change], go: list[Change]) -> None:
         names = ("name", "type", "data", "ttl_seconds")
