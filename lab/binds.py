@@ -72,8 +72,6 @@ class NameHost:
 class NameRack(NameHost):
     """A rack's name server: the rendered files and state below `root`, as a rack has them."""
 
-    secrets: Mapping[str, str]
-
     @property
     def base(self) -> Path:
         """The service's directory."""

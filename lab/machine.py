@@ -63,7 +63,6 @@ class VirtualMachine:
         bmc_user: str = "admin",
         bmc_password: str = "factory",  # noqa: S107 - an emulated BMC's factory default
         bmc_protocol: Protocol = "ipmi",
-        family: int = 4,
         accelerator: Accelerator | None = None,
     ) -> None:
         """Describe a machine; `second_nic` is a MAC and its VLAN; absent uuid and serial come from the MAC.
@@ -117,7 +116,6 @@ class VirtualMachine:
             ipmi_host=self.bmc.in_band_host if bmc_protocol == "ipmi" else None,
             ipmi_port=IN_BAND_PORT,
             accelerator=accelerator.words if accelerator else EMULATION,
-            family=family,
         )
         self._process: subprocess.Popen[bytes] | None = None
 

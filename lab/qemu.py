@@ -52,8 +52,6 @@ class Hardware:
     """QEMU's `-accel` words, see `lab.accelerator`."""
     loader: LoaderProtocol = "tftp"
     """How UEFI firmware fetches its loader first; BIOS knows TFTP only."""
-    family: int = 4
-    """The family of addresses by which UEFI firmware does so; the other one it may use for HTTP boot still."""
 
     @property
     def qmp_socket(self) -> Path:
@@ -117,12 +115,11 @@ def _in_band(hardware: Hardware) -> list[str]:
 def _firmware(hardware: Hardware) -> list[str]:
     if hardware.firmware == "bios":
         return []
-    pxe = hardware.family if hardware.loader == "tftp" else 0
     return [
         "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
         "-drive", f"if=pflash,unit=1,format=raw,file={hardware.uefi_variables}",
-        "-fw_cfg", f"name=opt/org.tianocore/IPv6PXESupport,string={'y' if pxe == 6 else 'n'}",
-        "-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'y' if pxe == 4 else 'n'}",
+        "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n",
+        "-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'y' if hardware.loader == 'tftp' else 'n'}",
     ]  # fmt: skip
 
 

@@ -177,8 +177,7 @@ class Walk:
     def _look_inside(self) -> None:
         name = self.outside.ssh(self.address, ["hostname", "--fqdn"]).strip()
         expect("hostname", name, self.fqdn)
-        family = "-6" if ":" in self.address else "-4"
-        shown = self.outside.ssh(self.address, ["ip", family, "-o", "address", "show", "scope", "global"])
+        shown = self.outside.ssh(self.address, ["ip", "-4", "-o", "address", "show", "scope", "global"])
         if f" {self.address}/" not in shown or "dynamic" in shown:
             raise NotSeen(f"the machine does not have {self.address} statically: {shown.strip()}")
         blocks = self.outside.ssh(self.address, ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"]).splitlines()
@@ -221,9 +220,7 @@ class Walk:
 
     def _wait_nameless(self) -> None:
         end = time.monotonic() + NAME_SECONDS
-        while left := [
-            address for kind in ("A", "AAAA") for address in self.outside.dig(self.rack_address, self.fqdn, kind)
-        ]:
+        while left := self.outside.dig(self.rack_address, self.fqdn, "A"):
             if time.monotonic() > end:
                 raise NotSeen(f"{self.fqdn} still resolves to {left} {NAME_SECONDS} s after the release")
             self.terminal.pause(0.2)
