@@ -105,9 +105,11 @@ def check(body: str) -> None:
             raise BodyError("a quote is not closed on its line", line)
         piece = match[0]
         place = match.end()
+        if "@secret:" in piece:
+            raise BodyError(f"{piece!r}: references to secrets cannot be here, nor in a remark", line)
         if not piece.isspace() and not piece.startswith("#"):
-            if not piece.isascii() or not piece.isprintable() or "@secret:" in piece:
-                raise BodyError(f"{piece!r}: characters beyond ASCII and references to secrets cannot be here", line)
+            if not piece.isascii() or not piece.isprintable():
+                raise BodyError(f"{piece!r}: characters beyond ASCII cannot be here", line)
             word = piece.lower().partition("(")[0]
             if word in _ANYWHERE or (begins and word in OWNED):
                 raise BodyError(f"{word} is Muster's own or not for snippets; take it out", line)

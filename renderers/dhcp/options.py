@@ -63,6 +63,9 @@ def parse_line(line: str, scope: str) -> Option:
     if match is None:
         raise ValueError(f"{line!r}: write NAME VALUE")
     name, value = match[1].lower(), (match[2] or "").strip()
+    if "<?" in value or "@secret:" in value:
+        # Kea's file says the value in a comment too, and a rendered file has files and secrets put in by such marks.
+        raise ValueError(f"{name}: `<?` and references to secrets cannot be in a value; write bytes with option-CODE")
     numbered = _NUMBERED.fullmatch(name)
     encode: Callable[[str], bytes]
     if numbered is not None:

@@ -61,6 +61,8 @@ def test_a_line_is_encoded_as_on_the_wire(line: str, code: int, data: str) -> No
         ("classless-static-route 10.0.0.1/8 via 10.1.1.1", "host bits"),
         ("option-224 0x" + "00" * 256, "an option holds 255"),
         ("option-300 0x00", "no such code"),
+        ('root-path "@secret:tsig-update@"', "references to secrets"),
+        ("merit-dump <?include", "`<?`"),
     ],
 )
 def test_a_wrong_line_is_refused_with_its_number(line: str, phrase: str) -> None:
@@ -190,6 +192,8 @@ def test_an_option_takes_the_place_of_the_same_option_however_it_is_named() -> N
         ("max-lease-time 60", "add ;", 1),
         ('include "/etc/shadow";', "include", 1),
         ('if known {\n execute("/bin/sh");\n}', "execute", 2),
+        ('option domain-name "@secret:omapi@";', "references to secrets", 1),
+        ("max-lease-time 60;\n# @secret:omapi@", "references to secrets", 2),
         ("omapi-port 7911;", "omapi-port", 1),
         ("if known { host x { } }", "host", 1),
         ('option domain-name "open;\n', "quote is not closed", 1),
