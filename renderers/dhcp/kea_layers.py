@@ -11,6 +11,7 @@ from typing import Any
 
 from renderers.dhcp.kea_merge import FAMILIES, merge, options, settings
 from renderers.dhcp.kea_options import Entry, overlay
+from renderers.dhcp.subnets import check_range, ignores_strangers
 from renderers.intent import PoolIntent, RackIntent, SubnetIntent, VlanIntent
 
 
@@ -46,14 +47,20 @@ def subnet(entry: Entry, intent: SubnetIntent, kind: str) -> Entry:
     return merge(entry, settings(intent.snippets, "subnet", kind))
 
 
-def pool(entry: Entry, intent: PoolIntent, kind: str) -> Entry:
-    """A pool's entry, with options. ValueError when a snippet gives a class to a pool that is for known clients only."""
+def pool(subnet: SubnetIntent, intent: PoolIntent, kind: str) -> Entry:
+    """A pool's entry, with options, for known clients only where the subnet ignores others.
+
+    ValueError for a range that does not fit, or when a snippet gives a class to such a pool.
+    """
+    check_range(subnet, intent)
+    entry: Entry = {"pool": f"{intent.start} - {intent.end}"}
     layer = options(intent.snippets, "range", kind)
     added = settings(intent.snippets, "range", kind)
-    classes = {"client-class", "client-classes"}
-    if classes & entry.keys() and any(classes & data.keys() for data in added):
-        raise ValueError(
-            f"range {intent.start}-{intent.end} is for known clients only, because its subnet ignores unknown ones, so a"
-            " snippet cannot give it a class; take the class out, or serve unknown clients"
-        )
+    if ignores_strangers(subnet):
+        entry["client-class"] = "KNOWN"
+        if any({"client-class", "client-classes"} & data.keys() for data in added):
+            raise ValueError(
+                f"range {intent.start}-{intent.end} is for known clients only, because its subnet ignores unknown ones, so"
+                " a snippet cannot give it a class; take the class out, or serve unknown clients"
+            )
     return merge({**entry, "option-data": layer} if layer else entry, added)

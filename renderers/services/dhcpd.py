@@ -18,9 +18,9 @@ from renderers import text
 from renderers.bundle import Bundle, RenderedFile
 from renderers.dhcp import dhcpd_form
 from renderers.dhcp.boot import IPXE_LEASE_SECONDS, KINDS, boot_files, ipxe_off
-from renderers.dhcp.kea_scopes4 import ignores_strangers
 from renderers.dhcp.options import Option, of_snippets
 from renderers.dhcp.routes import encode, with_default
+from renderers.dhcp.subnets import check_range, ignores_strangers, is_authoritative, network_of, servers
 from renderers.intent import PoolIntent, RackIntent, SubnetIntent, VlanIntent
 from renderers.services import kea4
 from renderers.spec import ProbeSpec, ServiceSpec, StateFile
@@ -73,27 +73,24 @@ def render(intent: RackIntent) -> Bundle:
 
 
 def _network(intent: RackIntent, vlan: VlanIntent, subnets: tuple[SubnetIntent, ...]) -> list[str]:
-    # A server that ignores strangers must not refuse addresses that another server has given them.
-    lines = ["not authoritative;" if any(ignores_strangers(one) for one in vlan.subnets) else "authoritative;"]
+    lines = ["authoritative;" if is_authoritative(vlan) else "not authoritative;"]
     lines += dhcpd_form.text(vlan.snippets)
     for subnet in subnets:
-        network = ipaddress.IPv4Network(text.network(subnet.cidr))
+        network = network_of(vlan, subnet)
         lines += [f"subnet {network.network_address} netmask {network.netmask} {{"]
-        lines += [*_indented(_subnet(intent, vlan, subnet, network)), "}"]
+        lines += [*_indented(_subnet(intent, vlan, subnet)), "}"]
     return lines
 
 
-def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent, network: ipaddress.IPv4Network) -> list[str]:
+def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> list[str]:
     rack = text.address(subnet.rack_address)
-    if not vlan.relayed and ipaddress.IPv4Address(rack) not in network:
-        raise ValueError(f"subnet {subnet.cidr}: the rack's address {rack} is not in it; correct the address")
     lines = [f"next-server {rack};", *_lifetime(subnet.lease_seconds)]
     if subnet.gateway is not None:
         lines.append(f"option routers {text.address(subnet.gateway)};")
     if subnet.routes:
         lines.append(f"option muster-{ROUTES} = {encode(with_default(subnet.routes, subnet.gateway)).hex(':')};")
-    lines.append(f"option domain-name-servers {_addresses(subnet, 'DNS', subnet.dns_servers)};")
-    lines.append(f"option ntp-servers {_addresses(subnet, 'NTP', subnet.ntp_servers)};")
+    lines.append(f"option domain-name-servers {', '.join(servers(subnet, 'DNS', subnet.dns_servers))};")
+    lines.append(f"option ntp-servers {', '.join(servers(subnet, 'NTP', subnet.ntp_servers))};")
     if subnet.domain:
         domain = text.domain(subnet.domain)
         lines += [f'option domain-name "{domain}";', f'option domain-search "{domain}";']
@@ -104,17 +101,13 @@ def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent, network:
     lines += _boot(intent, subnet, rack, [option.code for option in added])
     lines += dhcpd_form.text(subnet.snippets)
     for pool in subnet.pools if subnet.managed else ():
-        lines += ["pool {", *_indented(_pool(subnet, network, pool, [option.code for option in added])), "}"]
+        lines += ["pool {", *_indented(_pool(subnet, pool, [option.code for option in added])), "}"]
     return lines
 
 
-def _pool(subnet: SubnetIntent, network: ipaddress.IPv4Network, pool: PoolIntent, sent: list[int]) -> list[str]:
-    start, end = ipaddress.IPv4Address(text.address(pool.start)), ipaddress.IPv4Address(text.address(pool.end))
-    if start > end or start not in network or end not in network:
-        raise ValueError(
-            f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is upside down or not inside; correct the range"
-        )
-    lines = [f"range {start} {end};"]
+def _pool(subnet: SubnetIntent, pool: PoolIntent, sent: list[int]) -> list[str]:
+    check_range(subnet, pool)
+    lines = [f"range {pool.start} {pool.end};"]
     if ignores_strangers(subnet):
         lines.append("deny unknown-clients;")
     options = _of(pool)
@@ -166,21 +159,6 @@ def _added(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> list[O
 
 def _of(pool: PoolIntent) -> tuple[Option, ...]:
     return of_snippets(pool.snippets, "range", 4)
-
-
-def _addresses(subnet: SubnetIntent, kind: str, given: tuple[str, ...]) -> str:
-    """The IPv4 addresses among `given`, the rack's own if there are none; names cannot be sent by DHCP."""
-    found = []
-    for value in given:
-        try:
-            parsed = ipaddress.ip_address(value)
-        except ValueError as error:
-            raise ValueError(
-                f"subnet {subnet.cidr}: {kind} server {value!r} is no address; DHCP sends addresses only"
-            ) from error
-        if parsed.version == 4:
-            found.append(str(parsed))
-    return ", ".join(found or [text.address(subnet.rack_address)])
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -27,8 +27,8 @@ from renderers.dhcp import kea_layers
 from renderers.dhcp.boot import LOADERS, boot_files
 from renderers.dhcp.kea_classes import TESTS6, kinds
 from renderers.dhcp.kea_options import option
-from renderers.dhcp.kea_scopes4 import ignores_strangers
-from renderers.intent import PoolIntent, RackIntent, SubnetIntent, VlanIntent
+from renderers.dhcp.subnets import network_of, servers
+from renderers.intent import RackIntent, SubnetIntent, VlanIntent
 from renderers.spec import ProbeSpec, ServiceSpec
 
 NAME = "kea6"
@@ -160,13 +160,10 @@ def ntp_option(addresses: list[str]) -> bytes:
 
 
 def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> dict[str, object]:
-    network = ipaddress.IPv6Network(text.network(subnet.cidr))
-    name = f"subnet {subnet.cidr}"
-    if not vlan.relayed and ipaddress.IPv6Address(text.address(subnet.rack_address)) not in network:
-        raise ValueError(f"{name}: the rack's address {subnet.rack_address} is not in it; correct the address")
+    network_of(vlan, subnet)
     options = [
-        option("dns-servers", *_addresses(name, "DNS", subnet.dns_servers, subnet.rack_address)),
-        _binary("ntp-server", ntp_option(_addresses(name, "NTP", subnet.ntp_servers, subnet.rack_address))),
+        option("dns-servers", *servers(subnet, "DNS", subnet.dns_servers)),
+        _binary("ntp-server", ntp_option(servers(subnet, "NTP", subnet.ntp_servers))),
     ]
     if subnet.domain:
         options.append(option("domain-search", text.domain(subnet.domain)))
@@ -180,7 +177,7 @@ def _subnet(intent: RackIntent, vlan: VlanIntent, subnet: SubnetIntent) -> dict[
         "rapid-commit": False,
         "option-data": kea_layers.subnet_options(options, intent, vlan, subnet, NAME),
         "require-client-classes": [f"{kind}-{subnet.subnet_id}" for kind in _boot_urls(intent, subnet)],
-        "pools": [_pool(subnet, network, pool) for pool in subnet.pools if subnet.managed],
+        "pools": [kea_layers.pool(subnet, pool, NAME) for pool in subnet.pools if subnet.managed],
         "reservations": kea.reservations(intent, NAME, subnet.subnet_id),
     }
     return kea_layers.subnet(entry, subnet, NAME)
@@ -196,31 +193,6 @@ def _sockets(served: Served) -> list[str]:
     found = {text.interface(vlan.interface) for vlan, _ in served}
     relayed = [(vlan.interface, subnet) for vlan, subnets in served if vlan.relayed for subnet in subnets]
     return sorted(found | {f"{interface}/{text.address(subnet.rack_address)}" for interface, subnet in relayed})
-
-
-def _pool(subnet: SubnetIntent, network: ipaddress.IPv6Network, pool: PoolIntent) -> dict[str, object]:
-    start, end = ipaddress.IPv6Address(text.address(pool.start)), ipaddress.IPv6Address(text.address(pool.end))
-    if start > end or start not in network or end not in network:
-        raise ValueError(
-            f"subnet {subnet.cidr}: range {pool.start}-{pool.end} is upside down or not inside; correct the range"
-        )
-    entry: dict[str, object] = {"pool": f"{pool.start} - {pool.end}"}
-    if ignores_strangers(subnet):
-        entry["client-class"] = "KNOWN"
-    return kea_layers.pool(entry, pool, NAME)
-
-
-def _addresses(subnet: str, kind: str, given: tuple[str, ...], rack_address: str | None) -> list[str]:
-    """The IPv6 addresses among `given`, the rack's own if there are none; names cannot be sent by DHCP."""
-    found = []
-    for value in given:
-        try:
-            parsed = ipaddress.ip_address(value)
-        except ValueError as error:
-            raise ValueError(f"{subnet}: {kind} server {value!r} is no address; DHCP sends addresses only") from error
-        if parsed.version == 6:
-            found.append(str(parsed))
-    return found or [str(rack_address)]
 
 
 def _probes(intent: RackIntent) -> tuple[ProbeSpec, ...]:
