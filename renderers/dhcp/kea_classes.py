@@ -92,7 +92,7 @@ def answers(intent: RackIntent, subnet: SubnetIntent) -> list[dict[str, object]]
         made.append(
             {
                 "name": f"{name}-{subnet.subnet_id}",
-                "test": _ipxe_test(subnet) if name == "ipxe" else f"member('{name}')",
+                "test": ipxe_test(subnet) if name == "ipxe" else f"member('{name}')",
                 "only-if-required": True,
                 "next-server": rack,
                 "boot-file-name": file,
@@ -102,9 +102,11 @@ def answers(intent: RackIntent, subnet: SubnetIntent) -> list[dict[str, object]]
     return made
 
 
-def _ipxe_test(subnet: SubnetIntent) -> str:
-    types = " or ".join(f"option[93].hex == 0x{number:04x}" for number in ipxe_off(subnet))
-    return f"member('ipxe') and not (option[93].exists and ({types}))" if types else "member('ipxe')"
+def ipxe_test(subnet: SubnetIntent) -> str:
+    """The test of the class that iPXE gets in the subnet: not on an architecture that is switched off."""
+    code, said = (93, "option[93].hex") if subnet.family == 4 else (61, "substring(option[61].hex,0,2)")
+    types = " or ".join(f"{said} == 0x{number:04x}" for number in ipxe_off(subnet))
+    return f"member('ipxe') and not (option[{code}].exists and ({types}))" if types else "member('ipxe')"
 
 
 def _from(vlan: VlanIntent, subnets: tuple[SubnetIntent, ...]) -> str:

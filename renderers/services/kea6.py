@@ -25,7 +25,7 @@ from renderers import kea, text
 from renderers.bundle import Bundle, RenderedFile
 from renderers.dhcp import kea_layers
 from renderers.dhcp.boot import LOADERS, boot_files
-from renderers.dhcp.kea_classes import TESTS6, kinds
+from renderers.dhcp.kea_classes import TESTS6, ipxe_test, kinds
 from renderers.dhcp.kea_options import option
 from renderers.dhcp.subnets import network_of, servers
 from renderers.intent import RackIntent, SubnetIntent, VlanIntent
@@ -129,7 +129,7 @@ def _answers(intent: RackIntent, subnet: SubnetIntent) -> list[dict[str, object]
         made.append(
             {
                 "name": f"{name}-{subnet.subnet_id}",
-                "test": f"member('{name}')",
+                "test": ipxe_test(subnet) if name == "ipxe" else f"member('{name}')",
                 "only-if-required": True,
                 "option-data": options,
             }

@@ -94,6 +94,33 @@ def test_kea6_tells_each_kind_of_client_its_boot_file(rack: tuple[RackIntent, st
         assert struct.pack("!HH", 1, 16) == given.options[56][:4]
 
 
+def test_a_client_of_a_switched_off_architecture_gets_an_address_and_no_boot_file(
+    rack: tuple[RackIntent, str, str],
+) -> None:
+    """Neither the firmware nor iPXE on it, however that was loaded; iPXE of BIOS, which is on, does."""
+    intent, inside, client = rack
+    vlans = tuple(
+        replace(
+            vlan,
+            subnets=tuple(replace(one, disabled_boot_architectures=("uefi-x64", "uefi-http")) for one in vlan.subnets),
+        )
+        for vlan in intent.vlans
+    )
+    asked = {
+        "uefi": Client6("end0", iaid=1, architecture=UEFI_X64, vendor_class="PXEClient"),
+        "ipxe": Client6("end0", iaid=2, architecture=UEFI_X64, user_class="iPXE", vendor_class="PXEClient"),
+        "ipxe-bios": Client6("end0", iaid=3, architecture=0, user_class="iPXE", vendor_class="PXEClient"),
+    }
+    with running(SPEC, replace(intent, vlans=vlans), inside):
+        eventually(lambda: _take(client, asked["uefi"]), 20)
+        leases = {name: _take(client, who) for name, who in asked.items()}
+
+    assert {"uefi": "", "ipxe": "", "ipxe-bios": f"{HTTP}/boot/v1/start.ipxe"} == {
+        name: lease.boot_file for name, lease in leases.items()
+    }
+    assert all(lease.address.startswith("fd20::1:") for lease in leases.values())
+
+
 def test_kea6_knows_a_host_by_its_mac_whatever_its_duid(rack: tuple[RackIntent, str, str]) -> None:
     """The link-local address of who asks names the host, a relay agent's word too; a DUID that names another does not.
 
