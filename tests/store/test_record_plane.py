@@ -28,6 +28,7 @@ from workers.rack.files import ServiceDirectories
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.offer import Offer
 from workers.rack.record_flow import COMPARE_SECONDS, RecordFlow
+from workers.rack.record_store import RecordChange as Word
 from workers.rack.record_store import RecordStore
 from workers.rack.records import REDO, RecordKeeper
 from workers.rack.secret_files import SecretFiles
@@ -385,3 +386,19 @@ def test_a_daemon_that_is_away_does_not_count_as_an_end(context: Context, host: 
 
     assert {"a": {"n": 1}} == host.store.values(SCOPES[0])
     assert {} == host.store.failed()
+
+
+def test_who_holds_an_address_is_found_without_reading_the_whole_scope(tmp_path: Path) -> None:
+    store, scope = RecordStore(tmp_path / "records.db"), "vlan:1"
+    words = [
+        Word(number, scope, f"host:1:02:00:00:00:{number // 256:02x}:{number % 256:02x}", {"address": f"key {number}"})
+        for number in range(1000)
+    ]
+    store.commit(words)
+    steps: list[None] = []
+    with store._connection() as connection:
+        connection.set_progress_handler(lambda: steps.append(None), 1)
+        found = store.holding(scope, "key 500")
+        connection.set_progress_handler(None, 1)
+    assert found == {words[500].key: words[500].value}
+    assert len(steps) < 200  # SQLite's own steps; a reading of the scope takes thousands.

@@ -181,7 +181,9 @@ class RecordStore:
         """The keys of a scope whose value holds an address; found by index, at any size."""
         with self._connection() as connection:
             rows = connection.execute(
-                "SELECT key, value FROM record WHERE scope = ? AND json_extract(value, '$.address') = ?",
+                # Without the hint SQLite takes the primary key, and reads the whole scope.
+                "SELECT key, value FROM record INDEXED BY record_address"
+                " WHERE scope = ? AND json_extract(value, '$.address') = ?",
                 (scope, address),
             ).fetchall()
         return {key: json.loads(value) for key, value in rows}
