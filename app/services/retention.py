@@ -4,7 +4,7 @@ Everything goes in small batches of rows, each in a transaction of its own, so t
 for one batch at most.  Rows are walked by id, memory does not grow with them, and a run that is stopped has lost nothing:
 the next one goes on.  The rules are the setting `retention`; kept whatever their age are:
 
-* running operations, and those whose script results still count;
+* running operations and jobs, and operations whose script results still count;
 * of a rack: the newest offer and the one it runs, the newest plan, held and approved ones, the newest apply and the
   newest good one of each service;
 * the newest power order of each rack, with whose number racks compare;
@@ -34,6 +34,8 @@ from app.store.models import (
     ChangeEvent,
     EnrolmentCode,
     Event,
+    Job,
+    JobBatch,
     Neighbour,
     Offer,
     Operation,
@@ -193,6 +195,8 @@ def _not_awaited(before: dt.datetime) -> ColumnElement[bool]:
 
 _OLD = (
     _Old(Neighbour, "neighbour_days", lambda before: Neighbour.seen_at < before),
+    _Old(JobBatch, "job_days", lambda before: JobBatch.job_id.in_(select(Job.id).where(Job.finished_at < before))),
+    _Old(Job, "job_days", lambda before: Job.finished_at < before),
     _Old(Event, "event_days", lambda before: Event.at < before, in_order=True),
     _Old(ChangeEvent, "audit_days", lambda before: ChangeEvent.at < before, in_order=True),
     _Old(PowerOperation, "power_days", _not_awaited),

@@ -18,9 +18,10 @@ DEFAULTS: dict[str, int] = {
     "token_days": 30,
     "record_days": 1,
     "neighbour_days": 30,
+    "job_days": 30,
 }
 """days: how long; each: how many for a machine, a rack, or a script on a machine.
-neighbour_days: since an address was last seen in use.
+neighbour_days: since an address was last seen in use.  job_days: since bulk work ended.
 record_days: of words on a record that a newer one has replaced, and of the word that there is none any more."""
 LEAST, MOST = 1, 1_000_000
 

@@ -22,6 +22,8 @@ from app.store.models import (
     Counter,
     EnrolmentCode,
     Event,
+    Job,
+    JobBatch,
     Offer,
     Operation,
     Plan,
@@ -158,6 +160,25 @@ def test_what_racks_need_stays(context: Context, seeded: Seeded) -> None:
     assert [3, 7, 8] == offers
     assert [4, 7, 8] == applies
     assert 1 == count(context, PowerOperation)
+
+
+def test_old_jobs_go_with_their_items(context: Context, seeded: Seeded) -> None:
+    """Those that ended long ago, in batches; one that runs stays however old it is, and so does one that ended lately."""
+    keep(context, job_days=10)
+    begin, common = context.clock(), {"kind": "machines.create", "total": 6, "actor": "a", "role": "operator"}
+    ends = {"succeeded": begin, "running": None, "cancelled": begin + dt.timedelta(days=15)}
+    with context.store.write() as session:
+        for status, finished_at in ends.items():
+            job = Job(**common, status=status, created_at=begin, finished_at=finished_at)
+            session.add(job)
+            session.flush()
+            session.add_all(JobBatch(job_id=job.id, number=n, first=n, items=[{}], count=1) for n in range(6))
+    clock_of(context).move(20 * 86400)
+    gone = retention.prune(context, batch=4)
+
+    assert {"job": 1, "job_batch": 6} == gone
+    assert [2, 3] == ids(context, Job)
+    assert 12 == count(context, JobBatch)
 
 
 def test_dead_tokens_go(context: Context, seeded: Seeded) -> None:
