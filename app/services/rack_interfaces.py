@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import internal_names, records
+from app.services import internal_names
 from app.services.addressing import address_key, supernets
 from app.services.changes import event, said, touch_racks
 from app.services.context import Context
@@ -83,7 +83,6 @@ def attach(session: Session, context: Context, rack: Rack) -> bool:
             changed = True
         if subnet.vlan.rack_id is None and subnet.vlan.relay_vlan_id is None:
             subnet.vlan.rack_id = rack.id
-            records.resend_scope(session, f"vlan:{subnet.vlan_id}")
             changed = True
     session.flush()
     if changed:

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.services import discovery, internal_names, offers, records, versions
+from app.services import discovery, internal_names, offers, versions
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
@@ -29,7 +29,6 @@ from app.store.locks import hold
 from app.store.models import EnrolmentCode, IpAddress, Machine, Offer, Rack, Vlan
 from app.store.prepared import Prepared
 from app.store.queries.page import page
-from app.store.queries.scopes import scopes_of_rack
 from renderers.intent import RackLayout, RackPorts
 
 DHCP_SERVERS = ("kea", "dhcpd")
@@ -121,7 +120,6 @@ def delete(context: Context, rack_id: int) -> None:
                 " another rack first",
                 rule="DHCP needs a rack",
             )
-        scopes = scopes_of_rack(session, rack_id)
         session.execute(update(Vlan).where(Vlan.secondary_rack_id == rack_id).values(secondary_rack_id=None))
         session.execute(update(Vlan).where(Vlan.rack_id == rack_id).values(rack_id=None, secondary_rack_id=None))
         session.execute(update(Machine).where(Machine.rack_id == rack_id).values(rack_id=None))
@@ -133,10 +131,6 @@ def delete(context: Context, rack_id: int) -> None:
         session.flush()
         put_name_servers(session)
         internal_names.put(session, context.clock())
-        # Another rack is the zones' primary now and has to find their records.
-        for scope in scopes:
-            if scope.startswith("zone:"):
-                records.resend_scope(session, scope)
         touch_racks(session, session.scalars(select(Rack.id)))
 
 

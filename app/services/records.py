@@ -196,7 +196,10 @@ def standing(session: Session, sequence: int) -> Standing:
 
 
 def resend_scope(session: Session, scope: str) -> int:
-    """Write the scope's live records anew, so that a rack that takes the scope over finds them; how many there were."""
+    """Write the scope's live records anew, for a rack whose copy is of a time that was lost; how many there were.
+
+    A rack that takes a scope over needs none of this: it gets a snapshot (`app.services.snapshots`).
+    """
     statement = select(RecordChange).where(RecordChange.scope == scope, ~superseded(RecordChange))
     count = 0
     for row in session.scalars(statement):

@@ -15,7 +15,6 @@ from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK, default_fabric, fabric_row, new_fabric, remove_vlan
 from app.services.name_servers import put_name_servers
 from app.services.rack_interfaces import attach_all
-from app.services.records import resend_scope
 from app.services.spaces import space_row
 from app.store.locks import hold
 from app.store.models import Rack, Vlan
@@ -127,8 +126,6 @@ def update(context: Context, vlan_id: int, **changes: Any) -> Vlan:
         vlan_rules.check_dhcp(session, vlan)
         if served := [name for name in SERVED_BY if name in changed]:
             vlan_rules.check_behind(session, vlan)
-            for one in [vlan_id, *session.scalars(select(Vlan.id).where(Vlan.relay_vlan_id == vlan_id))]:
-                resend_scope(session, f"vlan:{one}")
             if served != ["secondary_rack_id"]:
                 # Reverse zones exist only for served VLANs, so every name server may gain or lose one.
                 touch_racks(session, session.scalars(select(Rack.id)))

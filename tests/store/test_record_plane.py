@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from app.services import digests, records, reports, retention, snapshots
+from app.services import digests, records, reports, retention, snapshots, vlans
 from app.services.changes import changing, put_record
 from app.services.context import Context
-from app.store.models import Domain, Event, Rack, RecordChange
+from app.store.models import Domain, Event, Rack, RecordChange, Vlan
 from tests.factories.control import Seeded, clock_of, make_context, seed
 from workers.rack.channels.base import ChannelDown
 from workers.rack.channels.bind import BindUpdater
@@ -82,8 +82,8 @@ class Wire:
 class Host:
     """One rack host: what outlives its process is the file."""
 
-    def __init__(self, context: Context, seeded: Seeded, path: Path, page: int = 7) -> None:
-        self.path, self.wire = path, Wire(context, seeded.rack_id, page)
+    def __init__(self, context: Context, rack_id: int, path: Path, page: int = 7) -> None:
+        self.path, self.wire = path, Wire(context, rack_id, page)
         self.scopes = frozenset(SCOPES[:1])
         self.time = 0.0
         self.start()
@@ -137,7 +137,7 @@ def make_zones(context: Context) -> Seeded:
 
 @pytest.fixture
 def host(context: Context, seeded: Seeded, tmp_path: Path) -> Host:
-    return Host(context, seeded, tmp_path)
+    return Host(context, seeded.rack_id, tmp_path)
 
 
 def put(context: Context, scope: str, **words: int | None) -> None:
@@ -190,7 +190,7 @@ def test_the_rack_ends_with_the_newest_words(
         if not empty_url.startswith("sqlite"):
             _empty(context)
         seeded = make_zones(context)
-        host = Host(context, seeded, path, page)
+        host = Host(context, seeded.rack_id, path, page)
         known: dict[str, dict[str, Any]] = {scope: {} for scope in SCOPES}
         for name, *rest in steps:
             match name:
@@ -243,6 +243,51 @@ def test_only_a_new_scope_is_sent_as_a_snapshot(context: Context, host: Host) ->
     assert before == host.store.sequence == 40
     assert {f"snapshot {SCOPES[1]}"} == snapshots_asked
     assert 20 == len(host.store.values(SCOPES[1]))
+
+
+def test_a_rack_that_takes_a_vlan_over_gets_a_snapshot_of_it(context: Context, seeded: Seeded, tmp_path: Path) -> None:
+    """Nothing is written anew; a rack that gets it back before it was told that it had lost it finds what it missed."""
+    scope = f"vlan:{seeded.vlan_id}"
+    with context.store.write() as session:
+        interfaces = [{"name": "eth0", "mac": "02:00:00:00:00:02", "addresses": ["10.20.0.2/24"]}]
+        other = Rack(name="other", token_hash="y", interfaces=interfaces, enrolled_at=context.clock())
+        session.add(other)
+        session.get_one(Vlan, seeded.vlan_id).dhcp_on = False
+    old, new = Host(context, seeded.rack_id, tmp_path / "old"), Host(context, other.id, tmp_path / "new")
+    promise(context, seeded, {number: f"10.20.0.{number}" for number in range(20, 40)})
+    promise(context, seeded, {39: None})
+    old.scopes, new.scopes = frozenset({scope}), frozenset()
+    old.turn()
+    new.turn()  # It has read past all of them.
+    before = words_of(context, scope)
+    vlans.update(context, seeded.vlan_id, rack_id=other.id)
+    new.scopes = frozenset({scope})
+    new.turn()
+    moved = sorted(value["address"] for value in new.store.values(scope).values())
+    promise(context, seeded, {20: "10.20.0.120", 21: None})
+    old.turn()
+    vlans.update(context, seeded.vlan_id, rack_id=seeded.rack_id)
+    old.turn()
+    old.compare()
+    back = sorted(value["address"] for value in old.store.values(scope).values())
+
+    assert [f"10.20.0.{number}" for number in range(20, 39)] == moved
+    assert before + 2 == words_of(context, scope)
+    assert sorted(["10.20.0.120", *(f"10.20.0.{number}" for number in range(22, 39))]) == back
+
+
+def promise(context: Context, seeded: Seeded, addresses: dict[int, str | None]) -> None:
+    """Hosts by the last octet of their MAC, in one transaction."""
+    with changing(context) as session:
+        for number, address in addresses.items():
+            mac = f"02:00:00:00:01:{number:02x}"
+            records.put_host(session, seeded.vlan_id, seeded.subnet_id, mac, address, "")
+
+
+def words_of(context: Context, scope: str) -> int:
+    """How many words there are in a scope's log."""
+    with context.store.read() as session:
+        return len(session.scalars(select(RecordChange.sequence).where(RecordChange.scope == scope)).all())
 
 
 def test_a_rack_that_was_away_too_long_loses_what_was_given_up(context: Context, host: Host) -> None:

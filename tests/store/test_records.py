@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select
 
-from app.services import addresses, records, reports, retention, vlans
+from app.services import addresses, records, reports, retention
 from app.services.changes import changing, put_record
 from app.services.context import Context
-from app.store.models import Event, Machine, Rack, RecordChange, RecordFailure, Vlan
+from app.store.models import Event, Machine, Rack, RecordChange, RecordFailure
 from app.store.queries.scopes import scopes_of_rack
 from tests.factories.control import Seeded, clock_of, make_machine, ring_of, seed
 
@@ -156,25 +156,6 @@ def test_a_failure_that_the_rack_has_mended_is_withdrawn(context: Context) -> No
     assert ["b"] == left
     assert 1 == len(said)
     assert f"serves a in {scope} now" in said[0]
-
-
-def test_a_rack_that_takes_a_vlan_over_finds_its_records(context: Context) -> None:
-    """When a VLAN gets another rack, its live records are written anew, after what that rack has seen."""
-    seeded = seed(context)
-    with context.store.write() as session:
-        interfaces = [{"name": "eth0", "mac": "02:00:00:00:00:02", "addresses": ["10.20.0.2/24"]}]
-        other = Rack(name="other", token_hash="y", interfaces=interfaces, enrolled_at=context.clock())
-        session.add(other)
-        session.get_one(Vlan, seeded.vlan_id).dhcp_on = False
-    scope = f"vlan:{seeded.vlan_id}"
-    write(context, scope, "a", 1)
-    write(context, scope, "gone", 1)
-    write(context, scope, "gone", None)
-    have = records.after(context, other.id, 0)["last"]
-    vlans.update(context, seeded.vlan_id, rack_id=other.id)
-    answer = records.after(context, other.id, have)
-
-    assert [(row["key"], row["value"]) for row in answer["records"]] == [("a", {"value": 1})]
 
 
 def test_compaction_keeps_the_newest_words(context: Context) -> None:
