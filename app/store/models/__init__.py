@@ -20,7 +20,7 @@ from app.store.models.machine import (
     ScriptResult,
 )
 from app.store.models.network import Fabric, IpAddress, IpRange, Space, StaticRoute, Subnet, Vlan
-from app.store.models.observed import Lease, Neighbour, SyslogLine
+from app.store.models.observed import Lease, Neighbour
 from app.store.models.package import PackageRepository
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
 from app.store.models.rack import (
@@ -48,6 +48,6 @@ __all__ = [
     "IdempotencyKey", "Image", "ImageFile", "InstalledGateway", "Interface", "InterfaceLink", "IpAddress", "IpRange",
     "Job", "JobBatch", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
     "Pool", "PowerOperation", "Rack", "RackChange", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
-    "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet", "SyslogLine",
+    "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet",
     "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
 ]  # fmt: skip

@@ -1,10 +1,10 @@
-"""What racks have seen on their networks: leases, neighbours, lines of syslog. Observed, never desired."""
+"""What racks have seen on their networks: leases, neighbours. Observed, never desired."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.models.base import Base, PrimaryKey
@@ -44,20 +44,3 @@ class Neighbour(Base):
     mac: Mapped[str] = mapped_column(index=True)
     first_seen_at: Mapped[dt.datetime]
     seen_at: Mapped[dt.datetime] = mapped_column(index=True)
-
-
-class SyslogLine(Base):
-    """A line that a machine sent to its rack's syslog (RFC 5424 severity and facility numbers)."""
-
-    __tablename__ = "syslog_line"
-    __table_args__ = (Index("ix_syslog_line_machine_id_id", "machine_id", "id"), {"sqlite_autoincrement": True})
-
-    id: Mapped[PrimaryKey]
-    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
-    machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"))
-    address: Mapped[str]
-    facility: Mapped[int]
-    severity: Mapped[int]
-    tag: Mapped[str] = mapped_column(default="")
-    message: Mapped[str] = mapped_column(Text)
-    at: Mapped[dt.datetime] = mapped_column(index=True)
