@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -56,7 +55,6 @@ def seeded(context: Context) -> Seeded:
 
 @pytest.fixture
 def application(context: Context, seeded: Seeded, tmp_path: Path) -> Flask:
-    structlog.reset_defaults()  # A command line under test may have left a log that goes to its own, closed output.
     return create_app(context, load({"MUSTER_STATE_DIR": str(tmp_path / "state"), "MUSTER_STREAMS": "2"}))
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from flask import Flask
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
@@ -55,7 +54,6 @@ def context(tmp_path: Path) -> Context:
 @pytest.fixture
 def application(context: Context, tmp_path: Path) -> Flask:
     """A control plane with some of everything in it."""
-    structlog.reset_defaults()
     seeded = seed(context, image_folder=tmp_path)
     for name, state in (("m-ready", "READY"), ("m-new", "NEW"), ("m-deployed", "DEPLOYED"), ("m-broken", "BROKEN")):
         make_machine(context, seeded, name, state=state, inventory={"cpu": {}}, tags=("gpu",))

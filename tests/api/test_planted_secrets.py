@@ -8,13 +8,12 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from cryptography.fernet import Fernet
 from flask.testing import FlaskClient
 
@@ -168,14 +167,13 @@ class Asking:
 
 
 @pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """The log as it is written in service, at its most talkative; call it for what was written so far."""
     written = io.StringIO()
     with contextlib.redirect_stderr(written):
         logs.set_up("json")
     caplog.set_level(logging.DEBUG)
-    yield lambda: written.getvalue() + caplog.text
-    structlog.reset_defaults()
+    return lambda: written.getvalue() + caplog.text
 
 
 def everything_stored(folder: Path) -> str:

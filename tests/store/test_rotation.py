@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import structlog
 from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import select
 
@@ -28,13 +26,6 @@ from tests.factories.control import Seeded, make_machine, seed
 TOKEN = re.compile(r"gAAAA[A-Za-z0-9_-]{20,}={0,2}")
 USER_DATA = "#cloud-config\n"
 ALICE = "alice"
-
-
-@pytest.fixture(autouse=True)
-def log_of_its_own() -> Iterator[None]:
-    """A command line under test leaves a log that goes to its own, closed output."""
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -72,7 +72,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     yield Served(context, seeded, url, run)
     server.shutdown()
-    structlog.reset_defaults()
 
 
 def test_login_keeps_a_token_for_its_owner(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

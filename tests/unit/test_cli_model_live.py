@@ -98,7 +98,6 @@ def planes(
     for server in servers:
         server.shutdown()
         server.server_close()
-    structlog.reset_defaults()
 
 
 def _add_rack(context: Context) -> None:

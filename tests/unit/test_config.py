@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -181,14 +180,8 @@ def test_ring_goes_on_in_a_fork(tmp_path: Path) -> None:
     assert 2 == len(list((tmp_path / "broker" / "messages").glob("*.region.msg")))
 
 
-@pytest.fixture
-def fresh_log() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_log_masks_secrets(log_format: str, capfd: pytest.CaptureFixture[str], fresh_log: None) -> None:
+def test_log_masks_secrets(log_format: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Values under names that say they are secret are masked at any depth; the rest is there, with the request's id."""
     log.set_up(log_format)
     with structlog.contextvars.bound_contextvars(request_id="r-1"):

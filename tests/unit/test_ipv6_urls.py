@@ -67,7 +67,6 @@ def test_the_command_line_works_over_ipv6(
         shown = capsys.readouterr().out
         wrong = run("--url", "http://[::1", "subnet", "list")
         said = capsys.readouterr().err
-    structlog.reset_defaults()
 
     assert (0, url, 0) == (login, kept, listed)
     assert "10.20.0.0/24" in shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -13,15 +12,6 @@ from app.masking import masked, without_secrets
 from app.wiring import log as control_log
 from workers.rack import log as rack_log
 from workers.rack.config import ConfigError
-
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers = list(root.handlers)
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
 
 
 @pytest.mark.parametrize(
