@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -83,9 +84,11 @@ def show(once: bool, terminal: Terminal) -> None:
     for link in listen_locally(PORT):  # A port that is taken is said before minutes are spent on images.
         link.close()
     build_images(terminal)
-    accelerator = choose_accelerator(CACHE / IMAGE / "vmlinuz")
+    aside = ThreadPoolExecutor(1)
+    accelerator = aside.submit(choose_accelerator, CACHE / IMAGE / "vmlinuz")  # It may take its whole deadline.
+    aside.shutdown(wait=False)
     with standing_lab(terminal, STATE, CACHE / IMAGE, PORT) as lab:
-        walks = plug_in(lab, terminal, accelerator)
+        walks = plug_in(lab, terminal, accelerator.result())
         side_by_side = available_mib() >= needed_mib(walks)
         if not side_by_side:
             terminal.note(

@@ -141,7 +141,6 @@ class Walk:
         self.outside.know_host(self.address, self._facts["host_keys"])
         self._facts["boot"] = self.outside.wait_for_ssh(self.address, None, SSH_SECONDS, self.terminal.pause)
         self._look_inside()
-        expect("user data", self.outside.ssh(self.address, ["cat", MARKER]).strip(), "user data of the owner")
         return f"debian@{self.address}, {self.machine.hardware.firmware.upper()}: {self._facts['layout']}"
 
     def reboot(self) -> str:
@@ -175,17 +174,23 @@ class Walk:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def _look_inside(self) -> None:
-        name = self.outside.ssh(self.address, ["hostname", "--fqdn"]).strip()
+        name, shown, disks, booted_by, marker = self.outside.ssh_all(
+            self.address,
+            ["hostname", "--fqdn"],
+            ["ip", "-4", "-o", "address", "show", "scope", "global"],
+            ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"],
+            ["sh", "-c", "test -d /sys/firmware/efi && echo uefi || echo bios"],
+            ["cat", MARKER],
+        )
         expect("hostname", name, self.fqdn)
-        shown = self.outside.ssh(self.address, ["ip", "-4", "-o", "address", "show", "scope", "global"])
         if f" {self.address}/" not in shown or "dynamic" in shown:
-            raise NotSeen(f"the machine does not have {self.address} statically: {shown.strip()}")
-        blocks = self.outside.ssh(self.address, ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"]).splitlines()
+            raise NotSeen(f"the machine does not have {self.address} statically: {shown}")
+        blocks = disks.splitlines()
         mounts = {line.split()[-1] for line in blocks if "part" in line}
         if not {"/", "/boot/efi"} <= mounts:
             raise NotSeen(f"layout flat should mount / and /boot/efi, seen: {blocks}")
-        booted_by = self.outside.ssh(self.address, ["sh", "-c", "test -d /sys/firmware/efi && echo uefi || echo bios"])
-        expect("firmware that started the installed system", booted_by.strip(), self.machine.hardware.firmware)
+        expect("firmware that started the installed system", booted_by, self.machine.hardware.firmware)
+        expect("user data", marker, "user data of the owner")
         self._facts["layout"] = ", ".join(sorted(mount for mount in mounts if mount.startswith("/")))
 
     def _machine(self) -> Any:

@@ -96,6 +96,23 @@ def test_firmware_follows_modules(tmp_path: Path) -> None:
     assert {"card/main.bin", "card/v2.bin", "wild7.fw"} == left
 
 
+def test_modules_that_are_left_out_stay_out(tmp_path: Path) -> None:
+    """They are removed, and dpkg is told to install none of a later kernel either."""
+    kernel = tmp_path / "usr/lib/modules/6.1/kernel"
+    for name in ("sound/snd.ko", "drivers/media/usb/tv.ko", "drivers/media/cec/cec.ko"):
+        (kernel / name).parent.mkdir(parents=True)
+        (kernel / name).touch()
+    (tmp_path / "etc/dpkg/dpkg.cfg.d").mkdir(parents=True)
+    trees.leave_out_modules(tmp_path, "6.1", ("sound", "drivers/media/usb"))
+    excluded = (tmp_path / "etc/dpkg/dpkg.cfg.d/muster-modules").read_text().splitlines()[1:]
+
+    assert ["cec.ko"] == [path.name for path in kernel.rglob("*.ko")]
+    assert [
+        "path-exclude=/lib/modules/*/kernel/sound/*",
+        "path-exclude=/lib/modules/*/kernel/drivers/media/usb/*",
+    ] == excluded
+
+
 def test_copied_scripts_are_executable(tmp_path: Path) -> None:
     """A file that begins with #! becomes a program, whatever its mode was in the source tree."""
     source, root = tmp_path / "source", tmp_path / "root"

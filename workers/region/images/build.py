@@ -20,6 +20,7 @@ from workers.region.images.commands import BuildError, Commands
 from workers.region.images.recipe import (
     DEPLOYABLE_FIRMWARE,
     DEPLOYABLE_PACKAGES,
+    DESKTOP_MODULES,
     EPHEMERAL_PACKAGES,
     FREE_FIRMWARE,
     MASKED_UNITS,
@@ -230,6 +231,8 @@ class Builder:
         version = trees.kernel_version(root)
         self.progress.step("Configure the deployable system, generate its initrd")
         trees.copy_tree(TEMPLATES / "deployable", root)
+        trees.leave_out_modules(root, version, DESKTOP_MODULES)
+        self.commands.chroot("deployable", root, ["depmod", version])
         (root / "etc/apt/sources.list").unlink(missing_ok=True)
         trees.remove(root, ("etc/apt/sources.list.d/*",))
         (root / "etc/apt/sources.list.d/debian.sources").write_text(packages.text, encoding="utf-8")

@@ -107,43 +107,61 @@ DEPLOYABLE_PACKAGES = (
 # The installed system keeps firmware that a card cannot work without; the large collections stay installable.
 DEPLOYABLE_FIRMWARE = ("firmware-bnx2", "firmware-bnx2x", "firmware-linux-free", "firmware-qlogic")
 
-# Below lib/modules/<version>/kernel: what no server needs to be inventoried, wiped or installed.
-TRIMMED_MODULES = (
-    "arch/x86/kvm",
+# Below lib/modules/<version>/kernel: what no server has, a sixth of the kernel's package. The installed system tells dpkg so
+# (dpkg(1), path-exclude), so that it stays out when the kernel is upgraded. media/cec and media/rc stay: graphics need them.
+DESKTOP_MODULES = (
     "drivers/accessibility",
-    "drivers/block/floppy.ko",
     "drivers/bluetooth",
     "drivers/comedi",
+    "drivers/iio",
+    "drivers/input/gameport",
+    "drivers/input/joystick",
+    "drivers/input/tablet",
+    "drivers/input/touchscreen",
+    "drivers/isdn",
+    "drivers/media/common",
+    "drivers/media/dvb-core",
+    "drivers/media/dvb-frontends",
+    "drivers/media/firewire",
+    "drivers/media/i2c",
+    "drivers/media/mc",
+    "drivers/media/mmc",
+    "drivers/media/pci",
+    "drivers/media/platform",
+    "drivers/media/radio",
+    "drivers/media/test-drivers",
+    "drivers/media/tuners",
+    "drivers/media/usb",
+    "drivers/media/v4l2-core",
+    "drivers/net/wireless",
+    "drivers/nfc",
+    "drivers/staging",
+    "net/bluetooth",
+    "net/mac80211",
+    "net/nfc",
+    "net/wireless",
+    "sound",
+)
+
+# And what no server needs to be inventoried, wiped or installed.
+TRIMMED_MODULES = (
+    *DESKTOP_MODULES,
+    "arch/x86/kvm",
+    "drivers/block/floppy.ko",
     "drivers/gpu/drm/amd",
     "drivers/gpu/drm/gma500",
     "drivers/gpu/drm/i915",
     "drivers/gpu/drm/nouveau",
     "drivers/gpu/drm/radeon",
     "drivers/gpu/drm/vmwgfx",
-    "drivers/iio",
-    "drivers/input/gameport",
-    "drivers/input/joystick",
     "drivers/input/misc",
-    "drivers/input/tablet",
-    "drivers/input/touchscreen",
-    "drivers/isdn",
-    "drivers/media",
     "drivers/net/can",
     "drivers/net/ethernet/mellanox/mlxsw",
-    "drivers/net/wireless",
-    "drivers/nfc",
     "drivers/parport",
-    "drivers/pcmcia",
-    "drivers/staging",
     "drivers/usb/gadget",
     "fs/ocfs2",
     "lib/test_bpf.ko",
-    "net/bluetooth",
     "net/can",
-    "net/mac80211",
-    "net/nfc",
-    "net/wireless",
-    "sound",
 )
 
 # Parts of Debian's initrd that serve roots on local disks; the ephemeral root comes over HTTP. (mdadm's loads the RAID

@@ -40,6 +40,14 @@ def trim_modules(root: Path, version: str, unwanted: Iterable[str]) -> None:
     remove(root / "usr/lib/modules" / version / "kernel", unwanted)
 
 
+def leave_out_modules(root: Path, version: str, unwanted: Sequence[str]) -> None:
+    """Remove modules, and have dpkg install no such ones either when the kernel is upgraded."""
+    trim_modules(root, version, unwanted)
+    lines = "".join(f"path-exclude=/lib/modules/*/kernel/{name}/*\n" for name in unwanted)
+    remark = "# Kernel modules that no server has. To get them: remove this file, and reinstall the kernel's package.\n"
+    (root / "etc/dpkg/dpkg.cfg.d/muster-modules").write_text(remark + lines, encoding="utf-8")
+
+
 def firmware_names(modules: Path) -> set[str]:
     """What the modules below `modules` may ask for: the `firmware=` entries of their .modinfo sections.
 
