@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.lifecycle.states import State
 from app.services import address_records, addresses, hostnames
-from app.services.addressing import address_key, address_of, parse_network
+from app.services.addressing import address_key, address_of, canonical_address, parse_network
 from app.services.boot import canonical_mac
 from app.services.changes import audit, event
 from app.services.context import Context
@@ -111,6 +111,7 @@ def _interfaces(
             for interface_id, _, _, given, row in linked
         ]
         session.connection().execute(insert(InterfaceLink), links)
+        _refuse_reserved(session, [(given, row) for *_, given, row in linked], subnets)
     free = _free_addresses(session, context, linked, subnets)
     rows: list[dict[str, Any]] = []
     whose: list[tuple[int, dict[str, Any]]] = []
@@ -167,7 +168,7 @@ def _free_addresses(
         if given.get("mode") == "sticky":
             counts[row["subnet_id"]] += 1
         elif given.get("mode") == "static":
-            named[row["subnet_id"]].add(str(given["address"]))
+            named[row["subnet_id"]].add(canonical_address(given["address"], "address"))
     found: dict[int, Iterator[str]] = {}
     for subnet_id, count in counts.items():
         subnet = subnets[subnet_id]
@@ -186,6 +187,24 @@ def _free_addresses(
             )
         found[subnet_id] = iter(chosen)
     return found
+
+
+def _refuse_reserved(
+    session: Session, linked: Sequence[tuple[dict[str, Any], dict[str, Any]]], subnets: dict[int, Subnet]
+) -> None:
+    """Conflict when an interface would get a second address beside the one that is reserved for its MAC in the subnet."""
+    wanted = {(row["mac"], row["subnet_id"]) for given, row in linked if given.get("mode") in ("sticky", "static")}
+    reserved = select(IpAddress.mac, IpAddress.subnet_id, IpAddress.address, IpAddress.id).where(
+        IpAddress.kind == "reservation", IpAddress.mac.in_({mac for mac, _ in wanted})
+    )
+    for mac, subnet_id, address, number in session.execute(reserved):
+        if (mac, subnet_id) in wanted:
+            raise Conflict(
+                f"MAC address {mac}: {address} is reserved for it in subnet {subnets[subnet_id].cidr} (reservation {number});"
+                " link it with mode auto, which keeps that address, or delete the reservation first",
+                field="interfaces",
+                rule="a reservation is kept until it is deleted",
+            )
 
 
 def _put_records(session: Session, hostname: str, domain: Domain, held: Sequence[address_records.Held]) -> None:

@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from app.services import arrival
 from app.services.changes import audit, changing, event
-from app.services.context import Actor, Context, Made
-from app.services.errors import Conflict, Invalid, NotFound, ServiceError
+from app.services.context import ROLES, Actor, Context, Made
+from app.services.errors import Conflict, Invalid, NotFound, ServiceError, Unstorable
 from app.services.job_kinds import KINDS, JobKind
 from app.store.models import Job, JobBatch, Rack, User
 from app.store.models.job import STATUSES
@@ -160,14 +160,16 @@ def _claim(context: Context, job_id: int) -> Job | None:
 
 
 def _as_asker(context: Context, job: Job) -> Context:
-    """The context of whoever asked for the job, as far as they may still: a user that was closed may nothing."""
-    actor = Actor(job.actor, job.role, job.user_id)
+    """The context of whoever asked for the job, as far as they may still: a user that was closed may nothing.
+
+    A role that is lower now counts.
+    """
+    role = job.role
     if job.user_id is not None:
         with context.store.read() as session:
             user = session.get(User, job.user_id)
-            if user is None or not user.active:
-                actor = Actor(job.actor, "viewer", job.user_id)
-    return context.acting_as(actor).asked_by(job.request_id)
+        role = "viewer" if user is None or not user.active else min(role, user.role, key=ROLES.index)
+    return context.acting_as(Actor(job.actor, role, job.user_id)).asked_by(job.request_id)
 
 
 def _next(context: Context, job_id: int) -> JobBatch | None:
@@ -187,10 +189,11 @@ def _carry_out(context: Context, job: Job, kind: JobKind, batch: JobBatch, tell:
     while parts:
         low, high = parts.pop(0)
         try:
+            context.require(kind.role, kind.doing)
             with changing(context) as session:
                 kind.put(session, context, batch.items[low:high])
                 _note(session, context, job.id, batch.id, high - low, tell=tell)
-        except (ServiceError, IntegrityError) as error:
+        except (ServiceError, IntegrityError, Unstorable) as error:
             if high - low > 1:
                 middle = (low + high) // 2
                 parts[:0] = [(low, middle), (middle, high)]
@@ -198,6 +201,8 @@ def _carry_out(context: Context, job: Job, kind: JobKind, batch: JobBatch, tell:
             refusal = {"index": batch.first + low, "field": None, "detail": "somebody else has taken it meanwhile"}
             if isinstance(error, ServiceError):
                 refusal |= {"field": error.field, "detail": error.detail}
+            elif isinstance(error, Unstorable):
+                refusal["detail"] = f"{error}; mend the item and send it again"
             with changing(context) as session:
                 _note(session, context, job.id, batch.id, 1, refusal)
 

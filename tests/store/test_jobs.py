@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from app.services import addresses, jobs, machines, records, reports
+from app.services import addresses, jobs, machines, records, reports, reservations
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Conflict, Forbidden
-from app.store.models import Event, Interface, IpAddress, Machine, RecordChange, Subnet
+from app.store.models import Event, Interface, IpAddress, Machine, RecordChange, Subnet, User
 from tests.factories.control import Seeded, clock_of, make_machine, ring_of, seed
 from tests.store.test_query_counts import statements
 
@@ -85,18 +85,26 @@ def test_machines_are_made_whole_with_addresses_and_records(context: Context, wi
 
 
 def test_what_is_refused_is_named_and_the_others_go_on(context: Context, seeded: Seeded, wide: int) -> None:
-    """A taken MAC, a taken name, an address outside: each by its place, everything else is made."""
+    """A taken MAC, a taken name, an address outside, a reserved MAC, words that no database keeps: each by its place.
+
+    Everything else is made.
+    """
     make_machine(context, seeded, "bulk-7")
     items = wanted(wide, 20)
     items[3]["interfaces"][1]["mac"] = items[2]["interfaces"][1]["mac"]
     items[11]["interfaces"][0] |= {"mode": "static", "address": "10.99.0.1"}
+    reservations.create(context, "10.40.9.9", items[13]["interfaces"][0]["mac"], hostname="printer")
+    items[17]["interfaces"][0]["name"] = "eth\ud800"
     job = jobs.start(context, "machines.create", items)
     jobs.run(context, job.id, patience=0)
     job = jobs.get(context, job.id)
+    refused = {error["index"]: error["detail"] for error in job.errors}
 
-    assert ("succeeded", 20, 3) == (job.status, job.done, job.failed)
-    assert [3, 7, 11] == sorted(error["index"] for error in job.errors)
-    assert 18 == count(context, Machine, Machine.hostname.startswith("bulk-"))
+    assert ("succeeded", 20, 5) == (job.status, job.done, job.failed)
+    assert [3, 7, 11, 13, 17] == sorted(refused)
+    assert "10.40.9.9 is reserved for it in subnet 10.40.0.0/16" in refused[13]
+    assert "the database cannot keep" in refused[17]
+    assert 16 == count(context, Machine, Machine.hostname.startswith("bulk-"))
 
 
 def test_a_batch_costs_a_constant_number_of_statements(context: Context, wide: int) -> None:
@@ -148,13 +156,22 @@ def test_an_ended_job_leaves_whole_records_and_goes_on_where_it_was(context: Con
 
 
 def test_reservations_are_imported_and_only_by_who_may(context: Context, seeded: Seeded, wide: int) -> None:
-    """A thousand in batches; a viewer may not."""
+    """Hundreds in batches; a viewer may not, nor who has become one since."""
     items = [
         {"address": f"10.40.{number >> 8}.{number & 255}", "mac": f"52:54:03:00:{number >> 8:02x}:{number & 255:02x}"}
         for number in range(10, 610)
     ]
     with pytest.raises(Forbidden):
         jobs.start(context.acting_as(Actor("eve", "viewer")), "reservations.import", items)
+    with context.store.write() as session:
+        session.add(user := User(name="eve", role="operator", password_hash="-", created_at=context.clock()))
+        session.flush()
+        user_id = user.id
+    hers = jobs.start(context.acting_as(Actor("eve", "operator", user_id)), "reservations.import", items[:1])
+    with context.store.write() as session:
+        session.get_one(User, user_id).role = "viewer"
+    jobs.run(context, hers.id, patience=0)
+    assert ("failed", 1) == (lambda row: (row.status, row.failed))(jobs.get(context, hers.id))
     job = jobs.start(context, "reservations.import", items)
     jobs.sweep(context)
 
