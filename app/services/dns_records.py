@@ -60,8 +60,8 @@ def find(
         if kind is not None:
             statement = statement.where(DnsRecord.type == kind)
         if text:
-            parts = (column.contains(text.lower(), autoescape=True) for column in (DnsRecord.name, DnsRecord.data))
-            statement = statement.where(next(parts) | next(parts))
+            in_name, in_data = (one.icontains(text, autoescape=True) for one in (DnsRecord.name, DnsRecord.data))
+            statement = statement.where(in_name | in_data)
         return list(session.scalars(page(statement, DnsRecord.id, after, limit)))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.services.dns_data import NAME_OF_APEX, owner_of, target_of
@@ -19,6 +19,7 @@ from app.store.models import Device, DnsRecord, Domain, IpAddress, Lease, Machin
 
 ADDRESSES = ("A", "AAAA")
 POINTING = ("MX", "NS", "SRV")
+OF_LEASE = "a lease of"
 TOGETHER = 400
 """Names that are asked for in one statement."""
 
@@ -50,17 +51,21 @@ def owners_of_muster(session: Session, domain: Domain, names: Iterable[str]) -> 
     def note(host: str, whose: str, *, below: bool = True) -> None:
         found.update({name: whose for name in hosts[host] if below or name == host})
 
-    for name in session.scalars(select(Rack.name).where(Rack.name.in_(hosts))):
-        note(name, f"rack {name}", below=False)
     of_subnets = select(Subnet.id).where(Subnet.domain_id == domain.id)
     leased = select(Lease.name).where(Lease.subnet_id.in_(of_subnets), Lease.name.in_(hosts))
     for lease in session.scalars(leased):
-        note(str(lease), f"a lease of {lease}", below=False)
-    reserved = select(IpAddress.hostname, IpAddress.kind).where(
-        IpAddress.subnet_id.in_(of_subnets), IpAddress.hostname.in_(hosts), IpAddress.kind != "rack"
+        note(str(lease), f"{OF_LEASE} {lease}", below=False)
+    for name in session.scalars(select(Rack.name).where(Rack.name.in_(hosts))):
+        note(name, f"rack {name}", below=False)
+    # Of all addresses in a subnet only these have names of the subnet's domain; those of interfaces have their owner's.
+    reserved = select(IpAddress.hostname).where(
+        IpAddress.subnet_id.in_(of_subnets),
+        IpAddress.hostname.in_(hosts),
+        IpAddress.kind == "reservation",
+        IpAddress.interface_id.is_(None),
     )
-    for hostname, kind in session.execute(reserved):
-        note(str(hostname), f"the {kind.replace('_', ' ')} address of {hostname}", below=False)
+    for hostname in session.scalars(reserved):
+        note(str(hostname), f"the reservation of {hostname}", below=False)
     for name in session.scalars(
         select(Device.hostname).where(Device.domain_id == domain.id, Device.hostname.in_(hosts))
     ):
@@ -128,10 +133,15 @@ def _check_targets(session: Session, touched: list[DnsRecord]) -> None:
     aliases = (
         select(DnsRecord.name, Domain.name, DnsRecord.data)
         .join(Domain, Domain.id == DnsRecord.domain_id)
-        .where(DnsRecord.type == "CNAME", or_(*(_at(target) for target in targets)))
+        .where(DnsRecord.type == "CNAME")
     )
-    for name, domain, data in session.execute(aliases):
-        if (record := targets.get(owner_of(name, domain))) is not None:
+    places = [place for target in targets for place in _places(target)]
+    for begin in range(0, len(places), TOGETHER):
+        here = tuple_(DnsRecord.name, Domain.name).in_(places[begin : begin + TOGETHER])
+        found = session.execute(aliases.where(here).limit(1)).first()
+        if found is not None:
+            name, domain, data = found
+            record = targets[owner_of(name, domain)]
             raise Conflict(
                 f"{record.type} record {record.name}: its target {owner_of(name, domain)} is an alias of {data}, which"
                 f" {record.type} records may not point to (RFC 2181, section 10.3); point to {data}",
@@ -143,19 +153,19 @@ def _check_targets(session: Session, touched: list[DnsRecord]) -> None:
 
 def _check_aliases(session: Session, domain: Domain, touched: list[DnsRecord]) -> None:
     """A name that MX, NS or SRV records point to may not become an alias."""
-    for record in touched:
-        if record.type != "CNAME":
-            continue
-        owner = owner_of(record.name, domain.name)
+    aliases = {owner_of(record.name, domain.name): record.name for record in touched if record.type == "CNAME"}
+    owners = sorted(aliases)
+    for begin in range(0, len(owners), TOGETHER):
+        some = owners[begin : begin + TOGETHER]
+        # The target is the last word: the only one of an NS, behind the numbers of an MX or SRV.
+        ends = (DnsRecord.data.endswith(f" {owner}", autoescape=True) for owner in some)
         pointing = session.scalar(
-            select(DnsRecord)
-            .where(DnsRecord.type.in_(POINTING))
-            .where(or_(DnsRecord.data == owner, DnsRecord.data.endswith(f" {owner}", autoescape=True)))
-            .limit(1)
+            select(DnsRecord).where(DnsRecord.type.in_(POINTING), or_(DnsRecord.data.in_(some), *ends)).limit(1)
         )
         if pointing is not None:
+            alias = aliases[str(_target(pointing))]
             raise Conflict(
-                f"CNAME record {record.name} in {domain.name}: the {pointing.type} record {pointing.name} points to that"
+                f"CNAME record {alias} in {domain.name}: the {pointing.type} record {pointing.name} points to that"
                 " name, and it may not point to an alias (RFC 2181, section 10.3); change that record first",
                 field="name",
                 rule="MX, NS and SRV point to no CNAME",
@@ -166,8 +176,7 @@ def _target(record: DnsRecord) -> str | None:
     return target_of(record.type, record.data)
 
 
-def _at(owner: str) -> ColumnElement[bool]:
-    """Records whose owner this may be: any split of the name into a relative name and a domain."""
+def _places(owner: str) -> list[tuple[str, str]]:
+    """Where a record of this owner may be: any split of the name into a relative name and a domain."""
     labels = owner.rstrip(".").split(".")
-    pairs = [(".".join(labels[:cut]) or NAME_OF_APEX, ".".join(labels[cut:])) for cut in range(len(labels))]
-    return or_(*((DnsRecord.name == name) & (Domain.name == domain) for name, domain in pairs))
+    return [(".".join(labels[:cut]) or NAME_OF_APEX, ".".join(labels[cut:])) for cut in range(len(labels))]

@@ -128,6 +128,11 @@ def delete(context: Context, domain_id: int) -> None:
                 f"domain {domain.name}: device {device} is in it; move the device to another domain first",
                 rule="a domain in use stays",
             )
+        if session.scalar(select(func.count()).select_from(Domain)) == 1:
+            raise Conflict(
+                f"domain {domain.name}: it is the only one, and machines are named in one; add another domain first",
+                rule="there is always a domain",
+            )
         clear_scope(session, f"zone:{domain.name}")
         touch_racks(session, session.scalars(select(Rack.id)))
         here = select(func.count()).select_from(DnsRecord).where(DnsRecord.domain_id == domain_id)

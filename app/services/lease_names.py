@@ -13,9 +13,10 @@ import re
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.dns_rules import owners_of_muster
+from app.services.dns_rules import OF_LEASE, owners_of_muster
 from app.services.names import fqdn
 from app.services.records import put_names, put_pointer
+from app.store.locks import hold
 from app.store.models import DnsRecord, Domain, IpAddress, Lease, Subnet
 
 RESERVED = frozenset({"localhost", "localdomain", "wpad", "isatap", "gateway", "router", "dhcp", "ns", "mail", "www"})
@@ -52,7 +53,7 @@ def put_lease_name(session: Session, lease: Lease, subnet: Subnet) -> None:
     if lease.name == name:
         return
     if lease.name is not None:
-        put_names(session, domain.name, fqdn(lease.name, domain.name), domain.ttl_seconds, [])
+        _give_up(session, domain, lease.name)
     if not _is_free(session, domain, name, lease):
         lease.name = None
         put_pointer(session, lease.address, subnet.cidr, domain.ttl_seconds, None, subnet.reverse_dns)
@@ -71,14 +72,29 @@ def drop_lease_name(session: Session, lease: Lease, subnet: Subnet) -> None:
     if lease.name is None:
         return
     domain = subnet.domain
-    twin = select(Lease.id).where(Lease.address == lease.address, Lease.name == lease.name, Lease.id != lease.id)
-    if session.scalar(twin.limit(1)) is not None and not _is_ours(session, lease):
-        lease.name = None
-        return
-    put_names(session, domain.name, fqdn(lease.name, domain.name), domain.ttl_seconds, [])
+    if _has_twin(session, lease) and not _is_ours(session, lease):
+        # Two racks may tell at once that it has ended: who comes second looks again.
+        hold(session, f"lease-names:{lease.subnet_id}")
+        if _has_twin(session, lease):
+            lease.name = None
+            return
+    _give_up(session, domain, lease.name)
     if not _is_ours(session, lease):
         put_pointer(session, lease.address, subnet.cidr, domain.ttl_seconds, None, subnet.reverse_dns)
     lease.name = None
+
+
+def _has_twin(session: Session, lease: Lease) -> bool:
+    """Whether another rack tells of the same lease."""
+    twin = select(Lease.id).where(Lease.address == lease.address, Lease.name == lease.name, Lease.id != lease.id)
+    return session.scalar(twin.limit(1)) is not None
+
+
+def _give_up(session: Session, domain: Domain, name: str) -> None:
+    """Take the name of a lease away, unless a machine, a device, a rack or a reservation was called so meanwhile."""
+    owner = owners_of_muster(session, domain, [name]).get(name)
+    if owner is None or owner.startswith(OF_LEASE):
+        put_names(session, domain.name, fqdn(name, domain.name), domain.ttl_seconds, [])
 
 
 def _is_ours(session: Session, lease: Lease) -> bool:
@@ -104,4 +120,4 @@ def _is_free(session: Session, domain: Domain, name: str, lease: Lease) -> bool:
     if session.scalar(other) is not None:
         return False
     owners = owners_of_muster(session, domain, [name])
-    return name not in owners or owners[name].startswith("a lease of")
+    return name not in owners or owners[name].startswith(OF_LEASE)

@@ -122,7 +122,7 @@ def expire(context: Context) -> int:
         if session.scalar(over.with_only_columns(Lease.id).limit(1)) is None:
             return 0
     with changing(context) as session:
-        return _forget(session, session.scalars(over))
+        return _forget(session, session.scalars(over.with_for_update()))  # One that is renewed meanwhile stays.
 
 
 def _missing(session: Session, rack_id: int, seen: Sequence[SeenLease], span: tuple[str, str]) -> list[Lease]:
@@ -168,7 +168,7 @@ def _keep(session: Session, context: Context, rack_id: int, seen: Sequence[SeenL
 
 
 def _forget(session: Session, rows: Iterable[Lease]) -> int:
-    leases = list(rows)
+    leases = sorted(rows, key=lambda row: row.subnet_id)  # In the order of the locks that names may take.
     wanted = {row.subnet_id for row in leases}
     statement = select(Subnet).where(Subnet.id.in_(wanted)).options(joinedload(Subnet.domain))
     subnets = {subnet.id: subnet for subnet in session.scalars(statement)} if wanted else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from app.services import (
     addresses,
@@ -19,10 +19,12 @@ from app.services import (
     internal_names,
     lease_names,
     leases,
+    links,
     machines,
     name_servers,
     rack_interfaces,
     reports,
+    reservations,
     subnets,
     vlans,
     zone_reports,
@@ -31,9 +33,11 @@ from app.services.addressing import address_key
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
+from app.services.records import put_names
 from app.store.intent import load_intent
-from app.store.models import Device, Domain, Lease, Machine, Rack, RecordChange, Subnet
+from app.store.models import Device, Domain, IpAddress, Lease, Machine, Rack, RecordChange, Subnet
 from tests.factories.control import Seeded, clock_of, make_context, make_machine, seed
+from tests.store.test_query_counts import statements
 
 
 @pytest.fixture
@@ -222,6 +226,24 @@ def test_many_change_together_or_not_at_all(context: Context, seeded: Seeded) ->
     assert "ok.lab.muster. A" not in live(context, "lab.muster")
 
 
+def test_many_that_point_and_many_aliases_are_checked_together(context: Context, seeded: Seeded) -> None:
+    """However many there are: the one that points to an alias, or that became one, is named; a few statements tell."""
+    aim = "mail{}.far.away.example.org."
+    pointing = [{"name": f"h{number}", "type": "MX", "data": f"10 {aim.format(number)}"} for number in range(500)]
+    aliases = [{"name": f"a{number}", "type": "CNAME", "data": "www"} for number in range(500)]
+    with statements(context) as seen:
+        dns_records.bulk(context, seeded.domain_id, [*pointing, *aliases], [])
+    bad = {"name": "late", "type": "SRV", "data": "0 0 80 a321"}
+    with pytest.raises(Conflict, match=r"target a321\.lab\.muster\. is an alias of www"):
+        dns_records.bulk(context, seeded.domain_id, [bad], [])
+    add(context, seeded, "late", "SRV", "0 0 80 target")
+    with pytest.raises(Conflict, match=r"CNAME record target in .*: the SRV record late points to that name"):
+        add(context, seeded, "target", "CNAME", "www")
+
+    assert 60 > len([one for one in seen if one.startswith("SELECT")])
+    assert 1 == len(dns_records.find(context, seeded.domain_id, text="A321"))
+
+
 def test_the_internal_domain_is_not_edited(context: Context, seeded: Seeded) -> None:
     """Nobody adds it or something below it."""
     for name in ("muster-internal", "x.muster-internal"):
@@ -377,6 +399,40 @@ def test_leases_are_kept_and_expire_with_their_names(context: Context, seeded: S
     assert 0 == leases.expire(context)
 
 
+@pytest.mark.parametrize("kind", ["machine", "device", "reservation", "rack"])
+def test_a_name_that_somebody_took_from_a_lease_stays_theirs(context: Context, seeded: Seeded, kind: str) -> None:
+    """A lease that ends takes no record away that belongs to a machine, a device, a reservation or a rack by now."""
+    mac = "52:54:00:00:00:77"
+    observe(context, seeded, "10.20.0.150", "pad")
+    if kind == "machine":
+        made = machines.create(context, [mac], hostname="pad")
+        links.put(context, made.interfaces[0].id, seeded.subnet_id, "static", "10.20.0.50")
+    elif kind == "device":
+        link = {"subnet_id": seeded.subnet_id, "mode": "static", "address": "10.20.0.50"}
+        devices.create(context, "pad", interfaces=[{"mac": mac, "links": [link]}])
+    elif kind == "reservation":
+        reservations.create(context, "10.20.0.50", mac, hostname="pad")
+    else:
+        with context.store.write() as session:
+            session.get_one(Rack, seeded.rack_id).name = "pad"
+        with changing(context) as session:
+            put_names(session, "lab.muster", "pad.lab.muster.", 30, ["10.20.0.50"])
+    leases.observe(context, seeded.rack_id, [], ["10.20.0.150"])
+
+    assert ["10.20.0.50"] == live(context, "lab.muster")["pad.lab.muster. A"]
+
+
+def test_a_kept_address_without_a_name_in_dns_leaves_its_word_to_people(context: Context, seeded: Seeded) -> None:
+    """An address that is kept by hand has a word for people; only reservations have names."""
+    addresses.reserve(context, seeded.subnet_id, "10.20.0.40", "nas")
+    reservations.create(context, "10.20.0.41", "52:54:00:00:00:77", hostname="printer")
+    add(context, seeded, "nas", "A", "10.20.0.40")
+    with pytest.raises(Conflict, match="the reservation of printer"):
+        add(context, seeded, "printer", "A", "10.20.0.40")
+
+    assert ["10.20.0.40"] == live(context, "lab.muster")["nas.lab.muster. A"]
+
+
 def test_pointers_move_with_the_mode_of_their_subnet(context: Context, seeded: Seeded) -> None:
     """Off: none; on: in the /24's zone; rfc2317: in a zone of their own, and the CNAME leads there."""
     vlan = vlans.create(context, seeded.fabric_id, 7)
@@ -473,6 +529,11 @@ def test_a_domain_in_use_stays(context: Context, seeded: Seeded) -> None:
     with context.store.write() as session:
         session.delete(session.scalars(select(Device)).one())
     domains.delete(context, domain.id)
+    with context.store.write() as session:
+        session.execute(delete(IpAddress))
+        session.execute(delete(Subnet))
+    with pytest.raises(Conflict, match="it is the only one"):
+        domains.delete(context, seeded.domain_id)
 
     assert {} == live(context, "gear.example")
     with context.store.read() as session:
