@@ -229,6 +229,7 @@ def remove_interface(context: Context, id_or_hostname: int | str, interface_id: 
     """Take an interface from a device, with its addresses."""
     context.require("operator", "change devices")
     with changing(context) as session:
+        hold(session, NAMING)
         device = one(session, id_or_hostname)
         versions.check(context, device, f"device {device.hostname}")
         row = _interface(device, interface_id)

@@ -11,8 +11,10 @@ from app.lifecycle.states import State
 from app.services.boot import canonical_mac
 from app.services.context import Context
 from app.services.errors import Conflict, NotFound
+from app.services.hostnames import NAMING
 from app.services.lifecycle import require_ownership
 from app.services.transition import locked
+from app.store.locks import hold
 from app.store.models import Device, Interface, InterfaceLink, IpAddress, Machine
 from app.store.queries.page import page
 
@@ -81,6 +83,9 @@ def changeable(session: Session, context: Context, interface_id: int) -> tuple[I
     Conflict while the machine is installed or on its way: the system on it has been told its addresses.
     """
     interface = row_of(session, interface_id)
+    if interface.device is not None:
+        hold(session, NAMING)  # Two changes of a device at once would each write its names without the other's address.
+        interface = row_of(session, interface_id)
     if interface.device is not None:
         return interface, interface.device
     machine = locked(session, int(interface.machine_id or 0))
