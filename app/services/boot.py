@@ -2,6 +2,7 @@
 
 Known machine with an armed token: the ephemeral system.  Known machine without: its local disk.  Unknown machine under
 an enrolment policy, or one that a person entered by its system UUID: the ephemeral system, to enlist; else its local disk.
+A device: its local disk, because it is not ours to install.
 Nothing that goes wrong here keeps a machine from its disk.
 """
 
@@ -22,7 +23,7 @@ from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
 from app.services.racks import KnownRack
 from app.services.subnets import subnet_of
-from app.store.models import Interface, Machine, Operation, Rack, Subnet, Vlan
+from app.store.models import Device, Interface, Machine, Operation, Rack, Subnet, Vlan
 from app.store.queries.serving import served_by
 
 MACHINE_PORT = 5248
@@ -135,6 +136,9 @@ def decide(
 
 
 def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: str, uuid: str | None) -> BootDecision:
+    of_device = select(Device.hostname).join(Interface, Interface.device_id == Device.id).where(Interface.mac == mac)
+    if (device := session.scalar(of_device)) is not None:
+        return BootDecision("local", f"device {device} is not installed by Muster: local disk")
     policy = settings.get(session, ENROLMENT_POLICY, settings.EDITABLE[ENROLMENT_POLICY][0])
     expected = _expected(session, uuid)
     if expected is None and not policy.get("on"):

@@ -24,9 +24,22 @@ from app.services.boot_tokens import MachineCaller
 from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
-from app.services.hostnames import NAMING
+from app.services.hostnames import NAMING, OF_PEOPLE
 from app.store.locks import hold
-from app.store.models import Bmc, BootToken, Device, Domain, Interface, IpAddress, Machine, Pool, Rack, Subnet, Zone
+from app.store.models import (
+    Bmc,
+    BootToken,
+    Device,
+    DnsRecord,
+    Domain,
+    Interface,
+    IpAddress,
+    Machine,
+    Pool,
+    Rack,
+    Subnet,
+    Zone,
+)
 
 INTERFACE_LIMIT = 64
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -132,6 +145,7 @@ def _create(
     machine = Machine(
         hostname=free_hostname(
             session,
+            domain_id,
             found.hostname_hint,
             str(caller.mac),
             [canonical_mac(interface.mac) for interface in found.interfaces],
@@ -205,11 +219,12 @@ def _describe(session: Session, context: Context, machine: Machine, found: Enlis
     bmc.secrets = context.secrets.seal(json.dumps({"password": found.bmc.password}))
 
 
-def free_hostname(session: Session, hint: str | None, mac: str, macs: Iterable[str] = ()) -> str:
+def free_hostname(session: Session, domain_id: int, hint: str | None, mac: str, macs: Iterable[str] = ()) -> str:
     """The hint if it is a free DNS label, else `m-` and the end of the MAC address, with a number if that is taken.
 
     macs: all of the machine; a name that is reserved for one of them comes before the hint.  Names of racks, devices and
-    other reservations are taken: they stand in the zones, and a machine must not put its address in their place.
+    other reservations are taken: they stand in the zones, and a machine must not put its address in their place.  So are
+    those that people gave away in the domain.
     """
     mine = set(macs)
     reserved = select(IpAddress.hostname, IpAddress.mac).where(
@@ -228,6 +243,10 @@ def free_hostname(session: Session, hint: str | None, mac: str, macs: Iterable[s
         taken.update(session.scalars(select(column).where(alike(column))))
     rows = session.execute(reserved.where(alike(IpAddress.hostname)))
     taken.update(hostname for hostname, owner in rows if owner not in mine)
+    of_people = select(DnsRecord.name).where(
+        DnsRecord.domain_id == domain_id, DnsRecord.type.in_(OF_PEOPLE), alike(DnsRecord.name)
+    )
+    taken.update(session.scalars(of_people))
     number = 1
     while (candidate := base if number == 1 else f"{base}-{number}") in taken:
         number += 1

@@ -15,6 +15,8 @@ from app.store.models import Device, DnsRecord, IpAddress, Machine, Rack, Subnet
 
 NAMING = "enlist"
 """The lock of whoever looks whether a MAC address or a name is free, and then takes it."""
+OF_PEOPLE = ("A", "AAAA", "CNAME", "NS")
+"""Types of people's records that leave no room for a machine of the same name."""
 _NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 _TAKEN: CompoundSelect[Any] = union_all(
     select(Machine.hostname.label("name"), literal("machine").label("kind"), Machine.id.label("id"),
@@ -28,7 +30,7 @@ _TAKEN: CompoundSelect[Any] = union_all(
     .join(Subnet, Subnet.id == IpAddress.subnet_id)
     .where(IpAddress.kind == "reservation", IpAddress.interface_id.is_(None), IpAddress.hostname.in_(_NAMES)),
     select(DnsRecord.name, DnsRecord.type, DnsRecord.id, cast(null(), String), DnsRecord.domain_id)
-    .where(DnsRecord.type.in_(("A", "AAAA", "CNAME", "NS")), DnsRecord.name.in_(_NAMES)),
+    .where(DnsRecord.type.in_(OF_PEOPLE), DnsRecord.name.in_(_NAMES)),
 )  # fmt: skip
 
 

@@ -54,13 +54,18 @@ def plan(
     routes = _routes(session, {row.subnet_id for interface in interfaces for row in interface.addresses})
     nics: list[netplan.Nic] = []
     gateways: dict[int, tuple[int, str, str]] = {}
-    calling: dict[int, str] = {}
+    rack = ipaddress.ip_address(rack_address)
+    calling: str | None = None
+    is_near = False
     for interface in interfaces:
         rows = sorted(interface.addresses, key=lambda row: row.address_key)
         own: list[str] = []
         for row in rows:
             family = 6 if ":" in row.address else 4
-            calling.setdefault(family, row.address)
+            # Who has an address in the rack's subnet calls from that one, else from the first of the family.
+            near = rack in ipaddress.ip_network(row.subnet.cidr)
+            if family == rack.version and (calling is None or (near and not is_near)):
+                calling, is_near = row.address, near
             if row.subnet.gateway and family not in gateways:
                 gateways[family] = (row.subnet_id, interface.name, row.subnet.gateway)
                 own.append(row.subnet.gateway)
@@ -80,16 +85,14 @@ def plan(
                 dhcp_metric=DHCP_METRIC if nics else None,
             )
         )
-    family = ipaddress.ip_address(rack_address).version
-    asks = any(nic.dhcp4 if family == 4 else nic.dhcp6 for nic in nics)
-    if family not in calling and not asks:
+    asks = any(nic.dhcp4 if rack.version == 4 else nic.dhcp6 for nic in nics)
+    if calling is None and not asks:
         raise Conflict(
             f"{machine.hostname}: it has no address from which it could reach its rack at {rack_address}; link an interface"
             " to a subnet of that family, or deploy it again so that it is given one"
         )
     _note(session, context, machine, gateways.values())
-    # The installed system calls the rack's address, and so from its own of that family.
-    return nics, None if asks else calling[family]
+    return nics, None if asks else calling
 
 
 def _asks(links: Iterable[InterfaceLink], family: int) -> bool:

@@ -161,7 +161,7 @@ def create(
         machine = Machine(
             hostname=_new_hostname(session, hostname, domain_id, wanted)
             if hostname
-            else free_hostname(session, None, wanted[0] if wanted else str(uuid), wanted),
+            else free_hostname(session, domain_id, None, wanted[0] if wanted else str(uuid), wanted),
             domain_id=domain_id,
             state=State.NEW.value,
             state_since=now,

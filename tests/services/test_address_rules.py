@@ -12,7 +12,9 @@ from sqlalchemy import select
 
 from app.services import (
     addresses,
+    boot,
     devices,
+    dns_records,
     enlistment,
     gateways,
     installed_network,
@@ -29,6 +31,7 @@ from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
 from app.store.models import (
+    BootToken,
     Event,
     Interface,
     IpAddress,
@@ -43,6 +46,7 @@ from tests.factories.control import Seeded, make_context, make_machine, seed
 
 MAC = "52:54:00:bb:00:01"
 WEB = "52:54:00:bb:00:02"
+MAC_OF_NAS = "52:54:00:bb:00:77"
 
 
 @pytest.fixture
@@ -339,12 +343,43 @@ def test_a_reserved_mac_that_becomes_a_machine_keeps_its_address(context: Contex
 
 
 def test_an_enlisting_machine_takes_its_reserved_name(context: Context, seeded: Seeded) -> None:
-    """The name that is reserved for its MAC comes before what it calls itself; others may not have it."""
+    """The name that is reserved for its MAC comes first; nobody takes that of another, nor one that a person gave away."""
+    dns_records.create(context, seeded.domain_id, name="www", type="CNAME", data="web1")
     with context.store.write() as session:
-        mine = enlistment.free_hostname(session, "debian", MAC, [MAC])
-        other = enlistment.free_hostname(session, "printer", WEB, [WEB])
+        third = enlistment.free_hostname(session, seeded.domain_id, "www", WEB, [WEB])
+        mine = enlistment.free_hostname(session, seeded.domain_id, "debian", MAC, [MAC])
+        other = enlistment.free_hostname(session, seeded.domain_id, "printer", WEB, [WEB])
 
-    assert ("printer", "printer-2") == (mine, other)
+    assert ("printer", "printer-2", "www-2") == (mine, other, third)
+
+
+def test_a_device_that_asks_what_to_boot_is_left_alone(context: Context, seeded: Seeded) -> None:
+    """It is known and not ours to install, so it does not enlist, whatever the policy is."""
+    devices.create(context, "nas", interfaces=[{"mac": MAC_OF_NAS}])
+    with context.store.read() as session:
+        rack = session.get_one(Rack, seeded.rack_id)
+    decision = boot.decide(context, rack, "10.20.0.150", MAC_OF_NAS)
+    unknown = boot.decide(context, rack, "10.20.0.151", "52:54:00:bb:00:78")
+    with context.store.read() as session:
+        tokens = list(session.scalars(select(BootToken.mac)))
+
+    assert ("local", True) == (decision.kind, "device nas" in decision.reason)
+    assert ["52:54:00:bb:00:78"] == tokens
+    assert "ephemeral" == unknown.kind
+
+
+def test_a_machine_calls_from_its_address_in_the_subnet_of_its_rack(context: Context, seeded: Seeded) -> None:
+    """The token of its first call is bound to the address that the kernel will take, not to the lowest one."""
+    lower = subnets.create(context, "10.10.0.0/24", seeded.vlan_id)
+    machine = machines.create(context, ["52:54:00:bb:00:11"], hostname="db1")
+    links.put(context, machine.interfaces[0].id, lower.id, "static", "10.10.0.50")
+    links.put(context, machine.interfaces[0].id, seeded.subnet_id, "static", "10.20.0.50")
+    with changing(context) as session:
+        row = session.get_one(Machine, machine.id)
+        near = installed_network.plan(session, context, row, "10.20.0.1")[1]
+        far = installed_network.plan(session, context, row, "10.99.0.1")[1]
+
+    assert ("10.20.0.50", "10.10.0.50") == (near, far)
 
 
 def test_every_interface_has_a_name(context: Context, seeded: Seeded) -> None:
