@@ -33,7 +33,10 @@ class Heard:
 
 
 class DiscoverStream:
-    """Asks from `interface` in a namespace, as one known MAC after the other; a context manager, then `heard`."""
+    """Asks from `interface` in a namespace, as one known MAC after the other; a context manager, then `heard`.
+
+    RuntimeError on leaving when the process has not told what it heard: that would read as nothing lost.
+    """
 
     def __init__(self, inside: str, interface: str, macs: Sequence[str], rate: int) -> None:
         self._question = (inside, interface, tuple(macs), rate)
@@ -44,18 +47,24 @@ class DiscoverStream:
         self._here, there = fork.Pipe()
         self._process = fork.Process(target=_run, args=(there, *self._question), daemon=True)
         self._process.start()
+        there.close()
         self._here.recv()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._here.send("stop")
-        if self._here.poll(GRACE_SECONDS + 20):
+        try:
+            self._here.send("stop")
+            if not self._here.poll(GRACE_SECONDS + 20):
+                raise RuntimeError("the stream of DISCOVERs does not end")
             self.heard = self._here.recv()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
+        except (OSError, EOFError) as end:
+            raise RuntimeError("the stream of DISCOVERs has ended early; its process says why") from end
+        finally:
+            self._process.join(5)
+            if self._process.is_alive():
+                self._process.kill()
 
 
 def _run(pipe: Connection, inside: str, interface: str, macs: tuple[str, ...], rate: int) -> None:

@@ -22,8 +22,8 @@ from renderers import registry
 FEW, MANY = 10, int(os.environ.get("MUSTER_BENCH_MANY", "10000"))
 
 
-def _look(ours: Scene, folder: Path) -> tuple[int, dict[str, float]]:
-    """The questions of one intent, and the seconds of each stage of a new rack."""
+def _look(ours: Scene, folder: Path) -> tuple[int, dict[str, float], int]:
+    """The questions of one intent, the seconds of each stage of a new rack, and the records that it then holds."""
     folder.mkdir()
     seconds: dict[str, float] = {}
     with ours.statements() as seen, ours.context.store.read() as session:
@@ -49,7 +49,7 @@ def _look(ours: Scene, folder: Path) -> tuple[int, dict[str, float]]:
     rack.flow.take(rack.offer)
     seconds["keep"] = time.perf_counter() - began - seconds["answers"]
     seconds["calls"] = rack.wire.calls
-    return asked, seconds
+    return asked, seconds, sum(len(rack.store.values(scope)) for scope in rack.offer.scopes)
 
 
 def measure() -> list[Figure]:
@@ -58,17 +58,17 @@ def measure() -> list[Figure]:
         with ours.context.store.write() as session:
             ours.prepare_rack(session)
         ours.finish(ours.call("POST", "/machines/bulk", {"machines": machines(ours.subnet_id, FEW)}).get_json()["id"])
-        few, _ = _look(ours, Path(name) / "few")
+        few, _, _ = _look(ours, Path(name) / "few")
         for first in range(FEW, MANY, 2000):
             some = machines(ours.subnet_id, min(2000, MANY - first), first)
             ours.finish(ours.call("POST", "/machines/bulk", {"machines": some}).get_json()["id"])
-        many, seconds = _look(ours, Path(name) / "many")
+        many, seconds, records = _look(ours, Path(name) / "many")
     ratio = Figure("intent_load: statements, ratio", many / few, "", f"{FEW} machines: {few}, {MANY}: {many}", 1.0)
     stages = {
         "load": "the intent, from one snapshot",
         "render": "all services",
         "answers": f"{seconds['calls']:.0f} calls of the rack answered: the snapshot of its scopes",
-        "keep": f"{4 * MANY} records into the rack's own store, journal and digests included",
+        "keep": f"{records} records into the rack's own store, journal and digests included",
     }
     return [ratio, *(Figure(f"  {stage}", seconds[stage], "s", words) for stage, words in stages.items())]
 
