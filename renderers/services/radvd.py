@@ -6,6 +6,8 @@ serves DHCPv6 for a subnet with a dynamic range that is not left to autoconfigur
 the flag and no address), the O flag (other settings by DHCPv6) where it serves DHCPv6 at all.  A prefix may be
 autoconfigured from only where that was chosen for its subnet, which must be a /64.
 A VLAN without an IPv6 subnet still gets an advertisement, without a prefix.
+Of two racks on a VLAN only the primary advertises: it alone serves DHCPv6, so the other's flags would be others, and iPXE
+goes by the first advertisement that it hears (RFC 4861, section 6.2.7, wants routers to say the same).
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ SLAAC_LENGTH = 64
 
 
 def _vlans(intent: RackIntent) -> list[VlanIntent]:
-    """Where it is wanted and the rack is on the link."""
-    return [vlan for vlan in intent.vlans if vlan.router_advertisements and not vlan.relayed]
+    """Where it is wanted, and the rack is on the link and the one that serves DHCPv6 there, if any does."""
+    return [vlan for vlan in intent.vlans if vlan.router_advertisements and not vlan.relayed and not vlan.secondary]
 
 
 def _leased_from(subnet: SubnetIntent) -> bool:
