@@ -84,7 +84,7 @@ def device_edit(device_id: int) -> Answer:
               empty=row.domain.name),
         Field("parent", "Part of machine", value=row.parent.hostname if row.parent else "", help="Its name. Empty: none."),
         Field("description", "Description", "area", row.description, empty=""),
-    ))  # fmt: skip
+    ), of=row)  # fmt: skip
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         made = devices.update(context, device_id, **given)

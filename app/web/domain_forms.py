@@ -50,7 +50,7 @@ def domain_edit(domain_id: int) -> Answer:
     context = current_context()
     row = domains.get(context, domain_id)
     back = (f"/domains/{row.id}", row.name)
-    form = Form(f"Edit domain {row.name}", "Save", back, _fields(context, row))
+    form = Form(f"Edit domain {row.name}", "Save", back, _fields(context, row), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         domains.update(context, domain_id, **given)
@@ -100,7 +100,7 @@ def record_edit(domain_id: int, record_id: int) -> Answer:
         Field("ttl_seconds", "TTL in seconds", "number", row.ttl_seconds,
               f"Of all {row.type} records of {row.name}. Empty: the domain's, {domain.ttl_seconds}."),
     )  # fmt: skip
-    form = Form(f"Edit {row.type} record {row.name}", "Save", (f"/domains/{domain.id}", domain.name), fields)
+    form = Form(f"Edit {row.type} record {row.name}", "Save", (f"/domains/{domain.id}", domain.name), fields, of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         made = dns_records.update(context, domain_id, record_id, **given)
@@ -140,7 +140,7 @@ def secondary_new() -> Answer:
 def secondary_edit(secondary_id: int) -> Answer:
     """Change where an outside server is told of changes."""
     row = dns_secondaries.get(current_context(), secondary_id)
-    form = Form(f"Edit secondary {row.name}", "Save", BACK, _secondary_fields(row))
+    form = Form(f"Edit secondary {row.name}", "Save", BACK, _secondary_fields(row), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         dns_secondaries.update(context, secondary_id, **given)

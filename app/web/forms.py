@@ -2,6 +2,8 @@
 
 A form parses shape only; whether the values are right is for the service to say.  Everything works without scripts: a
 form is a page of its own, a refusal is that page again with what was typed, success leads on and says what was done.
+A form that changes a thing sends all of it, so it carries the version that it was made of: what another person has changed
+meanwhile is not overwritten unseen.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from flask import Blueprint, flash, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from app.identity import current_context
+from app.services import versions
 from app.services.context import Context
-from app.services.errors import Invalid, ServiceError, Unauthorized
+from app.services.errors import Changed, Invalid, ServiceError, Unauthorized
 
 LARGEST = 2**53
 Choices = tuple[tuple[str, str], ...]
@@ -79,7 +82,7 @@ class Field:
 class Form:
     """A page that asks. back: where one came from, and its name; danger: what is done cannot be taken back.
 
-    watch: where what is typed is sent meanwhile; the answer is shown below the fields.
+    watch: where what is typed is sent meanwhile; the answer is shown below the fields.  of: the thing that it changes.
     """
 
     title: str
@@ -89,6 +92,17 @@ class Form:
     intro: str = ""
     danger: bool = False
     watch: str = ""
+    of: Any = None
+
+    @property
+    def version(self) -> str | None:
+        """The version of the thing that it changes; None when it changes none."""
+        return versions.of(self.of)
+
+    def seen(self, context: Context) -> Context:
+        """The context for changing what the sent page has shown, and nothing newer."""
+        version = request.form.get("version")
+        return replace(context, expected=frozenset({version})) if self.version and version else context
 
     def show(self, context: Context, refusal: ServiceError | None = None) -> str:
         """The page."""
@@ -109,7 +123,8 @@ class Form:
             return call({one.name: one.read() for one in self.fields})
         except Unauthorized:
             raise
-        except ServiceError as refusal:
+        except ServiceError as error:
+            refusal = _in_words_of_pages(error) if isinstance(error, Changed) else error
             typed = replace(self, fields=tuple(one.typed() for one in self.fields))
             return typed.show(context, refusal), refusal.status
 
@@ -118,7 +133,13 @@ def ask(form: Form, role: str, doing: str, call: Callable[[Context, dict[str, An
     """Run a form for callers of a role; `call` answers where to go and what to say."""
     context = current_context()
     context.require(role, doing)
-    return form.run(context, lambda given: done(*call(context, given)))
+    return form.run(context, lambda given: done(*call(form.seen(context), given)))
+
+
+def _in_words_of_pages(refusal: Changed) -> Changed:
+    """Somebody was faster: what people at a page can do about it, which the API says in the words of HTTP."""
+    remedy = "open it in another window to see what it says now, then save this again if that is still what you want"
+    return Changed(str(refusal), rule="what nobody has seen is not overwritten", remedy=remedy)
 
 
 def removal(what: str, back: tuple[str, str], intro: str) -> Form:

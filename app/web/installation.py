@@ -21,7 +21,10 @@ TITLES = {
     "network_discovery": "Let networks appear by themselves",
     "proxy": "Package proxy of machines",
     "dnssec_validation": "Validation of DNS answers",
+    "retention": "What is kept, and how long",
 }
+SUBJECTS = ("on", "servers", "mode")
+"""Keys that stand for the whole setting, so that they go by its title."""
 LABELS = {"external_only": "Tell machines only these", "mode": "Mode", "url": "URL"}
 CHOICES = {"proxy": settings.PROXY_MODES, "dnssec_validation": settings.VALIDATION}
 HELP = {
@@ -67,23 +70,23 @@ def setting_edit(name: str) -> Answer:
         raise NotFound(f"setting {name!r} does not exist; there are {', '.join(shown)}")
     value = shown[name]
     label = TITLES.get(name, name)
-    # The first key of a setting says what it is about; the others say more of it.
+    # The first key of most settings is what they are about; the others say more of it.
     fields = tuple(_field(name, key, one, first=number == 0) for number, (key, one) in enumerate(value.items()))
 
     def call(given: dict[str, Any]) -> Answer:
-        settings.change(
-            context, name, {key: given["value" if number == 0 else key] for number, key in enumerate(value)}
-        )
+        said = {key: given["value" if number == 0 else key] for number, key in enumerate(value)}
+        settings.change(form.seen(context), name, said)
         return done("/settings", "The setting was changed; every rack is looked at again.")
 
-    return Form(label, "Save", BACK, fields).run(context, call)
+    form = Form(label, "Save", BACK, fields, of=settings.SettingValue(name, value))
+    return form.run(context, call)
 
 
 def _field(name: str, key: str, value: Any, first: bool) -> Field:
     """The form's field of one key of a setting, by what kind of value it has."""
     kind = {bool: "check", list: "words", int: "number"}.get(type(value), "text")
     choices = tuple((one, one) for one in CHOICES[name]) if key == "mode" else ()
-    label = TITLES.get(name, name) if first else LABELS.get(key, key)
+    label = TITLES.get(name, name) if first and key in SUBJECTS else LABELS.get(key, key.replace("_", " ").capitalize())
     kind = "choice" if choices else kind
     return Field(
         "value" if first else key, label, kind, value, HELP.get(name, "") if first else "", choices=choices, empty=""

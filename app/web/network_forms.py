@@ -44,7 +44,11 @@ def fabric_edit(fabric_id: int) -> Answer:
     """Rename a fabric."""
     row = fabrics.get(current_context(), fabric_id)
     form = Form(
-        f"Edit fabric {row.name}", "Save", BACK, (Field("name", "Name", value=row.name, required=True, empty=""),)
+        f"Edit fabric {row.name}",
+        "Save",
+        BACK,
+        (Field("name", "Name", value=row.name, required=True, empty=""),),
+        of=row,
     )
     return ask(
         form, "admin", "change a fabric",
@@ -107,6 +111,7 @@ def vlan_edit(vlan_id: int) -> Answer:
             Field("dhcp_on", "Serve DHCP", "check", row.dhcp_on, "The rack needs an address in one of its subnets."),
             Field("router_advertisements", "Send router advertisements (IPv6)", "check", row.router_advertisements),
         ),
+        of=row,
     )  # fmt: skip
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
@@ -140,7 +145,7 @@ def space_new() -> Answer:
 def space_edit(space_id: int) -> Answer:
     """Rename or describe a space."""
     row = spaces.get(current_context(), space_id)
-    form = Form(f"Edit space {row.name}", "Save", BACK, _space_fields(row))
+    form = Form(f"Edit space {row.name}", "Save", BACK, _space_fields(row), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         spaces.update(context, space_id, **given)

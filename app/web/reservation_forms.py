@@ -40,12 +40,13 @@ def reservation_new(subnet_id: int) -> Answer:
 def reservation_edit(reservation_id: int) -> Answer:
     """Change a promise. What was not changed is not sent on: an interface's reservation has its name and MAC from there."""
     row = reservations.get(current_context(), reservation_id)
-    form = Form(f"Edit the reservation of {row.address}", "Save", (f"/subnets/{row.subnet_id}", "Subnet"), _fields(row))
+    back = (f"/subnets/{row.subnet_id}", "Subnet")
+    form = Form(f"Edit the reservation of {row.address}", "Save", back, _fields(row), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         changes = {name: value for name, value in given.items() if getattr(row, name) != value}
         made = reservations.update(context, reservation_id, **changes)
-        return f"/subnets/{row.subnet_id}", f"{made.address} is promised to {made.mac}."
+        return back[0], f"{made.address} is promised to {made.mac}."
 
     return ask(form, "operator", "change reservations", call)
 
@@ -88,7 +89,8 @@ def route_edit(route_id: int) -> Answer:
     context = current_context()
     row = routes.get(context, route_id)
     back = (f"/subnets/{row.source_id}", row.source.cidr)
-    form = Form(f"Edit the route to {row.destination.cidr}", "Save", back, _route_fields(context, row.source_id, row))
+    fields = _route_fields(context, row.source_id, row)
+    form = Form(f"Edit the route to {row.destination.cidr}", "Save", back, fields, of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         made = routes.update(context, route_id, **given)

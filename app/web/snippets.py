@@ -97,7 +97,8 @@ def snippet_edit(snippet_id: int) -> Answer:
     back = (f"/snippets/{row.id}", row.name)
     fields = (Field("name", "Name", value=row.name, required=True, empty=""), *_fields(row), _force())
     intro = f"This is {WORDS[row.kind]}."
-    form = Form(f"Edit snippet {row.name}", "Check and save", back, fields, intro, watch=f"/snippets/{row.id}/check")
+    watch = f"/snippets/{row.id}/check"
+    form = Form(f"Edit snippet {row.name}", "Check and save", back, fields, intro, watch=watch, of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         if given["body"] == row.body:

@@ -86,12 +86,13 @@ def subnet_edit(subnet_id: int) -> Answer:
     """Change a subnet."""
     context = current_context()
     row = subnets.get(context, subnet_id)
-    form = Form(f"Edit subnet {row.cidr}", "Save", (f"/subnets/{row.id}", row.cidr), _subnet_fields(context, row))
+    back = (f"/subnets/{row.id}", row.cidr)
+    form = Form(f"Edit subnet {row.cidr}", "Save", back, _subnet_fields(context, row), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         given["name"] = given["name"] or row.cidr
         subnets.update(context, subnet_id, **_settings(given))
-        return f"/subnets/{subnet_id}", f"Subnet {row.cidr} was changed."
+        return back[0], f"Subnet {row.cidr} was changed."
 
     return ask(form, "admin", "change a subnet", call)
 
@@ -134,7 +135,7 @@ def range_edit(range_id: int) -> Answer:
     """Change a range."""
     row = ranges.get(current_context(), range_id)
     back = (f"/subnets/{row.subnet_id}", "Subnet")
-    form = Form(f"Edit range {row.start} to {row.end}", "Save", back, _range_fields(row))
+    form = Form(f"Edit range {row.start} to {row.end}", "Save", back, _range_fields(row), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         made = ranges.update(context, range_id, **given)

@@ -6,7 +6,7 @@ import datetime as dt
 
 from app.services import events
 from app.services.context import Context
-from app.store.models import Apply, Observation, Plan, Rack, RecordFailure, Vlan
+from app.store.models import Apply, Observation, Plan, Rack, RecordDrift, RecordFailure, Vlan
 from tests.factories.control import Seeded, clock_of, ring_of
 from tests.web.conftest import Browser, checked
 
@@ -127,7 +127,7 @@ def test_not_in_sync(context: Context, seeded: Seeded, alice: Browser) -> None:
         "1 record changes could not be applied, the first: REFUSED",
         "named does not run: it exited with 1",
         "squid fails its probe: no answer on 3128",
-    ] == [one.text for one in page.all("li") if "ul" in one.inside and "details" not in one.inside]
+    ] == [one.text for one in page.all("li") if "ul" in one.inside and "section" not in one.inside]
     assert "zone:lab.muster rrset:a.:A REFUSED" in page.one("section", id="card-failures").text
     assert "offer 8, named: undone at probe: no SOA" in page.one("section", id="card-applies").text
     assert "error" == page.all("li", class_="error")[0].attributes["class"]
@@ -210,3 +210,26 @@ def test_bare_rack(seeded: Seeded, alice: Browser) -> None:
 def test_unknown_rack(alice: Browser) -> None:
     """A rack that is not there is a page that says so."""
     assert "404" in alice.page("/racks/404", 404).one("main").text
+
+
+def test_what_it_serves_and_where_it_differed(context: Context, seeded: Seeded, vera: Browser) -> None:
+    """Each VLAN with why it is served there; records that differed, and whether they were mended."""
+    path = f"/racks/{seeded.rack_id}"
+    assert [] == vera.page(path).all("section", id="card-drift")
+    with context.store.write() as session:
+        session.get_one(Vlan, seeded.vlan_id).rack_id = seeded.rack_id
+        for place, left in (("store", 0), ("daemon", 2)):
+            session.add(
+                RecordDrift(rack_id=seeded.rack_id, scope="zone/lab", place=place, buckets=1, found=3, left=left,
+                            keys=["<b>one", "two", "three", "four"], at=context.clock())
+            )  # fmt: skip
+    page = vera.page(path)
+    served, differed = page.one("li", id=f"serves-{seeded.vlan_id}").text, page.one("section", id="card-drift").text
+
+    assert "untagged" in served
+    assert "primary" in served
+    assert "on eth0" in served
+    assert "is the only one with an address there" in served
+    assert "3 of zone/lab in the rack's own copy, all mended: <b>one, two, three" in differed
+    assert "3 of zone/lab in what its daemon serves, 2 not mended" in differed
+    assert "four" not in differed
