@@ -7,7 +7,7 @@ is written.  The region worker carries it on from there (`workers.region.lifecyc
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select
@@ -134,6 +134,13 @@ def operations(context: Context, machine_id: int, limit: int = 20) -> list[Opera
     with context.store.read() as session:
         statement = select(Operation).where(Operation.machine_id == machine_id).order_by(Operation.id.desc())
         return list(session.scalars(statement.limit(min(limit, 500))))
+
+
+def some(context: Context, ids: Sequence[int]) -> list[Operation]:
+    """Those of these operations that are there."""
+    context.require("viewer", "see operations")
+    with context.store.read() as session:
+        return list(session.scalars(select(Operation).where(Operation.id.in_(ids))))
 
 
 def checked_parameters(action: Action, given: Mapping[str, Any]) -> dict[str, Any]:

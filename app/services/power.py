@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -86,6 +87,13 @@ def request(context: Context, machine_id: int, verb: str) -> PowerOperation:
             )
         audit(session, context, f"power {verb}", "machine", machine.id)
         return session.get_one(PowerOperation, order(session, context, machine, verb))
+
+
+def orders(context: Context, ids: Sequence[int]) -> list[PowerOperation]:
+    """Those of these orders that are there."""
+    context.require("viewer", "see power orders")
+    with context.store.read() as session:
+        return list(session.scalars(select(PowerOperation).where(PowerOperation.id.in_(ids))))
 
 
 def order(session: Session, context: Context, machine: AnyMachine, verb: str, operation_id: int | None = None) -> int:

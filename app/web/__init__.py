@@ -8,6 +8,7 @@ from __future__ import annotations
 from flask import Flask
 
 from app.web import (
+    acted,
     devices,
     domain_forms,
     domains,
@@ -29,7 +30,7 @@ from app.web import (
 )
 
 PARTS = (
-    session, home, machines, machine_forms, selection, networks, network_forms, subnet_forms, reservation_forms, domains,
+    session, home, machines, machine_forms, selection, acted, networks, network_forms, subnet_forms, reservation_forms, domains,
     domain_forms, devices, snippets, racks, journal, people, installation,
 )  # fmt: skip
 

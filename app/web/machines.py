@@ -15,7 +15,8 @@ from app.services import events, images, lifecycle, machines, placement, power, 
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.machines import MachineFilters
-from app.web import inventory, selection, timeline
+from app.web import inventory, timeline
+from app.web.selection_words import titles
 
 PAGE = 100
 TIMELINE = 200
@@ -61,7 +62,7 @@ def machine_list() -> str:
         states=list(State),
         chosen={"zone": zone, "pool": pool, "tag": tag},
         places={word: placement.find(context, word, limit=500) for word in ("zone", "pool", "tag")},
-        acts=selection.titles(),
+        acts=titles(),
         this_page=urlencode({**asked, "after": after}),
         first_page=urlencode(asked) if after != "0" else None,
         next_page=following,

@@ -1,4 +1,4 @@
-"""Many machines at once: what would happen to each is said before, and what happened to each after.
+"""Many machines at once: what would happen to each is said before; how far each is, after (`app.web.acted`).
 
 Each machine is a request of its own to the service, so one that refuses does not hold up the others.
 """
@@ -6,7 +6,7 @@ Each machine is a request of its own to the service, so one that refuses does no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, render_template, request
@@ -19,40 +19,27 @@ from app.services import images, lifecycle, machines, placement, power
 from app.services.context import Context
 from app.services.errors import Invalid, ServiceError, Unauthorized
 from app.services.machines import MachineFilters
+from app.web import acted
 from app.web.forms import Field, choices, names
+from app.web.selection_words import MOST, POWER, is_number, titles
 
-MOST = 500
-POWER = {
-    "power-on": ("on", "Switch on"),
-    "power-off": ("off", "Switch off"),
-    "power-cycle": ("cycle", "Off and on again"),
-}
-SETTINGS = {
-    "set-zone": "Move to a zone",
-    "set-pool": "Move to a pool",
-    "add-tag": "Add a tag",
-    "remove-tag": "Remove a tag",
-}
+Said = tuple[str, int | None]
+"""What was done to a machine, and the number of the operation or power order that goes on."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One machine and a sentence about it. ok: it can be done, or was."""
+    """One machine and a sentence about it. ok: it can be done, or was; number: of the operation or power order it is now."""
 
     machine: Any
     ok: bool
     sentence: str
+    number: int | None = None
 
 
 def register(blueprint: Blueprint) -> None:
     """Add these pages."""
     blueprint.add_url_rule("/machines/act", "machines_act", act, methods=["GET", "POST"])
-
-
-def titles() -> dict[str, str]:
-    """What can be done to many machines: word and title."""
-    asked = {name: one.title for name, one in actions().items() if one.listed}
-    return asked | {"abort": "Abort"} | {word: title for word, (_, title) in POWER.items()} | SETTINGS
 
 
 def act() -> str | tuple[str, int]:
@@ -61,8 +48,8 @@ def act() -> str | tuple[str, int]:
     verb = request.values.get("verb", "")
     if verb not in titles():
         raise Invalid(f"action {verb!r}: choose one of {', '.join(titles())}", field="verb")
-    wanted = [one for one in request.values.getlist("machine") if one.isdecimal() and len(one) < 19][:MOST]
-    ids = tuple(int(one) for one in wanted)
+    wanted = [one for one in request.values.getlist("machine") if is_number(one)]
+    ids = tuple(int(one) for one in wanted)[:MOST]
     if not ids:
         raise Invalid("no machine was chosen; tick some on the list of machines", field="machine")
     chosen = machines.find(context, MachineFilters(ids=ids), limit=MOST)
@@ -70,13 +57,14 @@ def act() -> str | tuple[str, int]:
     fields = _fields(context, verb)
     if request.method != "POST":
         rows = [_foreseen(one, verb) for one in chosen]
-        return render_template("act.html", rows=rows, fields=fields, after=False, **words)
+        return render_template("act.html", rows=rows, fields=fields, **words)
     given = {one.name: one.read() for one in fields}
     call = _call(context, verb, {name: value for name, value in given.items() if value not in (None, "")})
     rows = [_done(context, one, call) for one in chosen]
     fresh = {one.id: one for one in machines.find(context, MachineFilters(ids=ids), limit=MOST)}
-    rows = [Row(fresh.get(row.machine.id, row.machine), row.ok, row.sentence) for row in rows]
-    return render_template("act.html", rows=rows, fields=(), after=True, **words)
+    rows = [replace(row, machine=fresh.get(row.machine.id, row.machine)) for row in rows]
+    asked = [(row.machine.id, row.number) for row in rows if row.number is not None]
+    return render_template("acted.html", rows=rows, **acted.words(context, verb, asked))
 
 
 def _fields(context: Context, verb: str) -> tuple[Field, ...]:
@@ -127,25 +115,30 @@ def _foreseen(machine: Any, verb: str) -> Row:
     return Row(machine, True, "will be changed")
 
 
-def _call(context: Context, verb: str, given: dict[str, str]) -> Callable[[Any], str]:
+def _call(context: Context, verb: str, given: dict[str, str]) -> Callable[[Any], Said]:
     if verb in actions():
         past = actions()[verb].past
 
-        def ask(machine: Any) -> str:
+        def ask(machine: Any) -> Said:
             operation = lifecycle.request(context, machine.id, verb, given)
-            return "under way" if operation.status == "running" else past
+            return "under way" if operation.status == "running" else past, operation.id
 
         return ask
     if verb == "abort":
-        return lambda machine: f"{lifecycle.abort(context, machine.id).action} was aborted"
+        return lambda machine: (f"{lifecycle.abort(context, machine.id).action} was aborted", None)
     if verb in POWER:
-        return lambda machine: f"ordered: power {power.request(context, machine.id, POWER[verb][0]).verb}"
+
+        def switch(machine: Any) -> Said:
+            order = power.request(context, machine.id, POWER[verb][0])
+            return f"ordered: power {order.verb}", order.id
+
+        return switch
     word = "tag" if verb.endswith("tag") else verb.removeprefix("set-")
     if not given.get(word):
         raise Invalid(f"{word}: name one", field=word)
     value = given[word]
 
-    def change(machine: Any) -> str:
+    def change(machine: Any) -> Said:
         tags = {tag.name for tag in machine.tags}
         if word == "tag":
             machines.update(context, machine.id, tags=tags | {value} if verb == "add-tag" else tags - {value})
@@ -153,14 +146,14 @@ def _call(context: Context, verb: str, given: dict[str, str]) -> Callable[[Any],
             machines.update(context, machine.id, zone=value)
         else:
             machines.update(context, machine.id, pool=value)
-        return "changed"
+        return "changed", None
 
     return change
 
 
-def _done(context: Context, machine: Any, call: Callable[[Any], str]) -> Row:
+def _done(context: Context, machine: Any, call: Callable[[Any], Said]) -> Row:
     try:
-        return Row(machine, True, call(machine))
+        return Row(machine, True, *call(machine))
     except Unauthorized:
         raise
     except ServiceError as refusal:

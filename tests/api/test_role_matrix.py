@@ -192,6 +192,7 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "POST /logout": "leave",
     "GET /machines": "page",
     "GET /machines/*": "page",
+    "GET /machines/acted": "page",
     "GET /machines/*/live": "page",
     "POST /machines/*/ask/*": "page",
     "POST /machines/*/power/*": "page",

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.services.changes import changing, event
-from app.store.models import Machine
+from app.store.models import Machine, Operation
 from tests.browser.conftest import PATIENCE_MS, Site, Visitor
 from tests.browser.scene import HOSTILE
 
@@ -24,6 +24,7 @@ def paths(site: Site) -> list[str]:
     return [
         "/", "/machines", "/machines/new", f"/machines/{busy}", f"/machines/{one}/edit", f"/machines/{one}/bmc",
         f"/machines/{one}/bmc?driver=ipmi", f"/machines/{one}/delete", f"/machines/act?verb=deploy&machine={one}",
+        f"/machines/acted?verb=deploy&asked={busy}-2",
         f"/machines/{site.machines[HOSTILE]}",
         "/networks", f"/subnets/{subnet}", "/subnets/2", "/subnets/2?block=10.40.1.0/24", "/subnets/3", "/subnets/new",
         f"/subnets/{subnet}/edit", f"/subnets/{subnet}/ranges/new", f"/subnets/{subnet}/reserve",
@@ -145,6 +146,43 @@ def test_many_are_chosen_and_acted_on(visit: Visit, site: Site) -> None:
     )
     expect(visitor_page.locator("tr.cannot")).to_contain_text("node-10")
     expect(visitor_page.locator("tr.can")).to_contain_text("web-17")
+
+
+def test_what_was_asked_of_many_is_followed_live(visit: Visit, site: Site) -> None:
+    """Each machine's steps, its end and its failure show where it was asked for, without a reload; focus stays."""
+    page = visit("alice", color_scheme="dark").go("/machines?text=web-1")
+    for name in ("web-17", "web-18", "web-16"):
+        page.get_by_label(f"Choose {name}").check()
+    page.get_by_label("What to do with the chosen machines").select_option("commission")
+    page.get_by_role("button", name="Go on").click()
+    page.locator("#do-act").click()
+
+    expect(page.locator("tr.cannot")).to_contain_text("web-16")
+    expect(page.locator("#asked-said")).to_have_text("0 of 2 done, 2 under way.")
+    page.evaluate("window.stays = true")
+    link = page.locator(f"#to-machine-{site.machines['web-18']}")
+    link.focus()
+    context = site.server.context
+    with changing(context) as session:
+        rows = session.query(Operation).filter(Operation.action == "commission", Operation.status == "running")
+        by_machine = {row.machine_id: row for row in rows}
+        running = by_machine[site.machines["web-17"]]
+        running.step, running.progress = "scripts", {"message": "running disks", "fraction": 0.5}
+        failed = by_machine[site.machines["web-18"]]
+        failed.status, failed.finished_at, failed.reason = "failed", context.clock(), "its BMC does not answer"
+        for name in ("web-17", "web-18"):
+            event(session, context, "machine.step", f"{name}: a step.", machine_id=site.machines[name])
+
+    row = page.locator(f"#asked-{site.machines['web-17']}")
+    expect(row).to_contain_text("running disks")
+    assert 0 < float(row.locator("progress").get_attribute("value") or 0) < 1
+    expect(page.locator(f"#asked-{site.machines['web-18']}")).to_contain_text("its BMC does not answer")
+    expect(page.locator("#asked-said")).to_have_text("0 of 2 done, 1 under way, 1 failed.")
+    expect(link).to_be_focused()
+    assert page.evaluate("window.stays")
+    page.locator("#to-here").press("Enter")
+    expect(page.locator("h1")).to_have_text("Commission: 2 machines")
+    expect(page.locator("#asked-said")).to_have_text("0 of 2 done, 1 under way, 1 failed.")
 
 
 def test_forms_refuse_at_the_field_and_then_succeed(visit: Visit) -> None:

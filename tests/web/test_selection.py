@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
 from app.services import machines
 from app.services.context import Context
-from app.store.models import Operation
+from app.store.models import Operation, PowerOperation
 from tests.factories.control import Seeded, make_machine
 from tests.web.conftest import Browser, checked, sign_up
 
@@ -37,6 +38,52 @@ def test_each_has_its_own_result(context: Context, seeded: Seeded, alice: Browse
     assert {"one": "ALLOCATED", "two": "ALLOCATED", "new": "NEW"} == states(context)
     assert "asked of 2; 1 refused" in page.one("p", class_="said").text
     assert "New" in page.one("tr", class_="cannot").text
+
+
+def test_how_far_each_is(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """The answer names its own part that changes; this tells steps, ends and failures, and nothing of other machines."""
+    ids = [make_machine(context, seeded, name, state="NEW") for name in ("one", "two")]
+    data = {"verb": "commission", "machine": ids, "csrf_token": alice.csrf()}
+    body = checked(alice.client.post("/machines/act", data=data)).one("body").attributes
+
+    assert f"machine:{ids[0]},{ids[1]}" == body["data-follow"]
+    assert "0 of 2 done, 2 under way" in alice.part(body["data-source"]).one("p").text
+
+    with context.store.write() as session:
+        first, second = session.query(Operation).order_by(Operation.id)
+        first.status, first.finished_at = "succeeded", first.started_at + dt.timedelta(seconds=75)
+        second.status, second.finished_at, second.reason = "failed", context.clock(), "its fan is dead"
+    part = alice.part(body["data-source"])
+
+    assert "1 of 2 done, 1 failed" in part.one("p").text
+    assert "commissioned, after 75 s" in part.one("tr", id="asked-1").text
+    assert "its fan is dead" in part.one("tr", id="asked-2").text
+    assert "not kept" in alice.page("/machines/acted?verb=commission&asked=1-2").one("tr", id="asked-1").text
+    assert 0 == len(alice.page("/machines/acted?verb=commission&asked=99-1").all("progress"))
+
+
+def test_power_orders_are_followed(context: Context, seeded: Seeded, alice: Browser) -> None:
+    """What a rack says of an order is shown at its machine."""
+    machine = make_machine(context, seeded, "one")
+    with context.store.write() as session:
+        session.add(PowerOperation(machine_id=machine, verb="on", rack_id=seeded.rack_id, deadline_at=context.clock()))
+    there = f"/machines/acted?verb=power-on&asked={machine}-1"
+
+    assert "waits for its rack" in alice.part(there).one("tr", id="asked-1").text
+    with context.store.write() as session:
+        order = session.get_one(PowerOperation, 1)
+        order.status, order.power, order.seconds = "done", "on", 1.25
+    assert "power on, after 1.25 s" in alice.part(there).one("tr", id="asked-1").text
+    with context.store.write() as session:
+        order = session.get_one(PowerOperation, 1)
+        order.status, order.reason = "failed", "wrong password"
+    assert "wrong password" in alice.part(there).one("tr", id="asked-1").text
+
+
+@pytest.mark.parametrize("asked", ["", "3", "3-", "x-1", "1-" + "9" * 19])
+def test_what_names_nothing_is_refused(alice: Browser, asked: str) -> None:
+    """The address of such a page names machines and what was asked of them."""
+    alice.page(f"/machines/acted?verb=deploy&asked={asked}", 422)
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,12 @@
     if (seconds && !document.hidden) { timer = setTimeout(soon, seconds * 1000); }
   }
 
-  // data-follow: all, machines, racks, or one of them as in machine:7.
+  // data-follow: all, machines, racks, or some of them as in machine:7 or machine:7,8.
   function concerns(about) {
     const [kind, id] = body.dataset.follow.split(":");
     if (about.changed || kind === "all") { return true; }
     const given = kind.startsWith("machine") ? about.machine : about.rack;
-    return id === undefined ? given !== null && given !== undefined : String(given) === id;
+    return id === undefined ? given !== null && given !== undefined : id.split(",").includes(String(given));
   }
 
   function hear(about) {
