@@ -6,10 +6,10 @@ busy host is no fault of what is tested.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     controls = bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
     if controls:
-        sys.modules["xdist.workermanage"].NodeManager.EXIT_TIMEOUT = CLEANING_SECONDS
+        importlib.import_module("xdist.workermanage").NodeManager.EXIT_TIMEOUT = CLEANING_SECONDS
 
     def interrupt(*ignored: object) -> None:
         # Once: a second signal must not interrupt the cleaning.  Not SIG_IGN, which children would inherit.

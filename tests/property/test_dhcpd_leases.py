@@ -24,7 +24,7 @@ leases = st.builds(
 hosts = st.builds(HostEntry, names, macs, addresses, st.none() | names)
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.lists(leases, max_size=8), st.lists(hosts, max_size=8))
 def test_what_is_written_is_read(written: list[LeaseEntry], made: list[HostEntry]) -> None:
     """Every field comes back, client ids of any bytes too; of two words on one address or name the last counts."""
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(written: list[LeaseEntry], made: list[HostEntry
     assert found.hosts == {host.name: host for host in made}
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings().max_examples // 2)
 @given(hosts, st.booleans())
 def test_a_host_that_was_deleted_is_gone(host: HostEntry, again: bool) -> None:
     """Until it is made again."""
@@ -43,7 +43,7 @@ def test_a_host_that_was_deleted_is_gone(host: HostEntry, again: bool) -> None:
     assert found.hosts == ({host.name: host} if again else {})
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings().max_examples // 2)
 @given(leases, leases, st.data())
 def test_an_entry_that_is_being_written_is_not_there_yet(
     first: LeaseEntry, second: LeaseEntry, data: st.DataObject
@@ -56,7 +56,7 @@ def test_an_entry_that_is_being_written_is_not_there_yet(
     assert found.leases == {first.address: first}
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.text(alphabet='lease host{};"\\# 10.0.1\n', max_size=200))
 def test_no_text_makes_the_reader_fail(text: str) -> None:
     """Whatever is in the file, what is understood is read."""

@@ -76,7 +76,7 @@ def _bare(model: Model) -> Model:
     return {name: things for name, things in bare.items() if name != "settings"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(models())
 def test_a_file_loses_nothing(model: Model) -> None:
     """What is written and read again is the same, in one text; and nothing differs from itself."""
@@ -88,7 +88,7 @@ def test_a_file_loses_nothing(model: Model) -> None:
     assert () == plan(read, model, prune=True).changes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(models(), models())
 def test_a_plan_leads_to_its_file(wanted: Model, present: Model) -> None:
     """Pruned, the file is what is there afterwards; not pruned, all that it says is there, and nothing is gone."""
