@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 
 from renderers.dhcp.catalogue import CATALOGUE
-from renderers.dhcp.options import BodyError, Option
+from renderers.dhcp.catalogue import OWNED as OWNED_CODES
+from renderers.dhcp.options import BodyError, Option, of_bytes
 from renderers.intent import SnippetIntent
 
 LONGEST_BODY = 65_536
+LAST_CODE = 254
 OWNED = frozenset(
     {
         *(
@@ -50,6 +52,7 @@ OWNED = frozenset(
 )
 """First words of statements that a snippet may not have; `execute` and `include` nowhere."""
 _TOKEN = re.compile(r'\s+|#[^\n]*|"(?:[^"\\\n]|\\.)*"|[{};]|[^\s"{};#]+')
+_MADE = re.compile(r"muster-([0-9]{1,3})")
 _ANYWHERE = frozenset({"include", "execute"})
 
 
@@ -65,10 +68,43 @@ def definitions(options: Iterable[Option]) -> list[str]:
     return [f"option {_made_name(family, code)} code {code} = string;" for family, code in wanted]
 
 
+def all_definitions() -> list[str]:
+    """Definitions of every DHCPv4 option that people may set and dhcpd has no name for.
+
+    A machine's options come by OMAPI while dhcpd runs, which then refuses a name that its file has not defined.  Where
+    dhcpd has a name of its own that Muster does not use, both are good.
+    """
+    return definitions(of_bytes(4, code, b"") for code in range(1, LAST_CODE + 1) if code not in OWNED_CODES[4])
+
+
+def name_of(option: Option) -> str:
+    """The name by which Muster sets an option: dhcpd's own, else one that Muster defines."""
+    return known_name(option) or _made_name(option.family, option.code)
+
+
+def code_of(name: str) -> int | None:
+    """The code of the DHCPv4 option that `name_of` calls so; None for any other name."""
+    if found := _MADE.fullmatch(name):
+        return int(found[1])
+    return next((one.code for one in CATALOGUE.values() if one.family == 4 and one.dhcpd == name), None)
+
+
+def unsayable(option: Option) -> str:
+    """Why dhcpd cannot keep an option in its file of leases, empty if it can.
+
+    It writes a value of printable bytes in quotes and escapes nothing (4.4.3), so that it could not read the file again.
+    """
+    if all(32 <= byte < 127 for byte in option.data) and set(option.data) & set(b'"\\'):
+        return (
+            f"{option.name} {option.value}: dhcpd cannot keep a quote or a backslash in a machine's option; leave it out, or"
+            " set it for the range or subnet"
+        )
+    return ""
+
+
 def statement(option: Option) -> str:
     """The statement that sets an option."""
-    name = known_name(option) or _made_name(option.family, option.code)
-    return f"option {name} = {option.data.hex(':')};"
+    return f"option {name_of(option)} = {option.data.hex(':')};"
 
 
 def sent(codes: Iterable[int]) -> list[str]:

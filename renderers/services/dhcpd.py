@@ -4,6 +4,8 @@ Hosts are not here: they are made, changed and destroyed by OMAPI and kept by dh
 Each subnet says everything itself, its own first, then what people add from the widest scope to the narrowest, as in
 dhcpd.conf(5) the last statement of a scope counts.  What a booting client is told is a chain of conditions in its
 subnet, which dhcpd works through for every answer.
+By default dhcpd renews no lease that is young (dhcp-cache-threshold), so that iPXE would keep the short one that firmware
+got just before; that is switched off.
 What differs from Kea: a change of structure is a restart (some tenths of a second); OMAPI listens on every address of
 the rack and is closed by a key only (HMAC-SHA256, made on the rack); an address promised inside a dynamic range is not
 kept from strangers by dhcpd; DHCPv6 stays Kea's.
@@ -44,26 +46,20 @@ _TESTS = {
 def render(intent: RackIntent) -> Bundle:
     """The configuration, and an empty file of leases to start with. ValueError names what dhcpd cannot be told."""
     served = kea4.served_vlans(intent)
-    options = [
-        option
-        for vlan, subnets in served
-        for subnet in subnets
-        for option in (*_added(intent, vlan, subnet), *(one for pool in subnet.pools for one in _of(pool)))
-    ]
     lines = [
         "# Written by Muster.",
         "ddns-update-style none;",
         "deny bootp;",
         "deny duplicates;",
         "ping-check false;",
+        "dhcp-cache-threshold 0;",
         f"omapi-port {text.port(intent.ports.omapi)};",
         f"key {KEY} {{",
         "  algorithm hmac-sha256;",
         f"  secret @secret:{SECRET}@;",
         "}",
         f"omapi-key {KEY};",
-        f"option muster-{ROUTES} code {ROUTES} = string;",
-        *(line for line in dhcpd_form.definitions(options) if f" code {ROUTES} " not in line),
+        *dhcpd_form.all_definitions(),
         *dhcpd_form.text(intent.snippets),
     ]
     for vlan, subnets in served:

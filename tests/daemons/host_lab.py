@@ -23,7 +23,7 @@ from tests.golden.case import load
 from workers.rack.channels import kea
 from workers.rack.files import ServiceDirectories
 from workers.rack.host_keeper import HostKeeper
-from workers.rack.host_questions import ask4
+from workers.rack.host_questions import Heard, ask4
 from workers.rack.host_strategies import base
 from workers.rack.hosts import HostChange
 from workers.rack.hosts_database import programs
@@ -186,7 +186,7 @@ class HostLab:
         if self.service != "dhcpd":
             eventually(lambda: kea.client(self.daemon.directories).status(), 20)
 
-    def _ask4(self, *question: Any) -> str:
+    def _ask4(self, *question: Any) -> Heard:
         return namespace.inside(self.inside, lambda: ask4(*question))
 
     def _ask(self, interface: str, mac: str, ours: frozenset[str], port: int) -> Offered:

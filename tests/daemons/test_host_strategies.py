@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from renderers.dhcp.options import parse_line
 from tests.daemons.host_lab import SUBNET, HostLab, host_lab, key_of, mac_of
 from tests.daemons.rack_root import eventually
+from workers.rack.host_questions import Heard
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange
 
@@ -64,6 +67,53 @@ def test_a_machines_own_options_are_on_the_wire(lab: HostLab) -> None:
         assert [present] == list(lab.daemon.stored(SUBNET))
     assert lab.send([(1, "10.20.0.10")]) == {}
     assert 7 not in lab.offered(1).options
+
+
+def test_options_that_somebody_else_has_changed_are_found_and_mended(lab: HostLab) -> None:
+    """Codes without a name, values of any length and of printable bytes too; they outlive a restart as they are."""
+    said = {
+        "option-224": "0x0102",
+        "option-225": f"0x{bytes(range(200)).hex()}",
+        "tcode": "Europe/Berlin",
+        "option-34": "0x01",
+    }
+    options = [{"name": name, "value": value} for name, value in said.items()]
+    assert lab.send([(1, "10.20.0.10")], options=options) == {}
+    (stored,) = lab.daemon.stored(SUBNET)
+    lab.on_rack(lambda: lab.keeper.tend(lab.offer, lambda service: 1))
+    lab.restart()
+
+    assert [stored] == list(lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET].values())
+
+    other = replace(stored, options=(parse_line("option-224 0x0103", "machine"), *stored.options[:-1]))
+    lab.apply([HostChange("vlan:1", stored.key, stored, other)])
+    (present,) = lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET].values()
+
+    assert present != stored
+    lab.on_rack(lambda: lab.keeper.mend(lab.offer))
+    assert [stored] == list(lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET].values())
+    eventually(lambda: _equal(b"\1\2", lab.offered(1).options[224]), 15)
+
+
+def test_an_option_that_a_client_does_not_get_is_taken_back() -> None:
+    """What is offered is compared with what was promised, option by option."""
+    host = Host(SUBNET, mac_of(1), "10.20.0.10", None, (parse_line("log-servers 10.20.0.94", "machine"),))
+
+    assert Heard("10.20.0.10", {7: bytes([10, 20, 0, 94])}).differs(host) == ""
+    assert "gets 0x0a14005d for log-servers" in Heard("10.20.0.10", {7: bytes([10, 20, 0, 93])}).differs(host)
+    assert "gets nothing for log-servers" in Heard("10.20.0.10", {}).differs(host)
+
+
+def test_a_value_that_a_daemon_could_not_read_again_is_refused(lab: HostLab) -> None:
+    """dhcpd writes a quote into its file of leases as it is, so it is refused by name; Kea sends it."""
+    failed = lab.send([(1, "10.20.0.10")], options=[{"name": "tcode", "value": 'a";b'}])
+
+    if lab.strategy == "omapi":
+        assert "cannot keep a quote" in failed[key_of(1)]
+        assert lab.present() == {}
+    else:
+        assert failed == {}
+        assert lab.offered(1).options[101] == b'a";b'
 
 
 def test_the_last_word_on_a_key_counts(lab: HostLab) -> None:

@@ -21,7 +21,11 @@ leases = st.builds(
     st.none() | names,
     st.none() | st.binary(min_size=1, max_size=20).map(bytes.hex),
 )
-hosts = st.builds(HostEntry, names, macs, addresses, st.none() | names)
+values = st.binary(min_size=1, max_size=60)
+options = st.lists(
+    st.tuples(st.from_regex(r"muster-[1-9][0-9]?", fullmatch=True), values), max_size=4, unique_by=lambda one: one[0]
+)
+hosts = st.builds(HostEntry, names, macs, addresses, st.none() | names, options.map(tuple), st.binary(max_size=5))
 
 
 @settings(max_examples=settings().max_examples // 2)
@@ -87,6 +91,12 @@ host muster-1-525400200001 {
   hardware ethernet 52:54:00:20:00:01;
   fixed-address 10.20.0.10;
         supersede host-name = "n1";
+        supersede log-servers = 0a:14:
+                                00:5e;
+        supersede tcode = "0a:14";
+        supersede dhcp-parameter-request-list = concat (option
+                                                              dhcp-parameter-request-list, 
+                                                        07:65:01);
 }
 """
     )
@@ -95,5 +105,12 @@ host muster-1-525400200001 {
         "10.20.0.100", "52:54:00:20:00:0b", 1795714200, 1795714800, "active", "n1", "0152540020000b"
     )
     assert found.hosts == {
-        "muster-1-525400200001": HostEntry("muster-1-525400200001", "52:54:00:20:00:01", "10.20.0.10", "n1")
+        "muster-1-525400200001": HostEntry(
+            "muster-1-525400200001",
+            "52:54:00:20:00:01",
+            "10.20.0.10",
+            "n1",
+            (("log-servers", b"\x0a\x14\x00\x5e"), ("tcode", b"0a:14")),
+            b"\x07\x65\x01",
+        )
     }

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 
 NEVER = 1 << 62
 """The end of a lease without one."""
+HOST_NAME, ASKED = "host-name", "dhcp-parameter-request-list"
 _TOKEN = re.compile(r'\s+|#[^\n]*|"((?:[^"\\]|\\.)*)"|([{};])|([^\s"{};#]+)')
+_HEX = re.compile(r"[0-9a-f]{1,2}(?::[0-9a-f]{1,2})*")
 _TIME = re.compile(r"\d (\d{4})/(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d)")
+
+
+class _Quoted(str):
+    """A word that stood in quotes, bytes as Latin-1."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,10 @@ class HostEntry:
     mac: str
     address: str
     hostname: str | None = None
+    options: tuple[tuple[str, bytes], ...] = ()
+    """What is told to it beyond its host name: dhcpd's names of options and their bytes, in the order of the file."""
+    asked: bytes = b""
+    """Codes of what is sent also when it does not ask."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,10 @@ def render_host(host: HostEntry) -> str:
         f"  fixed-address {host.address};",
     ]
     if host.hostname:
-        lines.append(f'        supersede host-name = "{host.hostname}";')
+        lines.append(f'        supersede {HOST_NAME} = "{host.hostname}";')
+    lines += [f"        supersede {name} = {data.hex(':')};" for name, data in host.options]
+    if host.asked:
+        lines.append(f"        supersede {ASKED} = concat (option {ASKED}, {host.asked.hex(':')});")
     return "\n".join([*lines, "}", ""])
 
 
@@ -134,7 +149,7 @@ def _blocks(text: str) -> Iterator[tuple[str, str, list[list[str]]]]:
                 statements.append(words)
             words = []
         elif quoted is not None:
-            words.append(_unquote(quoted))
+            words.append(_Quoted(_unquote(quoted)))
         elif word is not None:
             words.append(word)
 
@@ -158,14 +173,40 @@ def _lease(name: str, statements: list[list[str]]) -> LeaseEntry | None:
 
 def _host(name: str, statements: list[list[str]]) -> HostEntry | None:
     found = {words[0]: words for words in statements if words}
-    hostname = next(
-        (words[3] for words in statements if words[:3] == ["supersede", "host-name", "="] and len(words) == 4), None
-    )
+    told = {words[1]: words[3:] for words in statements if words[:1] == ["supersede"] and words[2:3] == ["="]}
+    hostname = told.pop(HOST_NAME, None)
+    asked = _bytes(_last(told.pop(ASKED, [])))
     address = found.get("fixed-address", ["", ""])[-1]
     try:
-        return HostEntry(name, _mac(found), str(ipaddress.IPv4Address(address)), hostname)
+        options = tuple((option, _bytes(words)) for option, words in told.items())
+        return HostEntry(
+            name,
+            _mac(found),
+            str(ipaddress.IPv4Address(address)),
+            hostname[0] if hostname else None,
+            options,
+            asked,
+        )
     except ValueError:
         return None
+
+
+def _last(words: list[str]) -> list[str]:
+    """The last part of `concat (option NAME, BYTES)`; the bytes may go over several lines."""
+    begin = next((at + 1 for at, word in enumerate(words) if word == f"{ASKED},"), len(words))
+    return ["".join(words[begin:]).removesuffix(")")]
+
+
+def _bytes(words: list[str]) -> bytes:
+    """A value as dhcpd writes it: in quotes where every byte can be printed, else in hexadecimal over several lines.
+
+    b"" for an expression, which is none of ours.  Unlike the ids of leases, what is in these quotes is not escaped
+    (dhcpd 4.4.3), so a value that holds a quote or a backslash must not be there.
+    """
+    if len(words) == 1 and isinstance(words[0], _Quoted):
+        return words[0].encode("latin-1")
+    said = "".join(words)
+    return bytes(int(part, 16) for part in said.split(":")) if _HEX.fullmatch(said) else b""
 
 
 def _mac(found: dict[str, list[str]]) -> str:

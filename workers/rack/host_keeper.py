@@ -148,7 +148,7 @@ class HostKeeper:
         return failed | wrong
 
     def _check_as_client(self, daemon: base.HostDaemon, changes: Iterable[HostChange], offer: Offer) -> Failures:
-        """Ask for the address of each of at most SAMPLE hosts with its own MAC; what was wrong.
+        """Ask for address and options of each of at most SAMPLE hosts with its own MAC; what was wrong.
 
         Nothing is taken, so no lease comes of it.  Silence counts only if the question did not arrive either: ChannelDown.
         A daemon that does not count what it hears is asked by its channel whether it is there.
@@ -171,11 +171,8 @@ class HostKeeper:
                         f"{daemon.service} does not hear {host.mac} on {subnet.interface}: {failure}"
                     ) from failure
                 continue
-            if offered != host.address:
-                wrong[change.scope, change.key] = (
-                    f"asking as {host.mac} gets {offered or 'nothing'} instead of {host.address};"
-                    " another machine may hold it"
-                )
+            if differs := offered.differs(host):
+                wrong[change.scope, change.key] = f"asking as {host.mac} {differs}"
         return wrong
 
     def _read(self, changes: Sequence[RecordChange], failed: Failures) -> list[HostChange]:

@@ -1,6 +1,6 @@
 """Hosts of ISC dhcpd by OMAPI: made, changed and destroyed live, and written by dhcpd into its file of leases.
 
-OMAPI lists nothing, so what is there is read from that file.  A host's name tells its subnet and MAC.  dhcpd keeps no
+OMAPI lists nothing, so what is there, options included, is read from that file.  A host's name tells its subnet and MAC.  dhcpd keeps no
 lease for a host, and gives a host its address also while a stranger holds a lease of it; so an address that somebody
 else has leased from a dynamic range is refused here.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from renderers.dhcp import dhcpd_form
+from renderers.dhcp.options import Option, of_bytes
 from renderers.services import dhcpd
 from workers.rack.channels.base import ChannelDown
 from workers.rack.dhcpd_leases import HostEntry, LeaseFile, parse, render_host, render_host_end
@@ -24,6 +24,10 @@ from workers.rack.secret_files import SecretMissing
 
 ETHERNET, ACTIVE = 1, 2
 """Kinds of hardware and states of leases (dhcpd(8), "THE LEASE OBJECT")."""
+MASK = 1
+"""The option that says a network's mask."""
+ALTERED = "altered"
+"""The name of a host that somebody else has changed so that it cannot be read back."""
 _PORT = re.compile(r"^omapi-port (\d+);", re.MULTILINE)
 _NAME = re.compile(r"muster-(\d+)-([0-9a-f]{12})")
 
@@ -115,9 +119,7 @@ class DhcpdOmapi:
             right = {host.key: host for host in hosts}
             text += "".join(render_host_end(name_of(key)) for key in here[subnet_id] if key not in right)
             text += "".join(
-                render_host(HostEntry(name_of(key), host.mac, host.address, host.hostname))
-                for key, host in right.items()
-                if here[subnet_id].get(key) != host
+                render_host(_entry(host)) for key, host in right.items() if here[subnet_id].get(key) != host
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         change_owner(path.parent, dhcpd.USER)
@@ -129,6 +131,9 @@ class DhcpdOmapi:
     def _set(self, omapi: Omapi, change: HostChange, refused: Refusals) -> None:
         host = change.after
         if host is None:
+            return
+        if unsayable := [words for option in host.options if (words := dhcpd_form.unsayable(option))]:
+            refused[change.scope, change.key] = "; ".join(unsayable)
             return
         # Only addresses of dynamic ranges have a lease.
         lease = omapi.find("lease", {b"ip-address": ipaddress.IPv4Address(host.address).packed})
@@ -153,8 +158,8 @@ class DhcpdOmapi:
             b"ip-address": ipaddress.IPv4Address(host.address).packed,
         }
         statements = [f'supersede host-name = "{host.hostname}";'] if host.hostname else []
-        options = [option for option in host.options if option.family == 4]
-        statements += [*map(dhcpd_form.statement, options), *dhcpd_form.sent([option.code for option in options])]
+        options = _sayable(host)
+        statements += [*map(dhcpd_form.statement, options), *dhcpd_form.sent(_asked(options))]
         if statements:
             values[b"statements"] = "\n".join(statements).encode()
         omapi.create("host", values)
@@ -176,13 +181,38 @@ class DhcpdOmapi:
         for entry in read_file(daemon).hosts.values():
             match = _NAME.fullmatch(entry.name)
             if match and int(match[1]) in found:
-                host = Host(int(match[1]), bytes.fromhex(match[2]).hex(":"), entry.address, entry.hostname)
+                mac = bytes.fromhex(match[2]).hex(":")
+                codes = [(dhcpd_form.code_of(name), data) for name, data in entry.options]
+                options = tuple(
+                    sorted((of_bytes(4, code, data) for code, data in codes if code), key=lambda one: one.code)
+                )
+                # A MAC or an option that we do not set: whatever the host should be, it differs.
+                is_ours = entry.mac == mac and len(options) == len(codes)
+                is_ours = is_ours and entry.asked == _asked(options)
+                host = Host(int(match[1]), mac, entry.address, entry.hostname if is_ours else ALTERED, options)
                 found[host.subnet_id][host.key] = host
-        # dhcpd writes options in words of its own, so what they are is taken from the rack's store.
-        for subnet_id, hosts in found.items():
-            options = {host.key: host.options for host in daemon.stored(subnet_id) if host.options} if hosts else {}
-            hosts |= {key: replace(hosts[key], options=told) for key, told in options.items() if key in hosts}
         return found
+
+
+def _sayable(host: Host) -> list[Option]:
+    """The host's options but those that dhcpd could not keep, of which `apply` has told."""
+    return [option for option in host.options if option.family == 4 and not dhcpd_form.unsayable(option)]
+
+
+def _entry(host: Host) -> HostEntry:
+    """A host as dhcpd writes it into its file."""
+    options = _sayable(host)
+    told = tuple((dhcpd_form.name_of(option), option.data) for option in options)
+    return HostEntry(name_of(host.key), host.mac, host.address, host.hostname, told, _asked(options))
+
+
+def _asked(options: Sequence[Option]) -> bytes:
+    """What is sent also to a host that does not ask.
+
+    With the mask, which is anyway: a byte that cannot be printed, as of a list that can dhcpd would write a quote (34) so
+    that it could not read it again.
+    """
+    return bytes([*(option.code for option in options), MASK]) if options else b""
 
 
 STRATEGY = DhcpdOmapi()

@@ -29,6 +29,8 @@ _ETHERTYPE_IPV4 = 0x0800
 _UDP = 17
 _BOOTP = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 _ALL = 0x0003
+_LARGEST = struct.pack("!BBH", 57, 2, 1472)
+"""The largest message that is taken (RFC 2132, section 9.10): of the least, 576 bytes, long options may fall out."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def build_discover(mac: bytes, transaction: int, port: int = 67, giaddr: str | N
     relay = source if hops else bytes(4)
     addresses = (*(bytes(4),) * 3, relay)
     bootp = _BOOTP.pack(1, 1, 6, hops, transaction, 0, 0x8000, *addresses, mac + bytes(10), bytes(64), bytes(128))
-    options = bytes([53, 1, DISCOVER]) + bytes([55, 5, 1, 3, 6, 66, 67]) + b"\xff"
+    options = bytes([53, 1, DISCOVER]) + bytes([55, 5, 1, 3, 6, 66, 67]) + _LARGEST + b"\xff"
     payload = (bootp + COOKIE + options).ljust(300, b"\0")
     length = 8 + len(payload)
     pseudo = source + target + struct.pack("!BBH", 0, _UDP, length)
