@@ -121,7 +121,12 @@ def check(context: Context) -> None:
     assert {int(one) for one in scopes} <= set(rows)
 
 
-@settings(max_examples=settings().max_examples // 4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples // 4,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(steps=st.lists(STEPS, min_size=4, max_size=14))
 def test_the_network_stays_whole(steps: list[Step]) -> None:
     """A step is done or refused in words; either way every VLAN has a fabric, every subnet a VLAN, and so on."""
