@@ -232,7 +232,9 @@ class RackIntent:
     dns_clients: networks whose hosts may use the rack as their resolver.  dns_peers: all addresses of the other racks,
     which copy zones from each other.  dns_secondaries: outside servers that may copy them.
     ntp_upstreams: servers that the rack's clock follows.  ntp_peers: an address of each other rack, with which it
-    agrees on the time where no server is in reach.
+    agrees on the time where no server is in reach.  ntp_clients: addresses of the racks that follow this one, which is on
+    the control plane's host; none on any other.
+    on_control_plane: the rack is the control plane's own host, which gives the other racks their time.
     dnssec_validation: auto (by the root's key), yes (by keys that the operator adds) or no.
     """
 
@@ -251,6 +253,8 @@ class RackIntent:
     dns_secondaries: tuple[SecondaryIntent, ...] = ()
     ntp_upstreams: tuple[str, ...] = ()
     ntp_peers: tuple[str, ...] = ()
+    ntp_clients: tuple[str, ...] = ()
+    on_control_plane: bool = False
     layout: RackLayout = field(default_factory=RackLayout)
     ports: RackPorts = field(default_factory=RackPorts)
     disciplines_clock: bool = False

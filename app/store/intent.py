@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +11,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from app.store.clock_intent import with_clocks
 from app.store.dhcp_intent import with_dhcp
-from app.store.dns_intent import addresses_of, with_dns
+from app.store.dns_intent import with_dns
 from app.store.ha_intent import with_partner
 from app.store.models import IpRange, Rack, Setting, Subnet, Vlan
 from app.store.queries.serving import served_by
@@ -55,22 +55,21 @@ def load_intent(session: Session, rack_id: int) -> RackIntent:
     names = ("dns_forwarders", "dnssec_validation", "ntp_upstreams", "proxy")
     settings = {row.name: row.value for row in session.scalars(select(Setting).where(Setting.name.in_(names)))}
     external = tuple(settings.get("ntp_upstreams", {}).get("servers", ()))
-    told = external if settings.get("ntp_upstreams", {}).get("external_only") else ()
+    only = bool(settings.get("ntp_upstreams", {}).get("external_only"))
     intent = RackIntent(
         rack_id=rack.id,
         rack_name=rack.name,
         generation=rack.generation,
         control_plane_host=rack.control_plane_host,
         control_plane_port=rack.control_plane_port,
-        vlans=_vlans(rack, vlans, subnets, pools, told),
-        ntp_upstreams=external or _control_plane_clock(rack),
-        ntp_peers=_ntp_peers(rack, racks.values()),
+        vlans=_vlans(rack, vlans, subnets, pools, external if only else ()),
         proxy=proxy_of(settings.get("proxy", {})),
         layout=RackLayout(**_known(RackLayout, rack.layout)),
         ports=RackPorts(**_known(RackPorts, rack.ports)),
         dhcp_server=rack.dhcp_server,
     )
-    named = with_dns(session, with_dhcp(session, intent), rack, racks.values(), settings)
+    timed = with_clocks(intent, rack, racks.values(), external, only)
+    named = with_dns(session, with_dhcp(session, timed), rack, racks.values(), settings)
     return with_partner(session, named, rack, racks, vlans)
 
 
@@ -181,32 +180,6 @@ def proxy_of(value: dict[str, Any]) -> ProxyIntent:
         return ProxyIntent(mode)
     parts = urlsplit(value["url"])
     return ProxyIntent(mode, parts.hostname or "", parts.port or 80)
-
-
-def _control_plane_clock(rack: Rack) -> tuple[str, ...]:
-    """The control plane's host, whose clock a rack follows that is told no server; none where that is the rack itself."""
-    host = rack.control_plane_host
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return (host,) if host and host != "localhost" else ()
-    return () if address.is_loopback or str(address) in addresses_of(rack) else (str(address),)
-
-
-def _ntp_peers(rack: Rack, racks: Iterable[Rack]) -> tuple[str, ...]:
-    """An address of each other rack in a family that this one has; of those that serve time at NTP's own port."""
-    if not _serves_at_ntp_port(rack) or rack.token_hash is None:
-        return ()
-    families = {":" in address for address in addresses_of(rack)}
-    found = []
-    for other in racks:
-        if other.id != rack.id and other.token_hash is not None and _serves_at_ntp_port(other):
-            found += [address for address in addresses_of(other) if (":" in address) in families][:1]
-    return tuple(found)
-
-
-def _serves_at_ntp_port(rack: Rack) -> bool:
-    return bool(rack.ports.get("ntp", RackPorts.ntp) == RackPorts.ntp)
 
 
 def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from app.services import ranges, settings, subnets
 from app.services.context import Context
@@ -127,3 +128,37 @@ def test_racks_follow_the_control_plane_and_each_other(context: Context, seeded:
     assert (("control.example.org",), ("10.20.0.2",)) == (mine.ntp_upstreams, mine.ntp_peers)
     assert [(), (), (), ("2001:db8::1",)] == hosts
     assert ("pool.ntp.org",) == _intent(context, seeded.rack_id).ntp_upstreams
+
+
+def test_an_agent_on_the_control_plane_host_is_the_clock_of_all_racks(context: Context, seeded: Seeded) -> None:
+    """It alone asks the external servers, unless everybody shall; racks follow it, by an address that they reach."""
+    settings.change(context, "ntp_upstreams", {"servers": ["192.0.2.9"]})
+    with context.store.write() as session:
+        session.get_one(Rack, seeded.rack_id).control_plane_host = "10.255.0.1"
+        for name, host, addresses in (
+            ("clock", "::1", ["10.255.0.9/24", "10.255.0.1/24"]),
+            ("second", "10.255.0.2", ["10.255.0.2/24"]),
+            ("other", "muster.example.org", ["10.30.0.1/24"]),
+            ("six", "muster.example.org", ["2001:db8::2/64"]),
+        ):
+            interfaces = [{"name": "eth0", "mac": "02:00:00:00:00:09", "addresses": addresses}]
+            session.add(Rack(name=name, token_hash=name, interfaces=interfaces, control_plane_host=host))
+        session.flush()
+        numbers = {rack.name: rack.id for rack in session.scalars(select(Rack))}
+    intents = {name: _intent(context, number) for name, number in numbers.items()}
+    settings.change(context, "ntp_upstreams", {"servers": ["192.0.2.9"], "external_only": True})
+    alone = {name: _intent(context, number).ntp_upstreams for name, number in numbers.items()}
+
+    assert {
+        "rack-1": ("10.255.0.1", "10.255.0.2"),
+        "other": ("10.255.0.9", "10.255.0.2"),
+        "six": ("192.0.2.9",),
+        "clock": ("192.0.2.9",),
+        "second": ("192.0.2.9",),
+    } == {name: intent.ntp_upstreams for name, intent in intents.items()}
+    assert (("10.255.0.2",), ("10.255.0.9",), ("10.30.0.1",)) == tuple(
+        intents[name].ntp_peers for name in ("clock", "second", "rack-1")
+    )
+    assert ("10.20.0.1", "10.30.0.1", "2001:db8::2") == intents["second"].ntp_clients
+    assert () == intents["other"].ntp_clients
+    assert {("192.0.2.9",)} == set(alone.values())
