@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from app.lifecycle.states import State
+from app.services import zone_reports
 from app.services.context import Context
 from app.services.rack_overview import ALIVE_SECONDS
 from app.services.records import last
@@ -16,7 +17,7 @@ from app.store.models import Machine, Observation, Operation, Plan, PowerOperati
 
 @dataclass(frozen=True)
 class RackNumbers:
-    """One rack. in_sync: seen lately, nothing behind, nothing held or failed, every service up."""
+    """One rack. in_sync: seen lately, nothing behind, nothing held or failed, every service up, no zone behind."""
 
     name: str
     seen_at: dt.datetime | None
@@ -60,6 +61,7 @@ def take(context: Context) -> Census:
         failed = select(RecordFailure.rack_id, func.count()).group_by(RecordFailure.rack_id)
         held_of = dict(session.execute(held).all())
         failed_of = dict(session.execute(failed).all())
+        behind = zone_reports.behind(session, now)
         services: dict[int, dict[str, bool]] = {}
         words = select(Observation.rack_id, Observation.service, Observation.running, Observation.probes_ok)
         for rack_id, service, is_running, probes_ok in session.execute(words):
@@ -84,6 +86,7 @@ def take(context: Context) -> Census:
                 and row.applied_offer >= row.offer_number
                 and row.id not in held_of
                 and row.id not in failed_of
+                and row.id not in behind
                 and all(services.get(row.id, {}).values()),
             )
             for row in session.execute(select(*columns).order_by(Rack.name))

@@ -134,6 +134,7 @@ def delete(context: Context, domain_id: int) -> None:
                 rule="there is always a domain",
             )
         clear_scope(session, f"zone:{domain.name}")
+        zone_reports.forget(session, domain.name)
         touch_racks(session, session.scalars(select(Rack.id)))
         here = select(func.count()).select_from(DnsRecord).where(DnsRecord.domain_id == domain_id)
         audit(session, context, "delete", "domain", domain.id, name=domain.name, records=session.scalar(here))

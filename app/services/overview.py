@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import selectinload
 
 from app.lifecycle.states import State
+from app.services import zone_reports
 from app.services.context import Context
 from app.services.rack_overview import ALIVE_SECONDS
 from app.store.models import Machine, Observation, Operation, Plan, Pool, Rack, RecordFailure, Zone
@@ -79,6 +80,7 @@ def look(context: Context) -> Overview:
             select(Observation).where(or_(~Observation.running, Observation.probes_ok.is_(False)))
         ).all()
         lost = session.execute(select(RecordFailure.rack_id, func.count()).group_by(RecordFailure.rack_id)).all()
+        behind = zone_reports.behind(session, context.clock())
     now = context.clock()
     troubles = []
     for rack in racks:
@@ -90,6 +92,7 @@ def look(context: Context) -> Overview:
             if one.rack_id == rack.id
         ]
         reasons += [f"{count} record changes could not be applied" for rack_id, count in lost if rack_id == rack.id]
+        reasons += [f"zone {one.zone} is behind its primary {one.primary}" for one in behind.get(rack.id, [])[:SHOWN]]
         if reasons:
             troubles.append(RackTrouble(rack.id, rack.name, tuple(reasons)))
     failures = sum(count for state, count in states.items() if state in FAILURES)

@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.services import plans, rack_serving, refusals, reports
+from app.services import plans, rack_serving, refusals, reports, zone_reports
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict
 from app.services.rack_serving import Served
 from app.services.racks import rack_row
 from app.services.refusals import WHOLE_OFFER, Refusal
+from app.services.zone_reports import Behind
 from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordDrift, RecordFailure
 from app.store.queries.scopes import scopes_of_rack
 
@@ -23,6 +24,7 @@ ALIVE_SECONDS = 90
 LATE_SECONDS = 20
 """How long a record may be under way before people are told."""
 SHOWN = 50
+ZONES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         )
         serves = rack_serving.of_rack(session, rack)
         late = _oldest_unapplied(session, rack)
+        behind = zone_reports.behind(session, context.clock()).get(rack_id, [])
         drift = list(
             session.scalars(
                 select(RecordDrift).where(RecordDrift.rack_id == rack_id).order_by(RecordDrift.at.desc()).limit(SHOWN)
@@ -76,6 +79,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         *(f"{one.title}: {one.reason}" for one in refused),
         *_failed_records(failures),
         *_drifted(rack, drift),
+        *_behind(context, behind),
         *_services(rack, services, digests or {}, {one.service for one in refused}),
     ]
     return Overview(
@@ -159,6 +163,13 @@ def _drifted(rack: Rack, drift: list[RecordDrift]) -> list[str]:
             where = "its own copy" if one.place == "store" else "what its daemon serves"
             found.append(f"{one.left} records of {one.scope} differ in {where} and could not be mended")
     return found
+
+
+def _behind(context: Context, zones: list[Behind]) -> list[str]:
+    """The zones that are behind; past a handful they are counted."""
+    said = [zone.sentence(context.clock()) for zone in zones[:ZONES_SHOWN]]
+    more = len(zones) - len(said)
+    return said + ([f"{more} more zones are behind their primaries"] if more else [])
 
 
 def _services(rack: Rack, services: list[Observation], digests: dict[str, Any], refused: set[str]) -> list[str]:

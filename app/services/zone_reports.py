@@ -1,14 +1,17 @@
 """What racks say of the zones they serve: the serial at each, so that a name is known to be at every rack.
 
-A zone is in sync at a rack when its serial there is not behind the primary's (RFC 1982).
+A zone is in sync at a rack when its serial there is not behind the primary's (RFC 1982).  A transfer takes a moment, and so
+does a report; a rack is blamed for a zone that stays behind for `PATIENCE_SECONDS`.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.services.changes import changing, event
@@ -18,10 +21,27 @@ from app.store.dns_intent import ZONE_SERIAL
 from app.store.models import Counter, Domain, Rack, ZoneObservation
 from app.store.queries.zones import zones
 
-if TYPE_CHECKING:
-    import datetime as dt
-
 LARGEST_SERIAL = (1 << 32) - 1
+PATIENCE_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A zone whose serial at a rack is behind the primary's."""
+
+    zone: str
+    serial: int
+    primary: str
+    wanted: int
+    since: dt.datetime
+
+    def sentence(self, now: dt.datetime) -> str:
+        """Why the rack is not in sync, in words."""
+        waited = (now - self.since).total_seconds()
+        return (
+            f"zone {self.zone} is behind its primary {self.primary} for {waited:.0f} s (serial {self.serial}, there"
+            f" {self.wanted}): look whether this rack reaches {self.primary} at the DNS port, by TCP too"
+        )
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,8 @@ def observe(context: Context, rack_id: int, serials: dict[str, int], foreign: li
                 session.add(ZoneObservation(rack_id=rack_id, zone=zone, serial=serial, at=now))
             else:
                 row.serial, row.at = serial, now
+        session.flush()
+        _note_behind(session, serials, now)
         for item in foreign:
             event(
                 session,
@@ -92,6 +114,56 @@ def servers(context: Context, domain_id: int) -> list[ZoneServer]:
         )
         for row in rows
     ]
+
+
+def behind(session: Session, now: dt.datetime) -> dict[int, list[Behind]]:
+    """Zones that have been behind their primary for too long, by the rack that serves them. Five queries."""
+    late = now - dt.timedelta(seconds=PATIENCE_SECONDS)
+    rows = session.execute(
+        select(ZoneObservation.rack_id, ZoneObservation.zone, ZoneObservation.serial, ZoneObservation.behind_since)
+        .where(ZoneObservation.behind_since <= late)
+        .order_by(ZoneObservation.zone)
+    ).all()
+    if not rows:
+        return {}
+    primaries = {zone.name: zone.primary_rack_id for zone in zones(session)}
+    names = dict(session.execute(select(Rack.id, Rack.name).where(Rack.token_hash.is_not(None))).all())
+    newest = _of_primaries(session, primaries, {row.zone for row in rows})
+    found: dict[int, list[Behind]] = {}
+    for row in rows:
+        primary = primaries.get(row.zone)
+        if row.rack_id not in names or primary not in names or row.zone not in newest:
+            continue
+        if not not_behind(row.serial, newest[row.zone]):
+            one = Behind(row.zone, row.serial, names[primary], newest[row.zone], row.behind_since)
+            found.setdefault(row.rack_id, []).append(one)
+    return found
+
+
+def forget(session: Session, zone: str) -> None:
+    """A zone is served no more."""
+    session.execute(delete(ZoneObservation).where(ZoneObservation.zone == zone))
+
+
+def _note_behind(session: Session, names: Iterable[str], now: dt.datetime) -> None:
+    """Say since when each rack's copy of these zones is behind."""
+    primaries = {zone.name: zone.primary_rack_id for zone in zones(session)}
+    newest = _of_primaries(session, primaries, names)
+    for row in session.scalars(select(ZoneObservation).where(ZoneObservation.zone.in_(newest))):
+        if not_behind(row.serial, newest[row.zone]):
+            row.behind_since = None
+        elif row.behind_since is None:
+            row.behind_since = now
+
+
+def _of_primaries(session: Session, primaries: dict[str, int | None], names: Iterable[str]) -> dict[str, int]:
+    """The serials of zones at their primaries, as far as those have said them."""
+    statement = select(ZoneObservation.zone, ZoneObservation.rack_id, ZoneObservation.serial)
+    return {
+        zone: serial
+        for zone, rack_id, serial in session.execute(statement.where(ZoneObservation.zone.in_(list(names))))
+        if primaries.get(zone) == rack_id
+    }
 
 
 def raise_serials(session: Session) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from app.services import (
     addresses,
     bulk_machines,
+    census,
     devices,
     dns_records,
     dns_secondaries,
@@ -22,7 +23,9 @@ from app.services import (
     links,
     machines,
     name_servers,
+    overview,
     rack_interfaces,
+    rack_overview,
     reports,
     reservations,
     subnets,
@@ -491,6 +494,44 @@ def test_another_rack_becomes_primary_above_all_serials(context: Context, seeded
     assert [("other", "primary", True), ("rack-1", "secondary", False)] == after
     with pytest.raises(NotFound):
         domains.update(context, seeded.domain_id, primary_rack_id=999)
+
+
+def test_a_zone_that_stays_behind_makes_its_rack_not_in_sync(context: Context, seeded: Seeded) -> None:
+    """After a moment's patience, counted from when it fell behind, however often the primary goes on; said in words."""
+    with context.store.write() as session:
+        interfaces = [{"name": "eth0", "mac": "02:00:00:00:00:09", "addresses": ["10.20.0.2/24"]}]
+        second = Rack(name="other", token_hash="x", interfaces=interfaces, seen_at=context.clock())
+        session.add(second)
+    domains.create(context, "gone.example")
+    for zone in ("lab.muster", "gone.example"):
+        zone_reports.observe(context, seeded.rack_id, {zone: 100}, [])
+        zone_reports.observe(context, second.id, {zone: 100}, [])
+
+    def zones_of(rack_id: int) -> list[str]:
+        return [one for one in rack_overview.of_rack(context, rack_id).reasons if one.startswith("zone ")]
+
+    said = []
+    for serial in (101, 102, 103):
+        zone_reports.observe(context, seeded.rack_id, {"lab.muster": serial, "gone.example": serial}, [])
+        clock_of(context).move(15)
+        said.append(len(zones_of(second.id)))
+    gone = domains.find(context, name="gone.example")[0]
+    domains.delete(context, gone.id)
+    (reason,) = zones_of(second.id)
+    numbers = {rack.name: rack.in_sync for rack in census.take(context).racks}
+    home = {one.name: one.reasons for one in overview.look(context).troubles}
+    zone_reports.observe(context, second.id, {"lab.muster": 102}, [])
+    still = zones_of(second.id)
+    zone_reports.observe(context, second.id, {"lab.muster": 103}, [])
+
+    assert [0, 2, 2] == said
+    assert reason.startswith(
+        "zone lab.muster is behind its primary rack-1 for 45 s (serial 100, there 103): look whether"
+    )
+    assert not numbers["other"]
+    assert ("zone lab.muster is behind its primary rack-1",) == home["other"]
+    assert 1 == len(still)
+    assert [] == zones_of(second.id) == zones_of(seeded.rack_id)
 
 
 def test_serials_wrap_around() -> None:

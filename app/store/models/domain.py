@@ -62,7 +62,10 @@ class DnsSecondary(Base):
 
 
 class ZoneObservation(Base):
-    """The serial of a zone at one rack's BIND, as the rack has asked it. Observed, never desired."""
+    """The serial of a zone at one rack's BIND, as the rack has asked it. Observed, never desired.
+
+    behind_since: when it was first known to be behind the primary's serial; None while it is not.
+    """
 
     __tablename__ = "zone_observation"
     __table_args__ = (UniqueConstraint("rack_id", "zone"),)
@@ -71,4 +74,5 @@ class ZoneObservation(Base):
     rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
     zone: Mapped[str] = mapped_column(index=True)
     serial: Mapped[int] = mapped_column(BigInteger)
+    behind_since: Mapped[dt.datetime | None]
     at: Mapped[dt.datetime]
