@@ -53,6 +53,7 @@ def discover_and_request(
     vendor_class: str = "PXEClient",
     relay: tuple[str, str] | None = None,
     tries: int = TRIES,
+    wanted: str | None = None,
 ) -> Lease:
     """DISCOVER, take the first OFFER, REQUEST it. DhcpFailed when no server answers or it says NAK."""
     return exchange(
@@ -63,6 +64,7 @@ def discover_and_request(
         vendor_class=vendor_class,
         relay=relay,
         tries=tries,
+        wanted=wanted,
     )[1]
 
 
@@ -87,8 +89,12 @@ def exchange(
     vendor_class: str = "PXEClient",
     relay: tuple[str, str] | None = None,
     tries: int = TRIES,
+    wanted: str | None = None,
 ) -> tuple[Lease, Lease]:
-    """What the OFFER said and what was acknowledged. relay: the address of the agent, which this host has, and the server's."""
+    """What the OFFER said and what was acknowledged.
+
+    relay: the address of the agent, which this host has, and the server's.  wanted: the address it would like (option 50).
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -100,7 +106,8 @@ def exchange(
         ]  # fmt: skip
         if user_class:
             own.append((77, user_class.encode()))
-        offer = _ask(link, mac, DISCOVER, own, relay, tries)
+        wish = [(50, socket.inet_aton(wanted))] if wanted else []
+        offer = _ask(link, mac, DISCOVER, [*own, *wish], relay, tries)
         chosen = [*own, (50, offer[16:20]), (54, _options(offer)[54])]
         acknowledged = _ask(link, mac, REQUEST, chosen, relay, tries)
     if _options(acknowledged)[53] != bytes([ACK]):

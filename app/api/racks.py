@@ -8,6 +8,7 @@ from typing import Any
 from app.api.frame import NO_CONTENT, Resource, allow, page
 from app.api.schemas.rack import (
     CodeSchema,
+    KeyChangeSchema,
     NewCodeSchema,
     OverviewSchema,
     PlanPage,
@@ -21,7 +22,7 @@ from app.api.schemas.rack import (
     RetriedSchema,
 )
 from app.identity import current_context
-from app.services import plans, rack_overview, racks, versions
+from app.services import plans, rack_keys, rack_overview, racks, versions
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,18 @@ def reconcile(rack_id: int) -> Any:
 def retry(rack_id: int) -> Any:
     """Have a rack try again what it refused. 409 when it refuses nothing."""
     return {"refused": rack_overview.retry(current_context(), rack_id)}
+
+
+@blueprint.post("/racks/<int:rack_id>/new-omapi-key")
+@allow("admin", "change racks' keys", once=False)
+@blueprint.response(200, KeyChangeSchema)
+def new_omapi_key(rack_id: int) -> Any:
+    """Have a rack make a new key for its ISC dhcpd; the old one is worth nothing afterwards.
+
+    The key never leaves the rack.  dhcpd starts again for it.  409 when the rack runs Kea, or did not do it within
+    a minute.
+    """
+    return rack_keys.new_omapi_key(current_context(), rack_id)
 
 
 @blueprint.post("/racks/reconcile")

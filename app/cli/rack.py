@@ -209,6 +209,18 @@ def rack_set(session: Session, rack: str, dhcp_server: str) -> None:
     output.show_one(answer, session.as_json, ("id", "name", "dhcp_server"))
 
 
+@rack.command("new-omapi-key")
+@click.argument("rack")
+@click.pass_obj
+def rack_new_omapi_key(session: Session, rack: str) -> None:
+    """Have a rack make a new key for its ISC dhcpd, which starts again for it. The old key is worth nothing afterwards."""
+    answer = session.call("POST", f"/racks/{_find(session, rack)['id']}/new-omapi-key")
+    if session.as_json:
+        output.show_json(answer)
+        return
+    click.echo(f"{rack} has a new OMAPI key; DHCP was silent for {answer['gap']:.2f} s.")
+
+
 @rack.command("delete")
 @click.argument("rack")
 @click.option("--yes", is_flag=True, help="Do not ask.")

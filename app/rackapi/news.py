@@ -1,6 +1,6 @@
 """What is new for a rack: the long poll, the offer, record changes.
 
-The long poll reads three numbers by index until one is newer.  At most `RACK_WAITERS` requests of a process wait at
+The long poll reads four numbers by index until one is newer.  At most `RACK_WAITERS` requests of a process wait at
 once; the others are answered at once, so that racks never take all threads of the server.
 """
 
@@ -35,6 +35,8 @@ def wait() -> Response:
     """Answer when something is newer than the numbers given, at the latest after `seconds`."""
     context, rack_id = calling_rack()
     have = {name: number(name, 0) for name in ("offer", "records", "power")}
+    if "questions" in request.args:  # A rack with older software is not woken for what it does not know.
+        have["questions"] = number("questions", 0)
     until = time.monotonic() + min(number("seconds", 20), LONGEST_WAIT_SECONDS)
     waiters: threading.Semaphore = current_app.extensions[EXTENSION]
     place = waiters.acquire(blocking=False)

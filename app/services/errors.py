@@ -8,7 +8,7 @@ from __future__ import annotations
 from app.store.unit_of_work import Unstorable
 
 __all__ = [
-    "Changed", "Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "TooMany", "Unauthorized", "Unstorable",
+    "Changed", "Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "TooMany", "Unanswered", "Unauthorized", "Unstorable",
 ]  # fmt: skip
 
 
@@ -68,6 +68,12 @@ class Changed(ServiceError):
 
     status = 412
     title = "Changed meanwhile"
+
+
+class Unanswered(Conflict):
+    """A rack that should do it at once did not say in time that it did, or cannot."""
+
+    title = "No answer from the rack"
 
 
 class TooMany(ServiceError):

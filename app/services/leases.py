@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from app.services import rack_questions
 from app.services.addressing import address_key, parse_address, supernets
-from app.services.changes import changing
+from app.services.changes import audit, changing
 from app.services.context import Context
+from app.services.errors import Conflict, NotFound, Unanswered
 from app.services.lease_names import drop_lease_name, put_lease_name
 from app.store.locks import hold
 from app.store.models import IpAddress, Lease, Rack, Subnet
 from app.store.queries.page import page
 
+RELEASE_SECONDS = 10.0
+"""How long anybody waits for racks to end a lease."""
 TOGETHER = 200
 """Leases asked of at once: an IPv6 address may be in about a hundred networks, and SQLite takes 32,766 of them."""
 
@@ -113,6 +117,43 @@ def observe(
         for begin in range(0, len(seen), TOGETHER):
             count += _keep(session, context, rack_id, seen[begin : begin + TOGETHER])
     return count
+
+
+def release(context: Context, lease_id: int) -> None:
+    """Have the servers that hold a lease end it: its address is free at once.
+
+    The client is not told, and uses the address until it renews, which is then refused; so end leases of machines that
+    are gone or off.  Each of a pair of racks ends its own.  Unanswered when one of them did not.
+    Conflict when the address has meanwhile been leased to another client.
+    """
+    context.require("operator", "release leases")
+    with context.store.read() as session:
+        lease = session.get(Lease, lease_id)
+        if lease is None:
+            raise NotFound(f"there is no lease {lease_id}; it may have ended", field="lease_id")
+        here = Lease.subnet_id == lease.subnet_id, Lease.address == lease.address
+        rack_ids = list(session.scalars(select(Lease.rack_id).where(*here).order_by(Lease.rack_id)))
+    body = {"address": lease.address, "mac": lease.mac, "duid": lease.duid}
+    replies = rack_questions.ask(context, rack_questions.END_LEASE, dict.fromkeys(rack_ids, body), RELEASE_SECONDS)
+    others = [reply.answer["holder"] for reply in replies.values() if reply.answer and reply.answer.get("holder")]
+    if others:
+        raise Conflict(
+            f"{lease.address} is leased to {others[0]} by now, not to {lease.mac or lease.duid}; list the leases again",
+            rule="a lease is ended of the client that it was asked for",
+        )
+    done = [rack_id for rack_id, reply in replies.items() if reply.answer is not None]
+    with changing(context) as session:
+        for rack_id in sorted(done):
+            hold(session, f"leases:{rack_id}")
+        _forget(session, session.scalars(select(Lease).where(*here, Lease.rack_id.in_(done))))
+        if done:
+            audit(session, context, "release", "lease", lease_id, address=lease.address, mac=lease.mac)
+    silent = [f"rack {reply.rack}: {reply.reason}" for reply in replies.values() if reply.answer is None]
+    if silent:
+        raise Unanswered(
+            f"the lease of {lease.address} is not ended everywhere: {'; '.join(silent)}",
+            remedy="look at the rack's page and log, then try again",
+        )
 
 
 def expire(context: Context) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.services import discovery, internal_names, power, racks, records, refusals
+from app.services import discovery, internal_names, power, rack_questions, racks, records, refusals
 from app.services.changes import RECORDS, changing, event, follow, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -219,12 +219,13 @@ def records_applied(
 
 
 def newest(context: Context, rack_id: int) -> dict[str, int]:
-    """The highest numbers there are for a rack: offer, records, power. Three reads by index."""
+    """The highest numbers there are for a rack: offer, records, power, questions. Four reads by index."""
     with context.store.read() as session:
         return {
             "offer": session.scalar(select(Rack.offer_number).where(Rack.id == rack_id)) or 0,
             "records": records.last(session),
             "power": power.highest(session, rack_id),
+            "questions": rack_questions.highest(session, rack_id),
         }
 
 

@@ -1,4 +1,4 @@
-"""A control plane for racks that is nothing but their edge: it signs offers, keeps reports and hands out power operations.
+"""A control plane for racks that is nothing but their edge: it signs offers, keeps reports, hands out power operations and asks questions.
 
 It speaks rackapi over real HTTP and checks what the real one checks about a rack's requests (tokens, codes).  `address`
 may be inside a network namespace: the socket is made there, the server stays here.
@@ -91,6 +91,8 @@ class FakeControlPlane:
         self.zone_reports: list[dict[str, Any]] = []
         self.lease_reports: list[dict[str, Any]] = []
         self.neighbour_reports: list[dict[str, Any]] = []
+        self.questions: dict[int, dict[str, Any]] = {}
+        self.answers: dict[int, dict[str, Any]] = {}
         self.news = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
 
@@ -175,6 +177,15 @@ class FakeControlPlane:
             self.news.notify_all()
             return number
 
+    def ask(self, kind: str, seconds: float = 60.0, **body: Any) -> dict[str, Any]:
+        """Ask the rack a question and wait; what it says, or why not."""
+        with self.news:
+            number = len(self.questions) + 1
+            self.questions[number] = {"id": number, "kind": kind, "body": body, "seconds": seconds}
+            self.news.notify_all()
+        self.wait_until(lambda: number in self.answers, seconds)
+        return self.answers[number]
+
     def wait_until(self, reached: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait for something a report brings; AssertionError when the time is over."""
         end = time.monotonic() + seconds
@@ -247,6 +258,13 @@ class _Handler(BaseHTTPRequestHandler):
                 found = [item for item in control.records if item["sequence"] > after]
                 answer = {"records": found[:limit], "last": len(control.records), "more": len(found) > limit}
                 return self._answer(200, {**answer, "snapshot": [], "now": time.time()})
+            case "/questions":
+                open_ones = [
+                    {"id": number, "kind": item["kind"]}
+                    for number, item in control.questions.items()
+                    if "claimed" not in item
+                ]
+                return self._answer(200, {"questions": open_ones})
             case "/power/operations":
                 waiting = [
                     {"id": number, "machine": item["machine"], "verb": item["order"]["verb"]}
@@ -282,6 +300,14 @@ class _Handler(BaseHTTPRequestHandler):
                 if parts[1] == "leases":
                     control.news.notify_all()
                     return self._answer(200, {"refused": []})
+            elif parts[0] == "questions" and parts[2] == "claim":
+                item = control.questions[int(parts[1])]
+                if item.get("claimed"):
+                    return self._problem(409, "somebody else has it")
+                item["claimed"] = True
+                return self._answer(200, item)
+            elif parts[0] == "questions" and parts[2] == "answer":
+                control.answers[int(parts[1])] = body
             elif parts[:2] == ["power", "operations"] and parts[3] == "claim":
                 number = int(parts[2])
                 if number in control.claimed:
@@ -325,7 +351,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _numbers(self) -> dict[str, int]:
         control = self.control
-        return {"offer": control.number, "records": len(control.records), "power": len(control.operations)}
+        return {
+            "offer": control.number,
+            "records": len(control.records),
+            "power": len(control.operations),
+            "questions": len(control.questions),
+        }
 
     def _is_rack(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {self.control.token}"

@@ -196,6 +196,9 @@ PATHS = [
     ("POST", "/reports/drift"),
     ("POST", "/reports/zones"),
     ("GET", "/secrets/dns-secondary-1-1"),
+    ("GET", "/questions"),
+    ("POST", "/questions/1/claim"),
+    ("POST", "/questions/1/answer"),
     ("GET", "/power/operations"),
     ("POST", "/power/operations/1/claim"),
     ("POST", "/power/operations/1/result"),
@@ -220,6 +223,7 @@ def test_every_route_is_in_the_list(application: Flask) -> None:
             method,
             rule.rule.removeprefix("/rack/v1")
             .replace("<int:operation_id>", "1")
+            .replace("<int:question_id>", "1")
             .replace("<name>", "dns-secondary-1-1"),
         )
         for rule in application.url_map.iter_rules()

@@ -38,6 +38,8 @@ COMMANDS = {
     "DELETE /interfaces/*/links/*": "interface unlink",
     "POST /reservations/import": "reservation import",
     "GET /leases": "lease list",
+    "DELETE /leases/*": "lease release",
+    "POST /racks/*/new-omapi-key": "rack new-omapi-key",
     "GET /neighbours": "neighbour list",
     "GET /subnets/*/statistics": "subnet statistics",
     "GET /subnets/*/free-ranges": "subnet free",

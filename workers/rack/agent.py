@@ -28,9 +28,12 @@ from workers.rack.dhcp_switch import find_switch
 from workers.rack.files import write_atomically
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.host_strategies.base import FAMILIES
+from workers.rack.lease_ends import LeaseEnder
 from workers.rack.observe import observe, summary
 from workers.rack.offer import Envelope, Offer, OfferError
+from workers.rack.omapi_key import OmapiKey
 from workers.rack.probing import Prober
+from workers.rack.questions import Answerer, Questions, QuestionThread
 from workers.rack.record_flow import RecordFlow
 from workers.rack.record_store import RecordStore
 from workers.rack.records import RecordKeeper, RecordsLater
@@ -101,6 +104,12 @@ class Agent:
         self._observed: tuple[float, str] = (0.0, "")
         self._neighbours_told: float | None = None
         self.leases = LeaseSensor(self.applier.directories, self._serving, self._client)
+        self._omapi_key = OmapiKey(self.applier, self._secrets, self._wanted_dhcpd, self._report)
+        # What changes what is applied waits for its turn; the rest is answered beside the turns.
+        self._questions = Questions(self._client, self._secrets, {"new-omapi-key": self._omapi_key})
+        self.answerers: dict[str, Answerer] = {
+            "end-lease": LeaseEnder(self.applier.directories, self._secrets, self._serving, self.leases.soon),
+        }
 
     def run(self, stop: threading.Event) -> None:
         """Until a stop is asked for."""
@@ -108,7 +117,10 @@ class Agent:
         Doorbell(self.config.doorbell_path, wake, stop).start()
         waiter = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
         self._guard("resume", self.resume)
-        LongPoll(waiter, wake, stop).start()
+        asked = threading.Event()
+        client = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
+        QuestionThread(Questions(client, self._secrets, self.answerers), asked, stop).start()
+        LongPoll(waiter, wake, stop, also=(asked,)).start()
         self._zone_watch = self._watch_zones(stop)
         self._zone_watch.start()
         while not stop.is_set():
@@ -124,6 +136,7 @@ class Agent:
         self._guard("retries", self.retry_records)
         self._guard("hosts", self.tend_hosts)
         self._guard("drift", self.check_records)
+        self._guard("questions", self._questions.turn)
         self._guard("reports", self.send_reports)
         self._guard("observe", self.report_observation)
         self._guard("neighbours", self.report_neighbours)
@@ -132,6 +145,7 @@ class Agent:
     def resume(self) -> None:
         """Last-good runs again, from this host's own disk."""
         broken, recovered = self.applier.resume()
+        self._omapi_key.recover()
         for report in recovered:
             self._report(report)
         last_good = self._load("last-good.json")
@@ -322,6 +336,11 @@ class Agent:
             )
             for bundle in offer.bundles
         ]
+
+    def _wanted_dhcpd(self) -> Wanted | None:
+        """What the present offer says of dhcpd."""
+        found = self._wanted(self._offer) if self._offer is not None else []
+        return next((wanted for wanted in found if wanted.bundle.service == "dhcpd"), None)
 
     def _serving(self, service: str) -> bool:
         return self.applier.applied(service) is not None

@@ -45,9 +45,12 @@ class ControlPlane:
         """Give the one-time code, get identity and tokens."""
         return self._object(self._ask("POST", "/enrol", json=request))
 
-    def wait(self, offer: int, records: int, power: int, seconds: int = WAIT_SECONDS) -> dict[str, Any]:
+    def wait(
+        self, offer: int, records: int, power: int, questions: int = 0, seconds: int = WAIT_SECONDS
+    ) -> dict[str, Any]:
         """Wait until something is newer than these numbers, at most that long."""
         query: dict[str, str | int] = {"offer": offer, "records": records, "power": power, "seconds": seconds}
+        query["questions"] = questions
         return self._object(self._ask("GET", "/wait", params=query, timeout=seconds + self._timeout))
 
     def offer(self, have: int) -> Envelope | None:
@@ -116,6 +119,21 @@ class ControlPlane:
     def report_power(self, operation: int | str, result: dict[str, Any]) -> None:
         """Say what came of a power operation."""
         self._ask("POST", f"/power/operations/{quote(str(operation), safe='')}/result", json=result)
+
+    def questions(self) -> list[dict[str, Any]]:
+        """Questions that nobody has claimed; none from a control plane that asks none."""
+        answer = self._ask("GET", "/questions", accept=(404,))
+        found = [] if answer.status_code == 404 else self._object(answer).get("questions", [])
+        return [item for item in found if isinstance(item, dict)]
+
+    def claim_question(self, question: int) -> dict[str, Any] | None:
+        """Take a question with its particulars; None if nobody waits for it any more."""
+        answer = self._ask("POST", f"/questions/{question}/claim", accept=(409,))
+        return None if answer.status_code == 409 else self._object(answer)
+
+    def answer_question(self, question: int, answer: Mapping[str, Any] | None, reason: str | None) -> None:
+        """Answer a question, or say why it cannot be answered."""
+        self._ask("POST", f"/questions/{question}/answer", json={"answer": answer, "reason": reason})
 
     def _ask(
         self, method: str, path: str, accept: tuple[int, ...] = (), timeout: float | None = None, **arguments: Any

@@ -65,6 +65,11 @@ class Omapi:
         self._transactions = itertools.count(1)
         self._socket: socket.socket | None = None
 
+    @property
+    def port(self) -> int:
+        """Where dhcpd listens."""
+        return self._place[1]
+
     def __enter__(self) -> Self:
         try:
             self._socket = socket.create_connection(self._place, SECONDS)
@@ -103,6 +108,10 @@ class Omapi:
             if refused.code == NOT_FOUND:
                 return None
             raise
+
+    def prove(self) -> None:
+        """Ask something, so that both sides prove their key: opening a connection takes its name only."""
+        self.find("host", {b"name": b"muster-nobody"})
 
     def create(self, kind: str, values: Mapping[bytes, bytes]) -> int:
         """Make an object that must not be there; its handle."""

@@ -55,6 +55,11 @@ class SecretFiles:
         os.chmod(self._directory, 0o700)
         write_atomically(self._directory / name, value.encode(), mode=0o600)
 
+    def forget(self, name: str) -> None:
+        """Delete a secret; harmless if there is none."""
+        if _NAME.fullmatch(name):
+            (self._directory / name).unlink(missing_ok=True)
+
     def keep_only(self, wanted: frozenset[str]) -> None:
         """Forget the secrets of outside servers that nothing refers to any more."""
         for path in self._directory.glob(f"{FETCHED}*") if self._directory.is_dir() else ():

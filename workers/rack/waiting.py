@@ -21,14 +21,20 @@ DATAGRAM_BYTES = 64
 
 
 class LongPoll(threading.Thread):
-    """Waits at the control plane for numbers higher than it has told us, and sets the event when there are."""
+    """Waits at the control plane for numbers higher than it has told us, and sets the events when there are."""
 
     def __init__(
-        self, client: ControlPlane, wake: threading.Event, stop: threading.Event, seconds: int = WAIT_SECONDS
+        self,
+        client: ControlPlane,
+        wake: threading.Event,
+        stop: threading.Event,
+        seconds: int = WAIT_SECONDS,
+        also: tuple[threading.Event, ...] = (),
     ) -> None:
         super().__init__(name="long-poll", daemon=True)
-        self._client, self._wake, self._stop, self._seconds = client, wake, stop, seconds
-        self._known = {"offer": 0, "records": 0, "power": 0}
+        self._client, self._stop, self._seconds = client, stop, seconds
+        self._events = (wake, *also)
+        self._known = {"offer": 0, "records": 0, "power": 0, "questions": 0}
 
     def run(self) -> None:
         """Until stopped; the control plane being down is waited out with growing pauses."""
@@ -44,7 +50,8 @@ class LongPoll(threading.Thread):
                 failures += 1
                 continue
             if failures or news != self._known:
-                self._wake.set()
+                for event in self._events:
+                    event.set()
             elif answer.get("changed"):
                 # An answer that claims news without any would otherwise be asked again at once, for ever.
                 self._stop.wait(PAUSE_SECONDS[0])

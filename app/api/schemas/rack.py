@@ -176,6 +176,12 @@ class RetriedSchema(Schema):
     refused = fields.List(fields.Nested(RefusalSchema))
 
 
+class KeyChangeSchema(Schema):
+    """What a change of a rack's key cost."""
+
+    gap = fields.Float(metadata={"description": "seconds in which its DHCP server did not answer"})
+
+
 class NewCodeSchema(Schema):
     """For which rack a code is wanted."""
 

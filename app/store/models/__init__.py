@@ -23,6 +23,7 @@ from app.store.models.network import Fabric, IpAddress, IpRange, Space, StaticRo
 from app.store.models.observed import Lease, Neighbour
 from app.store.models.package import PackageRepository
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
+from app.store.models.question import RackQuestion
 from app.store.models.rack import (
     Apply,
     Counter,
@@ -47,7 +48,7 @@ __all__ = [
     "DhcpSnippetRevision", "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric",
     "IdempotencyKey", "Image", "ImageFile", "InstalledGateway", "Interface", "InterfaceLink", "IpAddress", "IpRange",
     "Job", "JobBatch", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
-    "Pool", "PowerOperation", "Rack", "RackChange", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
+    "Pool", "PowerOperation", "Rack", "RackChange", "RackQuestion", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
     "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet",
     "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
 ]  # fmt: skip

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from renderers.dhcp import dhcpd_form
 from renderers.dhcp.options import Option, of_bytes
 from renderers.services import dhcpd
-from workers.rack.channels.base import ChannelDown
+from workers.rack.channels.base import ChannelDown, ChannelError
 from workers.rack.dhcpd_leases import HostEntry, LeaseFile, parse, render_host, render_host_end
-from workers.rack.files import change_owner, write_atomically
+from workers.rack.files import ServiceDirectories, change_owner, write_atomically
 from workers.rack.host_strategies.base import HostDaemon, Refusals
 from workers.rack.hosts import Host, HostChange, parse_key
-from workers.rack.omapi import Omapi, OmapiDown, OmapiRefused, number
-from workers.rack.secret_files import SecretMissing
+from workers.rack.omapi import Omapi, OmapiDown, OmapiRefused, Values, number
+from workers.rack.secret_files import SecretFiles, SecretMissing
 
 ETHERNET, ACTIVE = 1, 2
 """Kinds of hardware and states of leases (dhcpd(8), "THE LEASE OBJECT")."""
@@ -46,16 +48,43 @@ def read_file(daemon: HostDaemon) -> LeaseFile:
         return LeaseFile({}, {})
 
 
-def connect(daemon: HostDaemon) -> Omapi:
+def connect(directories: ServiceDirectories, secrets: SecretFiles) -> Omapi:
     """A connection to the daemon, not opened.  ChannelDown if nothing is known of it."""
     try:
-        port = _PORT.search((daemon.directories.current / dhcpd.FILE).read_text())
-        secret = daemon.secrets.read(dhcpd.SECRET)
+        port = _PORT.search((directories.current / dhcpd.FILE).read_text())
+        secret = secrets.read(dhcpd.SECRET)
     except (OSError, SecretMissing) as error:
         raise ChannelDown(f"dhcpd cannot be asked: {error}") from error
     if port is None:
         raise ChannelDown("dhcpd's configuration names no port of OMAPI")
     return Omapi(int(port[1]), dhcpd.KEY, secret)
+
+
+def end_lease(directories: ServiceDirectories, secrets: SecretFiles, address: str, mac: str = "") -> dict[str, Any]:
+    """End the lease of an address if it is this MAC's; whether there was one, and whose it is if it is another's.
+
+    A lease that is told to have ended is freed and written down at once (dhcpd 4.4.3); its state can be set as well, but
+    then a failure leaves the old end.  The end is the moment before now: one that is now is over a second later.
+    """
+    try:
+        with connect(directories, secrets) as omapi:
+            found = omapi.find("lease", {b"ip-address": ipaddress.IPv4Address(address).packed})
+            if found is None or not _is_active(found[1]):
+                return {"ended": False}
+            holder = found[1].get(b"hardware-address", b"").hex(":")
+            if mac and holder != mac:
+                return {"ended": False, "holder": holder}
+            omapi.update(found[0], {b"ends": number(int(time.time()) - 1)})
+            after = omapi.find("lease", {b"ip-address": ipaddress.IPv4Address(address).packed})
+    except (OmapiDown, OmapiRefused) as error:
+        raise ChannelDown(str(error)) from error
+    if after is not None and _is_active(after[1]):
+        raise ChannelError(f"dhcpd was told to end the lease of {address} and still has it; see its log")
+    return {"ended": True}
+
+
+def _is_active(lease: Values) -> bool:
+    return int.from_bytes(lease.get(b"state", b""), "big") == ACTIVE
 
 
 class DhcpdOmapi:
@@ -73,7 +102,7 @@ class DhcpdOmapi:
         """All that goes is taken out first; what changes its address is changed in its place."""
         refused: Refusals = {}
         try:
-            with connect(daemon) as omapi:
+            with connect(daemon.directories, daemon.secrets) as omapi:
                 for change in changes:
                     if change.after is None:
                         self._delete(omapi, change.key)
@@ -93,7 +122,7 @@ class DhcpdOmapi:
         """Only what differs is sent."""
         here = self._read(daemon, wanted.keys())
         try:
-            with connect(daemon) as omapi:
+            with connect(daemon.directories, daemon.secrets) as omapi:
                 for subnet_id, hosts in wanted.items():
                     right = {host.key: host for host in hosts}
                     for key, host in here[subnet_id].items():
@@ -137,7 +166,7 @@ class DhcpdOmapi:
             return
         # Only addresses of dynamic ranges have a lease.
         lease = omapi.find("lease", {b"ip-address": ipaddress.IPv4Address(host.address).packed})
-        if lease is not None and int.from_bytes(lease[1].get(b"state", b""), "big") == ACTIVE:
+        if lease is not None and _is_active(lease[1]):
             holder = lease[1].get(b"hardware-address", b"").hex(":")
             if holder != host.mac:
                 refused[change.scope, change.key] = (
@@ -171,9 +200,9 @@ class DhcpdOmapi:
 
     def _answers(self, daemon: HostDaemon) -> None:
         try:
-            with connect(daemon):
-                return
-        except OmapiDown as error:
+            with connect(daemon.directories, daemon.secrets) as omapi:
+                omapi.prove()
+        except (OmapiDown, OmapiRefused) as error:
             raise ChannelDown(str(error)) from error
 
     def _read(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> dict[int, dict[str, Host]]:
