@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery, Resource, allow, page
 from app.api.schemas.address import NewReservationSchema
+from app.api.schemas.job import JobSchema
 from app.api.schemas.machine import Word
 from app.api.schemas.strict import Id
 from app.identity import current_context
@@ -55,31 +56,6 @@ class BulkReservationsSchema(Schema):
     reservations = fields.List(
         fields.Nested(NewReservationSchema), required=True, validate=validate.Length(min=1, max=MOST_ITEMS)
     )
-
-
-class JobErrorSchema(Schema):
-    """An item that was refused."""
-
-    index = fields.Integer(metadata={"description": "its place in the request, from 0"})
-    field = fields.String(allow_none=True)
-    detail = fields.String()
-
-
-class JobSchema(Schema):
-    """Bulk work and how far it is."""
-
-    id = fields.Integer()
-    kind = fields.String()
-    status = fields.String(validate=validate.OneOf(STATUSES))
-    total = fields.Integer()
-    done = fields.Integer(metadata={"description": "items dealt with, refused ones too"})
-    failed = fields.Integer(metadata={"description": "items refused"})
-    errors = fields.List(fields.Nested(JobErrorSchema), metadata={"description": "the first refusals"})
-    actor = fields.String()
-    request_id = fields.String(allow_none=True)
-    created_at = fields.DateTime()
-    started_at = fields.DateTime(allow_none=True)
-    finished_at = fields.DateTime(allow_none=True)
 
 
 class JobQuery(PageQuery):

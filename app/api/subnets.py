@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
+from app.api.schemas.job import JobSchema
 from app.api.schemas.subnet import (
     AfterAddressQuery,
     NewSubnetSchema,
     PartPage,
+    RenumberingSchema,
+    RenumberQuery,
+    RenumberSchema,
     StaleGatewayPage,
     SubnetChangeSchema,
     SubnetPage,
@@ -18,7 +22,7 @@ from app.api.schemas.subnet import (
     UsePage,
 )
 from app.identity import current_context
-from app.services import gateways, subnet_use, subnets
+from app.services import gateways, renumber_plan, renumbering, subnet_use, subnets
 
 blueprint = Resource("subnets", "Subnets: IP networks on VLANs")
 
@@ -115,3 +119,25 @@ def addresses(query: dict[str, Any], subnet_id: int) -> Any:
 def stale_gateways(query: dict[str, Any], subnet_id: int) -> Any:
     """List deployed machines that were installed with another gateway than the subnet has now."""
     return page(gateways.stale(current_context(), subnet_id, **query), query["limit"])
+
+
+@blueprint.get("/subnets/<int:subnet_id>/renumber")
+@allow("admin", "renumber subnets")
+@blueprint.arguments(RenumberQuery, location="query")
+@blueprint.response(200, RenumberingSchema)
+def renumber_preview(query: dict[str, Any], subnet_id: int) -> Any:
+    """See what renumbering a subnet would move, what stays, and what speaks against it."""
+    return renumber_plan.preview(current_context(), subnet_id, **query)
+
+
+@blueprint.post("/subnets/<int:subnet_id>/renumber")
+@allow("admin", "renumber subnets")
+@blueprint.arguments(RenumberSchema)
+@blueprint.response(202, JobSchema)
+def renumber(body: dict[str, Any], subnet_id: int) -> Any:
+    """Move everything in a subnet to another network of its VLAN, each address to its place there.
+
+    Both networks are valid until the job has moved all: ended before, it leaves whole owners in one or the other, and
+    asking again goes on.  Installed machines stay until they are released, and the old subnet for them.
+    """
+    return renumbering.start(current_context(), subnet_id, **body)

@@ -61,7 +61,7 @@ def add_machines(session: Session, file: TextIO, no_follow: bool) -> None:
     except ValueError as error:
         raise CliError(f"{file.name} is no JSON: {error}") from error
     machines = given.get("machines") if isinstance(given, dict) else given
-    _begin(session, "/machines/bulk", {"machines": machines}, no_follow)
+    begin(session, "/machines/bulk", {"machines": machines}, no_follow)
 
 
 @job.command("add-reservations")
@@ -76,10 +76,11 @@ def add_reservations(session: Session, file: TextIO, no_follow: bool) -> None:
         if "subnet_id" in known and str(known["subnet_id"]).isdecimal():
             known["subnet_id"] = int(known["subnet_id"])
         rows.append(known)
-    _begin(session, "/reservations/bulk", {"reservations": rows}, no_follow)
+    begin(session, "/reservations/bulk", {"reservations": rows}, no_follow)
 
 
-def _begin(session: Session, path: str, body: dict[str, Any], no_follow: bool) -> None:
+def begin(session: Session, path: str, body: dict[str, Any], no_follow: bool) -> None:
+    """Ask for a job, and follow it to its end unless that is not wanted."""
     found = session.call("POST", path, body)
     _show(session, found if no_follow else _follow(session, found))
 

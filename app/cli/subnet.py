@@ -9,6 +9,7 @@ import click
 
 from app.cli import output
 from app.cli.client import Session
+from app.cli.job import begin
 from app.cli.resource import FLAG, NUMBER, TEXT, TEXTS, Kind, make
 
 SUBNET_OPTIONS = (
@@ -72,6 +73,7 @@ ROUTE = Kind(
     (("subnet_id", NUMBER, "That begin or end in this subnet."),),
 )
 GROUP = make(SUBNET)
+SHOWN = ("cidr", "new_cidr", "gateway", "machines", "devices", "addresses", "routes", "staying_count")
 PARTS = {"start": "start", "end": "end", "count": "count", "purpose": "purpose", "comment": "comment"}
 USES = {
     "address": "address", "kind": "kind", "who": "who", "mac": "mac", "leased until": "leased_until", "seen": "seen_at",
@@ -127,6 +129,29 @@ def addresses(session: Session, number: int) -> None:
 def stale_gateways(session: Session, number: int) -> None:
     """List deployed machines that were installed with another gateway."""
     output.show_list(session.pages(f"/subnets/{number}/stale-gateways"), STALE, session.as_json)
+
+
+@GROUP.command("renumber")
+@click.argument("number", metavar="ID", type=int)
+@click.argument("cidr")
+@click.option("--force", is_flag=True, help="Also while addresses of its dynamic ranges are leased.")
+@click.option("--preview", is_flag=True, help="Only show what would move, what stays, and what speaks against it.")
+@click.option("--no-follow", is_flag=True, help="Do not wait for its end.")
+@click.pass_obj
+def renumber(session: Session, number: int, cidr: str, force: bool, preview: bool, no_follow: bool) -> None:
+    """Move everything in one to the network CIDR, each address to its place there."""
+    path = f"/subnets/{number}/renumber"
+    if not preview:
+        begin(session, path, {"cidr": cidr, "force": force}, no_follow)
+        return
+    found = session.call("GET", path, cidr=cidr, force=str(force).lower())
+    output.show_one(found, session.as_json, () if session.as_json else SHOWN)
+    if session.as_json:
+        return
+    for one in found["staying"]:
+        click.echo(f"  {one['hostname']} stays: {one['why']}", err=True)
+    for why in found["refusals"]:
+        click.echo(f"  refused: {why}", err=True)
 
 
 def _who(found: dict[str, Any]) -> str | None:

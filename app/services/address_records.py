@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -80,6 +81,15 @@ def held(session: Session, owner: Owner) -> list[Held]:
     return [Held(*row) for row in rows]
 
 
+def held_of_many(session: Session, column: Any, ids: Sequence[int]) -> dict[int, list[Held]]:
+    """`held` of many owners, by id. column: `Interface.machine_id` or `Interface.device_id`. One query."""
+    found: dict[int, list[Held]] = {one: [] for one in ids}
+    if ids:
+        for owner_id, *row in session.execute(_HELD.with_only_columns(column, *_COLUMNS).where(column.in_(ids))):
+            found[owner_id].append(Held(*row))
+    return found
+
+
 def names(name: str, addresses: Sequence[Held]) -> dict[str, list[Held]]:
     """The owner's names, absolute, each with the addresses it has; its own name always stands there.
 
@@ -102,25 +112,37 @@ def put_owner(
     old_name: hostname and domain that the owner had before.  What the owner holds must be flushed; it is returned.
     """
     after = held(session, owner)
-    domain = session.get_one(Domain, owner.domain_id)
+    note(session, owner.hostname, session.get_one(Domain, owner.domain_id), before, after, old_name=old_name)
+    return after
+
+
+def note(
+    session: Session,
+    own: str,
+    domain: Domain,
+    before: Sequence[Held],
+    after: Sequence[Held],
+    *,
+    old_name: tuple[str, Domain] | None = None,
+) -> None:
+    """`put_owner` for whoever has looked up what the owner of this hostname and domain holds now. No query."""
     hosts = {(one.subnet_id, one.mac) for one in after}
     pointers = {one.address for one in after}
     for one in before:
         if (one.subnet_id, one.mac) not in hosts:
-            put_host(session, one.vlan_id, one.subnet_id, one.mac, None, owner.hostname)
+            put_host(session, one.vlan_id, one.subnet_id, one.mac, None, own)
         if one.address not in pointers:
             put_pointer(session, one.address, one.cidr, domain.ttl_seconds, None, one.reverse_dns)
-    hostname, old_domain = old_name or (owner.hostname, domain)
-    now = names(fqdn(owner.hostname, domain.name)[:-1], after)
+    hostname, old_domain = old_name or (own, domain)
+    now = names(fqdn(own, domain.name)[:-1], after)
     for name in names(fqdn(hostname, old_domain.name)[:-1], before):
         if name not in now or old_domain.id != domain.id:
             put_names(session, old_domain.name, name, old_domain.ttl_seconds, [])
     for name, addresses in now.items():
         put_names(session, domain.name, name, domain.ttl_seconds, [one.address for one in addresses])
         for one in addresses:
-            put_host(session, one.vlan_id, one.subnet_id, one.mac, one.address, owner.hostname)
+            put_host(session, one.vlan_id, one.subnet_id, one.mac, one.address, own)
             put_pointer(session, one.address, one.cidr, domain.ttl_seconds, name, one.reverse_dns)
-    return after
 
 
 def put_reservations(session: Session, rows: Iterable[Named], domains: dict[int, Domain]) -> None:
@@ -143,10 +165,16 @@ def put_reservations(session: Session, rows: Iterable[Named], domains: dict[int,
 
 def drop_reservation(session: Session, row: Named, domain: Domain) -> None:
     """Note that a reservation's host, name and pointer are gone; its row must be gone or changed, and flushed."""
+    take_away(session, row, domain)
+    if row.hostname:
+        put_reserved_names(session, domain, {row.hostname})
+
+
+def take_away(session: Session, row: Named, domain: Domain, mode: str | None = None) -> None:
+    """`drop_reservation` of host and pointer alone. mode: the subnet's `reverse_dns`."""
     put_host(session, row.vlan_id, row.subnet_id, row.mac, None, row.hostname or "")
     if row.hostname:
-        put_pointer(session, row.address, row.cidr, domain.ttl_seconds, None)
-        put_reserved_names(session, domain, {row.hostname})
+        put_pointer(session, row.address, row.cidr, domain.ttl_seconds, None, mode)
 
 
 def put_reserved_names(session: Session, domain: Domain, hostnames: set[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.services import bulk_machines, reservations
+from app.services import bulk_machines, renumber_moves, reservations
 from app.services.context import Context
 
 Put = Callable[[Session, Context, Sequence[dict[str, Any]]], Sequence[int]]
@@ -20,13 +20,17 @@ Put = Callable[[Session, Context, Sequence[dict[str, Any]]], Sequence[int]]
 
 @dataclass(frozen=True)
 class JobKind:
-    """One kind of bulk work. doing completes: 'you may not ...'; put carries a batch out and gives the ids it made."""
+    """One kind of bulk work. doing completes: 'you may not ...'; put carries a batch out and gives the ids it made.
+
+    ready: whether the first batch may be carried out, by one of its items; until then the job waits.
+    """
 
     name: str
     role: str
     doing: str
     batch: int
     put: Put
+    ready: Callable[[Context, dict[str, Any]], bool] | None = None
 
 
 def _reserve(session: Session, context: Context, items: Sequence[dict[str, Any]]) -> Sequence[int]:
@@ -39,5 +43,8 @@ KINDS = {
     for kind in (
         JobKind("machines.create", "operator", "add machines", 200, bulk_machines.put_many),
         JobKind("reservations.import", "operator", "reserve addresses", 250, _reserve),
+        JobKind(
+            renumber_moves.KIND, "admin", "renumber subnets", 200, renumber_moves.put_many, renumber_moves.is_served
+        ),
     )
 }

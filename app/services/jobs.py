@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,7 +32,7 @@ from app.store.models.job import STATUSES
 from app.store.queries.page import page
 from app.store.unit_of_work import after_commit
 
-__all__ = ["MOST_ITEMS", "STATUSES", "cancel", "find", "get", "run", "start", "sweep"]
+__all__ = ["MOST_ITEMS", "STATUSES", "begin", "cancel", "find", "get", "run", "start", "sweep"]
 MOST_ITEMS = 20_000
 NAMED_ERRORS = 100
 CLAIM = dt.timedelta(seconds=60)
@@ -49,32 +49,47 @@ def start(context: Context, kind: str, items: Sequence[dict[str, Any]]) -> Job:
     """Ask for bulk work; it begins at once."""
     chosen = KINDS[kind]
     context.require(chosen.role, chosen.doing)
-    if not 1 <= len(items) <= MOST_ITEMS:
+    with changing(context) as session:
+        return begin(session, context, kind, items)
+
+
+def begin(
+    session: Session,
+    context: Context,
+    kind: str,
+    items: Sequence[dict[str, Any]],
+    ends: Sequence[dict[str, Any]] = (),
+) -> Job:
+    """`start` inside an open transaction, for whoever may. ends: what follows, each in a batch of its own."""
+    chosen = KINDS[kind]
+    total = len(items) + len(ends)
+    if not 1 <= total <= MOST_ITEMS:
         raise Invalid(
-            f"{len(items)} items at once; send 1 to {MOST_ITEMS}, and the rest in another job",
+            f"{total} items at once; send 1 to {MOST_ITEMS}, and the rest in another job",
             field="items",
             rule=f"1 to {MOST_ITEMS} items",
         )
-    with changing(context) as session:
-        actor = context.actor
-        job = Job(
-            kind=kind,
-            total=len(items),
-            user_id=actor.user_id,
-            actor=actor.name,
-            role=actor.role,
-            request_id=context.request_id,
-            created_at=context.clock(),
-        )
-        session.add(job)
-        session.flush()
-        for number, first in enumerate(range(0, len(items), chosen.batch)):
-            part = list(items[first : first + chosen.batch])
-            session.add(JobBatch(job_id=job.id, number=number, first=first, items=part, count=len(part)))
-        audit(session, context, "start", "job", job.id, kind=kind, total=len(items))
-        _tell(session, context, job)
-        after_commit(session, partial(context.ring.job, job.id))
-        return job
+    actor = context.actor
+    job = Job(
+        kind=kind,
+        total=total,
+        user_id=actor.user_id,
+        actor=actor.name,
+        role=actor.role,
+        request_id=context.request_id,
+        created_at=context.clock(),
+    )
+    session.add(job)
+    session.flush()
+    parts = [list(items[first : first + chosen.batch]) for first in range(0, len(items), chosen.batch)]
+    first = 0
+    for number, part in enumerate([*parts, *([one] for one in ends)]):
+        session.add(JobBatch(job_id=job.id, number=number, first=first, items=part, count=len(part)))
+        first += len(part)
+    audit(session, context, "start", "job", job.id, kind=kind, total=total)
+    _tell(session, context, job)
+    after_commit(session, partial(context.ring.job, job.id))
+    return job
 
 
 def find(
@@ -132,8 +147,12 @@ def run(context: Context, job_id: int, patience: float = PATIENCE_SECONDS) -> No
         return
     mine = replace(_as_asker(context, job), made=Made())
     try:
-        told = time.monotonic()
+        told, ready = time.monotonic(), KINDS[job.kind].ready
         while (batch := _next(context, job.id)) is not None:
+            if ready is not None and not _waits(partial(ready, context, batch.items[0]), patience):
+                _let_go(context, job.id)  # The next look goes on.
+                return
+            ready = None
             said = time.monotonic() - told >= TOLD_SECONDS
             _carry_out(mine, job, KINDS[job.kind], batch, tell=said)
             told = time.monotonic() if said else told
@@ -230,6 +249,16 @@ def _note(
         job.errors = [*job.errors, refusal]
     if tell:
         _tell(session, context, job)
+
+
+def _waits(call: Callable[[], bool], patience: float) -> bool:
+    """Whether something comes true in time."""
+    until = time.monotonic() + patience
+    while not call():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _racks_have_it(context: Context, patience: float) -> bool:

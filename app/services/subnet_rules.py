@@ -138,10 +138,16 @@ def refuse_gateway_in_use(session: Session, network: Network, gateway: str | Non
 
 
 def refuse_in_use(session: Session, context: Context, subnet: Subnet, done: str) -> None:
-    """Conflict while an address of the subnet is given or leased, an interface is linked to it, or a route leads to it.
+    """Conflict while an address of the subnet is given or leased, or an interface is linked to it.
 
     done: what is wanted of it, as in `deleted`.
     """
+    refuse_given(session, subnet, done)
+    refuse_live_lease(session, context, subnet, f"subnet {subnet.cidr} cannot be {done}")
+
+
+def refuse_given(session: Session, subnet: Subnet, done: str) -> None:
+    """`refuse_in_use`, whatever is leased."""
     given = (IpAddress.subnet_id == subnet.id, IpAddress.kind != "rack")
     first = session.scalar(select(IpAddress).where(*given).order_by(IpAddress.address_key).limit(1))
     if first is not None:
@@ -166,7 +172,6 @@ def refuse_in_use(session: Session, context: Context, subnet: Subnet, done: str)
             " that link away first",
             rule="a subnet in use stays",
         )
-    refuse_live_lease(session, context, subnet, f"subnet {subnet.cidr} cannot be {done}")
 
 
 def refuse_routes_to(session: Session, subnet: Subnet) -> None:

@@ -35,7 +35,7 @@ from app.store.queries.page import page
 
 __all__ = [
     "CHANGEABLE", "LEASE_SECONDS", "address_lock", "create", "delete", "find", "get", "subnet_of", "subnet_row",
-    "update",
+    "take_away", "update",
 ]  # fmt: skip
 CHANGEABLE = (
     "name", "vlan_id", "domain_id", "gateway", "dns_servers", "managed", "lease_seconds", "boot_lease_seconds",
@@ -196,15 +196,20 @@ def delete(context: Context, subnet_id: int) -> None:
         versions.check(context, subnet, f"subnet {subnet.cidr}")
         refuse_in_use(session, context, subnet, "deleted")
         refuse_routes_to(session, subnet)
-        touch_racks(session, session.scalars(select(Rack.id)))
-        vlan = subnet.vlan
-        session.execute(sa.delete(IpAddress).where(IpAddress.subnet_id == subnet_id))
-        session.execute(sa.update(Interface).where(Interface.subnet_id == subnet_id).values(subnet_id=None))
-        audit(session, context, "delete", "subnet", subnet.id, cidr=subnet.cidr)
-        session.delete(subnet)
-        session.flush()
-        check_dhcp(session, vlan)
-        check_behind(session, vlan)
+        take_away(session, context, subnet)
+
+
+def take_away(session: Session, context: Context, subnet: Subnet) -> None:
+    """Delete a subnet that nobody uses any more, inside an open transaction. Conflict when DHCP would lose its last one."""
+    touch_racks(session, session.scalars(select(Rack.id)))
+    vlan = subnet.vlan
+    session.execute(sa.delete(IpAddress).where(IpAddress.subnet_id == subnet.id))
+    session.execute(sa.update(Interface).where(Interface.subnet_id == subnet.id).values(subnet_id=None))
+    audit(session, context, "delete", "subnet", subnet.id, cidr=subnet.cidr)
+    session.delete(subnet)
+    session.flush()
+    check_dhcp(session, vlan)
+    check_behind(session, vlan)
 
 
 def address_lock(subnet_id: int) -> str:

@@ -15,6 +15,7 @@ from app.web import (
     frame,
     home,
     installation,
+    jobs,
     journal,
     machine_forms,
     machines,
@@ -22,6 +23,7 @@ from app.web import (
     networks,
     people,
     racks,
+    renumber_forms,
     reservation_forms,
     selection,
     session,
@@ -30,8 +32,8 @@ from app.web import (
 )
 
 PARTS = (
-    session, home, machines, machine_forms, selection, acted, networks, network_forms, subnet_forms, reservation_forms, domains,
-    domain_forms, devices, snippets, racks, journal, people, installation,
+    session, home, machines, machine_forms, selection, acted, networks, network_forms, subnet_forms, renumber_forms, jobs,
+    reservation_forms, domains, domain_forms, devices, snippets, racks, journal, people, installation,
 )  # fmt: skip
 
 

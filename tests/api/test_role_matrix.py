@@ -60,6 +60,8 @@ ROUTES = {
     "PUT interfaces/*/links/*": "operator",
     "DELETE interfaces/*/links/*": "operator",
     "POST reservations/import": "operator",
+    "GET subnets/*/renumber": "admin",
+    "POST subnets/*/renumber": "admin",
     "GET subnets/*/statistics": "viewer",
     "GET subnets/*/free-ranges": "viewer",
     "GET subnets/*/reserved-ranges": "viewer",
@@ -198,6 +200,9 @@ TABLE = {f"{route.split()[0]} /api/v1/{route.split()[1]}": role for route, role 
     "GET /machines": "page",
     "GET /machines/*": "page",
     "GET /machines/acted": "page",
+    "GET /jobs/*": "page",
+    "POST /jobs/*/cancel": "page",
+    "POST /subnets/*/renumber/preview": "page",
     "GET /machines/*/live": "page",
     "POST /machines/*/ask/*": "page",
     "POST /machines/*/power/*": "page",
@@ -240,7 +245,8 @@ FORMS = (
     "/snippets/*/delete", "/snippets/*/edit", "/snippets/new", "/spaces/*/edit", "/spaces/new",
     "/subnets/*/reservations/new", "/subnets/*/routes/new",
     "/settings/*", "/settings/images/new", "/subnets/*/addresses/*/delete", "/subnets/*/delete", "/subnets/*/edit",
-    "/subnets/*/ranges/new", "/subnets/*/reserve", "/subnets/new", "/users/*/delete", "/users/*/edit",
+    "/subnets/*/ranges/new", "/subnets/*/renumber",
+    "/subnets/*/reserve", "/subnets/new", "/users/*/delete", "/users/*/edit",
     "/users/*/password", "/users/new", "/vlans/*/delete", "/vlans/*/edit", "/vlans/new",
 )  # fmt: skip
 TABLE |= {f"GET {path}": "page" for path in PAGES}

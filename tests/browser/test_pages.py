@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.services import addresses, jobs, subnets
 from app.services.changes import changing, event
 from app.store.models import Machine, Operation
 from tests.browser.conftest import PATIENCE_MS, Site, Visitor
@@ -36,7 +37,7 @@ def paths(site: Site) -> list[str]:
         "/places/tag/1/edit", "/domains", "/domains/1", "/domains/new", "/domains/1/edit", "/domains/1/records/new",
         "/domains/secondaries/new", "/devices", "/devices/new", "/snippets", "/snippets/new", "/spaces/new",
         f"/subnets/{subnet}/reservations/new",
-        f"/subnets/{subnet}/routes/new",
+        f"/subnets/{subnet}/routes/new", f"/subnets/{subnet}/renumber",
     ]  # fmt: skip
 
 
@@ -254,6 +255,31 @@ def test_the_map_shows_every_kind(visit: Visit, site: Site) -> None:
     expect(page.locator("#map .cell")).to_have_count(16)
     page.get_by_role("link", name="10.40.1.0/24: 119 in use").click()
     expect(page.locator("#map .cell.kept")).to_have_count(119)
+
+
+def test_a_subnet_is_renumbered(visit: Visit, site: Site) -> None:
+    """What would happen is shown while one types; the job's page goes on by itself to the end, with what stays."""
+    context = site.server.context
+    row = subnets.create(context, "10.77.0.0/24", site.server.seeded.vlan_id, gateway="10.77.0.1")
+    for last in (7, 200):
+        addresses.reserve(context, row.id, f"10.77.0.{last}")
+    page = visit("root").go(f"/subnets/{row.id}/renumber")
+    page.get_by_label("New network").fill("10.78.0.0/25")
+    expect(page.locator("#verdict .refused")).to_contain_text("10.77.0.200 has no place in 10.78.0.0/25")
+    page.get_by_label("New network").fill("10.78.0.0/24")
+    expect(page.locator("#verdict .taken")).to_contain_text("2 other addresses move")
+    page.get_by_role("button", name="Renumber").click()
+    page.wait_for_url("**/jobs/*")
+    expect(page.locator("#job-said")).to_contain_text("0 of 4")
+    page.evaluate("window.stays = true")
+    jobs.run(context, int(page.url.rpartition("/")[2]), patience=0)
+
+    expect(page.locator("#job-said")).to_contain_text("4 of 4")
+    expect(page.locator("#end-job")).to_have_count(0)
+    assert page.evaluate("window.stays")
+    page.goto(f"{site.server.url}/networks")
+    expect(page.locator("#main")).to_contain_text("10.78.0.0/24")
+    expect(page.locator("#main")).not_to_contain_text("10.77.0.0/24")
 
 
 def test_all_by_keyboard(visit: Visit, site: Site) -> None:

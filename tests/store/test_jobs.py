@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -177,6 +178,35 @@ def test_reservations_are_imported_and_only_by_who_may(context: Context, seeded:
 
     assert ("succeeded", 600, 0) == (lambda row: (row.status, row.done, row.failed))(jobs.get(context, job.id))
     assert 600 == count(context, IpAddress, IpAddress.kind == "reservation")
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+def test_ten_thousand_reservations_cost_a_constant_number_of_statements_a_batch(context: Context, wide: int) -> None:
+    """Batches of 250, the last as the first: how much is there already does not matter. Every host and name is there."""
+    items = [
+        {
+            "address": f"10.40.{number >> 8}.{number & 255}",
+            "mac": f"52:54:04:00:{number >> 8:02x}:{number & 255:02x}",
+            "hostname": f"promised-{number}",
+            "subnet_id": wide,
+        }
+        for number in range(1, 10_001)
+    ]
+    job = jobs.start(context, "reservations.import", items)
+    with statements(context) as seen:
+        jobs.run(context, job.id, patience=0)
+    job = jobs.get(context, job.id)
+    writes = [index for index, one in enumerate(seen) if one.startswith("INSERT INTO ip_address")]
+    # Telling how far it is goes by the second, not by the batch.
+    telling = ("INSERT INTO event", "SELECT job.")
+    costs = {len([one for one in seen[first:last] if not one.startswith(telling)]) for first, last in pairwise(writes)}
+
+    assert ("succeeded", 10_000, 0) == (job.status, job.done, job.failed)
+    assert 40 == len(writes)
+    assert 1 == len(costs), costs
+    assert max(costs) < 40
+    assert 10_000 == count(context, IpAddress, IpAddress.kind == "reservation")
+    assert 10_000 == count(context, RecordChange, RecordChange.key.startswith("host:"))
 
 
 def test_a_single_change_gets_in_between_and_racks_set_the_pace(context: Context, seeded: Seeded, wide: int) -> None:

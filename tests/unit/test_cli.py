@@ -187,6 +187,19 @@ def test_network_commands(served: Served) -> None:
     assert 2 == served.run("vlan", "set", "2").code
 
 
+def test_a_subnet_is_renumbered(served: Served) -> None:
+    """What would move and what speaks against it is shown; then it is asked for, and refused with the reason."""
+    number = str(served.seeded.subnet_id)
+    seen = served.run("subnet", "renumber", number, "10.30.0.0/24", "--preview")
+    wrong = served.run("subnet", "renumber", number, "10.20.0.0/20", "--no-follow")
+    asked = served.run("subnet", "renumber", number, "10.30.0.0/24", "--no-follow")
+
+    assert "10.30.0.0/24" in seen.out
+    assert "they share addresses" in wrong.err
+    assert (0, 0) == (seen.code, asked.code), (seen.err, asked.err)
+    assert "subnets.renumber" in asked.out
+
+
 def test_tags_and_power(served: Served) -> None:
     """Tags are put on machines; a power driver is set without showing secrets."""
     make_machine(served.context, served.seeded, "one", bmc=False)

@@ -46,6 +46,8 @@ COMMANDS = {
     "GET /subnets/*/reserved-ranges": "subnet reserved",
     "GET /subnets/*/addresses": "subnet addresses",
     "GET /subnets/*/stale-gateways": "subnet stale-gateways",
+    "GET /subnets/*/renumber": "subnet renumber",
+    "POST /subnets/*/renumber": "subnet renumber",
     "GET /images/*": "image show",
     "GET /keys/*": "key show",
     "GET /operations": "machine all-operations",

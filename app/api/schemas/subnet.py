@@ -250,3 +250,62 @@ class StaleGatewayPage(Schema):
 
     items = fields.List(fields.Nested(StaleGatewaySchema))
     next = fields.Integer(allow_none=True)
+
+
+class RenumberSchema(Schema):
+    """Where a subnet goes."""
+
+    cidr = fields.String(
+        required=True, validate=Word, metadata={"description": "the new network, of the same family and VLAN"}
+    )
+    force = Boolean(
+        metadata={
+            "description": "also while addresses of its dynamic ranges are leased; clients keep those until they end"
+        }
+    )
+
+
+class RenumberQuery(Schema):
+    """Where a subnet would go."""
+
+    cidr = fields.String(required=True, validate=Word)
+    force = Switch()
+
+
+class MovedRangeSchema(Schema):
+    """A range, and where it will be."""
+
+    kind = fields.String()
+    start = fields.String()
+    end = fields.String()
+    new_start = fields.String()
+    new_end = fields.String()
+
+
+class StayingSchema(Schema):
+    """A machine that stays in the old network."""
+
+    machine_id = fields.Integer()
+    hostname = fields.String()
+    why = fields.String()
+
+
+class RenumberingSchema(Schema):
+    """What renumbering a subnet would do."""
+
+    subnet_id = fields.Integer()
+    cidr = fields.String()
+    new_cidr = fields.String()
+    target_id = fields.Integer(
+        allow_none=True, metadata={"description": "the new network's subnet, where it is there already"}
+    )
+    gateway = fields.String(allow_none=True)
+    dns_servers = fields.List(fields.String())
+    ranges = fields.List(fields.Nested(MovedRangeSchema))
+    routes = fields.Integer(metadata={"description": "static routes from and to it"})
+    machines = fields.Integer(metadata={"description": "machines that move"})
+    devices = fields.Integer(metadata={"description": "devices that move"})
+    addresses = fields.Integer(metadata={"description": "reservations and addresses kept by hand that move"})
+    staying = fields.List(fields.Nested(StayingSchema), metadata={"description": "the first of those that stay"})
+    staying_count = fields.Integer()
+    refusals = fields.List(fields.String(), metadata={"description": "what speaks against it; empty: it may begin"})
