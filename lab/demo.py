@@ -18,7 +18,7 @@ SUBNET, SUBNET6 = "10.20.0.0/24", "fd20::/64"
 GATEWAY = "10.20.0.254"
 DYNAMIC = ("10.20.0.100", "10.20.0.199")
 SYNC_SECONDS = 90.0
-SERVICES = ("bind", "chrony", "dnsmasq", "kea4", "kea6", "radvd", "squid")
+SERVICES = ("bind", "chrony", "dnsmasq", "kea4", "kea6", "radvd", "rsyslog", "squid")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ WHY = {
     "HTTP proxy": ("squid",),
     "time": ("chrony",),
     "router advertisements": ("radvd",),
+    "syslog": ("rsyslog",),
     "boot loaders": ("ipxe",),
     "virtual machines": ("qemu-system-x86", "ipxe-qemu", "seabios", "ovmf"),
     "BMCs": ("openipmi", "ipmitool"),

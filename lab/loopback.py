@@ -28,6 +28,7 @@ PORTS = {
     "ntp": 1123,
     "machine_http": 15248,
     "proxy": 13128,
+    "syslog": 1514,
 }
 NOT_SHOWN = "DHCP, TFTP, PXE and a virtual machine cannot be shown without network namespaces"
 

@@ -54,6 +54,7 @@ class RackPorts:
     proxy: int = 3128
     rndc: int = 953
     omapi: int = 7911
+    syslog: int = 514
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,20 @@ def radvd(value: object) -> str:
     return _word(value, "radvd.conf")
 
 
+def rsyslog(value: object) -> str:
+    """Return the inside of a quoted string of rsyslog.conf: one word; `%` would begin a property in some places."""
+    text = _word(value, "rsyslog.conf")
+    if "%" in text:
+        raise ValueError(f"{text!r}: `%` cannot be written into rsyslog.conf")
+    return text
+
+
+def acl(value: object) -> str:
+    """Return a network as rsyslog's lists of senders have it: IPv6 in brackets (rsyslog.conf, $AllowedSender)."""
+    address, _, length = network(value).partition("/")
+    return f"[{address}]/{length}" if ":" in address else f"{address}/{length}"
+
+
 def ipxe(value: object) -> str:
     """Return one word of an iPXE script: blanks would split it, and `$`, quotes and backslashes would change it."""
     text = plain(value)
@@ -165,8 +179,8 @@ def bracketed(value: object) -> str:
 
 FILTERS: dict[str, Callable[[object], str]] = {
     check.__name__: check
-    for check in (named, squid, postgres, dnsmasq, chrony, radvd, ipxe, address, network, interface, host, domain, port, url,
-                  bracketed)
+    for check in (named, squid, postgres, dnsmasq, chrony, radvd, rsyslog, acl, ipxe, address, network, interface, host,
+                  domain, port, url, bracketed)
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from app.api import (
     spaces,
     streams,
     subnets,
+    syslog,
     tokens,
     users,
     vlans,
@@ -53,7 +54,8 @@ RESOURCES = (
     changes, jobs,
     accounts, addresses, allocation, devices, dns_records, dns_secondaries, domains, events, fabrics, health, images,
     interfaces, keys, leases, lifecycle, machines, neighbours, operations, package_repositories, places, power, racks,
-    ranges, reservations, results, routes, session, settings, snippets, spaces, streams, subnets, tokens, users, vlans,
+    ranges, reservations, results, routes, session, settings, snippets, spaces, streams, subnets, syslog, tokens,
+    users, vlans,
 )  # fmt: skip
 ABOUT = (
     "One control plane from which racks of servers are discovered, enlisted, deployed and released. "

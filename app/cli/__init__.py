@@ -36,6 +36,7 @@ from app.cli import (
     setting,
     snippet,
     subnet,
+    syslog,
     upkeep,
 )
 from app.cli.client import CliError, Session
@@ -63,7 +64,7 @@ _PARTS = (
     package_repository,
     place, rack,
     reservation, setting,
-    snippet, subnet,
+    snippet, subnet, syslog,
     upkeep,
 )  # fmt: skip
 for _part in (*_PARTS, change, job):

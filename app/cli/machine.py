@@ -11,6 +11,7 @@ import click
 from app.cli import output
 from app.cli.client import CliError, Session
 from app.cli.follow import POLL_SECONDS, follow_machine, wait_for_operation
+from app.cli.syslog import machine_syslog
 from app.lifecycle.action import Action, ActionParameter
 from app.lifecycle.table import actions
 
@@ -314,4 +315,5 @@ def _verb(action: Action) -> click.Command:
 for _action in actions().values():
     if _action.name != "allocate":
         machine.add_command(_verb(_action))
+machine.add_command(machine_syslog)
 COMMANDS = (machine,)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.rackapi.caller import body, calling_rack, take
-from app.services import lease_reports, neighbours, reports
+from app.services import lease_reports, neighbours, reports, syslog_reports
 from app.services.errors import Invalid
 from app.services.record_applies import Batch
 
@@ -24,6 +24,7 @@ def mount(blueprint: Blueprint) -> None:
     blueprint.post("/reports/records")(applied)
     blueprint.post("/reports/neighbours")(neighbours_seen)
     blueprint.post("/reports/leases")(leased)
+    blueprint.post("/reports/syslog")(logged)
 
 
 def apply() -> Response:
@@ -95,6 +96,21 @@ def leased() -> dict[str, Any]:
         take(data, "span", dict, optional=True),
     )
     return {"refused": [{"address": one.address, "reason": one.reason} for one in refused]}
+
+
+def logged() -> dict[str, Any]:
+    """What machines have logged on the rack; the answer says up to which byte the spool's file is stored."""
+    context, rack_id = calling_rack()
+    data = body(LARGE_BODY)
+    taken = syslog_reports.report(
+        context,
+        rack_id,
+        take(data, "stream", str, longest=WORD),
+        take(data, "begin", int),
+        take(data, "end", int),
+        take(data, "lines", list),
+    )
+    return {"position": taken.position, "refused": taken.refused, "reason": taken.reason}
 
 
 def applied() -> Response:

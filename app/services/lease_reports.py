@@ -66,17 +66,20 @@ def report(
         except Invalid as error:
             refused.append(Refusal(str(address)[:80], str(error)))
     with context.store.read() as session:
-        foreign = _foreign(session, rack_id, list(seen))
-    refused += [Refusal(address, reason) for address, reason in foreign.items()]
-    kept = [lease for address, lease in seen.items() if address not in foreign]
+        strangers = foreign(session, rack_id, list(seen), "or stop its DHCP server there")
+    refused += [Refusal(address, reason) for address, reason in strangers.items()]
+    kept = [lease for address, lease in seen.items() if address not in strangers]
     if kept or gone or within is not None:
         between = (str(within[0]), str(within[1])) if within is not None else None
         observe(context, rack_id, kept, gone, between)
     return refused
 
 
-def _foreign(session: Session, rack_id: int, addresses: list[str]) -> dict[str, str]:
-    """Addresses of which the rack cannot tell, with the reasons. A query for each TOGETHER of them."""
+def foreign(session: Session, rack_id: int, addresses: list[str], otherwise: str) -> dict[str, str]:
+    """Addresses of which the rack cannot tell, with the reasons. A query for each TOGETHER of them.
+
+    otherwise: completes 'make it the VLAN's rack' with what else mends it.
+    """
     if not addresses:
         return {}
     statement = select(Subnet.cidr, served_by(rack_id)).join(Vlan, Vlan.id == Subnet.vlan_id)
@@ -93,7 +96,7 @@ def _foreign(session: Session, rack_id: int, addresses: list[str]) -> dict[str, 
         elif not served[cidr]:
             found[address] = (
                 f"address {address} is in subnet {cidr}, whose VLAN rack {name} does not serve; make it the VLAN's rack"
-                " or stop its DHCP server there"
+                f" {otherwise}"
             )
     return found
 

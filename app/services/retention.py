@@ -46,6 +46,7 @@ from app.store.models import (
     RecordApply,
     RecordChange,
     ScriptResult,
+    SyslogLine,
 )
 
 BATCH = 500
@@ -198,6 +199,7 @@ _OLD = (
     _Old(JobBatch, "job_days", lambda before: JobBatch.job_id.in_(select(Job.id).where(Job.finished_at < before))),
     _Old(Job, "job_days", lambda before: Job.finished_at < before),
     _Old(Event, "event_days", lambda before: Event.at < before, in_order=True),
+    _Old(SyslogLine, "syslog_days", lambda before: SyslogLine.at < before, in_order=True),
     _Old(ChangeEvent, "audit_days", lambda before: ChangeEvent.at < before, in_order=True),
     _Old(PowerOperation, "power_days", _not_awaited),
     _Old(BootToken, "token_days", lambda before: or_(BootToken.expires_at < before, BootToken.revoked_at < before)),
@@ -207,6 +209,7 @@ _OLD = (
 _MANY = (
     _Many(Event, "events_each", (Event.machine_id,)),
     _Many(Event, "events_each", (Event.rack_id,)),
+    _Many(SyslogLine, "syslog_each", (SyslogLine.machine_id,)),
     _Many(ScriptResult, "results_each", (ScriptResult.machine_id, ScriptResult.script)),
     _Many(Operation, "operations_each", (Operation.machine_id,), _finished_and_read),
     _Many(Apply, "applies_each", (Apply.rack_id,), _not_last_good),

@@ -19,11 +19,16 @@ DEFAULTS: dict[str, int] = {
     "record_days": 1,
     "neighbour_days": 30,
     "job_days": 30,
+    "syslog_days": 30,
+    "syslog_each": 50_000,
+    "syslog_lines": 1_000_000,
 }
 """days: how long; each: how many for a machine, a rack, or a script on a machine.
 neighbour_days: since an address was last seen in use.  job_days: since bulk work ended.
-record_days: of words on a record that a newer one has replaced, and of the word that there is none any more."""
+record_days: of words on a record that a newer one has replaced, and of the word that there is none any more.
+syslog_each: lines of each machine.  syslog_lines: of all together; this one is kept whenever lines come."""
 LEAST, MOST = 1, 1_000_000
+MOST_OF = {"syslog_lines": 100_000_000}
 
 
 def checked(value: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +37,8 @@ def checked(value: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{unknown[0]!r} is unknown; there are {', '.join(DEFAULTS)}")
     for name, number in value.items():
-        if not isinstance(number, int) or isinstance(number, bool) or not LEAST <= number <= MOST:
-            raise ValueError(f"{name} is {number!r}; it must be a whole number from {LEAST} to {MOST}")
+        if not isinstance(number, int) or isinstance(number, bool) or not LEAST <= number <= MOST_OF.get(name, MOST):
+            raise ValueError(
+                f"{name} is {number!r}; it must be a whole number from {LEAST} to {MOST_OF.get(name, MOST)}"
+            )
     return DEFAULTS | value

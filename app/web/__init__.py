@@ -29,11 +29,12 @@ from app.web import (
     session,
     snippets,
     subnet_forms,
+    syslog,
 )
 
 PARTS = (
     session, home, machines, machine_forms, selection, acted, networks, network_forms, subnet_forms, renumber_forms, jobs,
-    reservation_forms, domains, domain_forms, devices, snippets, racks, journal, people, installation,
+    reservation_forms, domains, domain_forms, devices, snippets, racks, journal, people, syslog, installation,
 )  # fmt: skip
 
 

@@ -11,16 +11,18 @@ from werkzeug.wrappers import Response
 from app.identity import current_context
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
-from app.services import events, images, lifecycle, machines, placement, power, results
+from app.services import events, images, lifecycle, machines, placement, power, results, syslog
 from app.services.context import Context
 from app.services.errors import Invalid
 from app.services.machines import MachineFilters
+from app.services.syslog import SyslogFilters
 from app.web import inventory, timeline
 from app.web.selection_words import titles
 
 PAGE = 100
 TIMELINE = 200
 OPERATIONS = 10
+LOGGED = 12
 LONGEST_ID = 18
 POWER_VERBS = ("on", "off", "cycle", "query")
 
@@ -125,6 +127,7 @@ def _whole(context: Context, machine: str) -> dict[str, object]:
         "bars": timeline.bars(operations[0] if operations else None, happened, context.clock()),
         "events": list(reversed(happened)),
         "timeline_limit": TIMELINE,
+        "logged": syslog.find(context, SyslogFilters(machine_id=row.id), limit=LOGGED),
         "results": results.for_machine(context, row.id),
         "images": sorted({image.name for image in known if image.current}),
         "image": next((image.name for image in known if image.id == row.image_id), None),

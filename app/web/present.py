@@ -63,6 +63,11 @@ def result_look(status: str) -> str:
     return {"passed": "good", "skipped": "new"}.get(status, "bad")
 
 
+def severity_look(severity: int) -> str:
+    """The CSS class of a severity of syslog, by its number: error and graver, warning, notice, the rest."""
+    return "bad" if severity <= 3 else {4: "busy", 5: "live"}.get(severity, "new")
+
+
 def buttons(state: str, role: str) -> list[Action]:
     """The verbs that a person of this role may ask for now; a viewer may ask for none. The likeliest is first."""
     held = ROLES.index(role) if role in ROLES else -1

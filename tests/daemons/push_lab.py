@@ -207,7 +207,7 @@ def serving(application: Flask, **place: Any) -> Iterator[str]:
 @contextlib.contextmanager
 def push_lab(folder: Path) -> Iterator[PushLab]:
     """The whole, in sync; everything is stopped at the end."""
-    require("ip", "kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "chronyd", "radvd", "squid")
+    require("ip", "kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "chronyd", "radvd", "rsyslogd", "squid")
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(rack_directory())
         stack.enter_context(small_disk(root))

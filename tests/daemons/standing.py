@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 30.0
 @contextlib.contextmanager
 def tiny_lab(plane: type[ControlPlane] = ControlPlane, network: demo.DemoNetwork = demo.BOTH) -> Iterator[Lab]:
     """The whole, below a directory that daemons of other users may pass; nothing of it is left afterwards."""
-    require("kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "squid", "chronyd", "radvd", "dig")
+    require("kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "squid", "chronyd", "radvd", "rsyslogd", "dig")
     require_virtual_rack()
     folder = Path(tempfile.mkdtemp(prefix="muster-standing-"))
     folder.chmod(0o755)

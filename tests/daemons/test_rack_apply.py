@@ -43,7 +43,7 @@ class Host(RackHost):
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A rack host that is enrolled and up, with nothing offered yet; machines are at 10.20.0.50."""
-    require("ip", "kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "chronyd", "radvd", "squid")
+    require("ip", "kea-dhcp4", "kea-dhcp6", "named", "dnsmasq", "chronyd", "radvd", "rsyslogd", "squid")
     with rack_directory() as directory:
         root = Path(directory)
         intent = at(load("lab"), directory)

@@ -12,7 +12,7 @@ from renderers.dhcp.kea_options import option as _option
 from renderers.kea import include
 
 ANY = st.text() | st.text(alphabet="ab\"'\\#;{}()%$,|& \t\n\r\0\x7f\u0085\u2028é<?>/", max_size=12)
-WORDS = [text.squid, text.dnsmasq, text.chrony, text.radvd, text.ipxe]
+WORDS = [text.squid, text.dnsmasq, text.chrony, text.radvd, text.rsyslog, text.ipxe]
 ALL = list(text.FILTERS.values())
 
 

@@ -84,6 +84,8 @@ COMMANDS = {
     "POST /machines/allocate": "machine allocate",
     "POST /machines/*/allocate": "machine allocate",
     "GET /machines/*/events": "events",
+    "GET /machines/*/syslog": "machine syslog",
+    "GET /syslog": "syslog",
     "GET /machines/*/events/stream": "machine watch",
     "GET /machines/*/operations": "machine operations",
     "GET /machines/*/power": "machine show-power",

@@ -68,7 +68,9 @@ def test_two_services_of_one_name_stop_the_start() -> None:
     bind = registry.service("bind")
     with pytest.raises(ValueError, match="service bind: two modules"):
         registry.unique([bind, bind])
-    with pytest.raises(KeyError, match="known are bind, chrony, dhcpd, dnsmasq, hosts_db, kea4, kea6, radvd, squid"):
+    with pytest.raises(
+        KeyError, match="known are bind, chrony, dhcpd, dnsmasq, hosts_db, kea4, kea6, radvd, rsyslog, squid"
+    ):
         registry.service("nfs")
     assert registry.services() == registry.unique(reversed(registry.services()))
 

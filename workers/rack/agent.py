@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from renderers import registry
+from renderers.services import rsyslog
 from renderers.spec import ServiceSpec
 from workers.rack import ha_keys
 from workers.rack.apply import Applier
@@ -41,6 +42,7 @@ from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import FETCHED, RACK_TOKEN, SecretFiles, SecretMissing
 from workers.rack.sensors import neighbours
 from workers.rack.sensors.leases import LeaseSensor
+from workers.rack.sensors.syslog import SyslogSensor
 from workers.rack.units import SupervisorUnits, UnitError, Units
 from workers.rack.waiting import Doorbell, LongPoll, wait_for
 from workers.rack.zone_watch import ZoneWatch
@@ -123,6 +125,9 @@ class Agent:
         LongPoll(waiter, wake, stop, also=(asked,)).start()
         self._zone_watch = self._watch_zones(stop)
         self._zone_watch.start()
+        spool = self.applier.directories(rsyslog.NAME).state / rsyslog.SPOOL
+        teller = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
+        SyslogSensor(spool, teller, stop).start()
         while not stop.is_set():
             self.turn()
             wait_for(wake, stop, TURN_SECONDS)

@@ -93,6 +93,10 @@ class ControlPlane:
         refused = self._object(self._ask("POST", "/reports/leases", json=dict(report))).get("refused", [])
         return [item for item in refused if isinstance(item, dict)]
 
+    def report_syslog(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Bring lines of this rack's spool; up to which place the control plane has the file, and what it refused."""
+        return self._object(self._ask("POST", "/reports/syslog", json=dict(report)))
+
     def report_records(self, report: dict[str, Any]) -> None:
         """Say up to which sequence records are live, and which are not."""
         self._ask("POST", "/reports/records", json=report, headers=_named(report.get("request_id")))

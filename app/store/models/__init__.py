@@ -40,6 +40,7 @@ from app.store.models.rack import (
     RecordFailure,
     RecordScope,
 )
+from app.store.models.syslog import SyslogLine, SyslogPosition
 from app.store.models.user import ApiToken, IdempotencyKey, LoginAttempts, SshKey, User, WebSession
 from app.store.models.worker import Worker
 
@@ -50,5 +51,5 @@ __all__ = [
     "Job", "JobBatch", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
     "Pool", "PowerOperation", "Rack", "RackChange", "RackQuestion", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
     "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet",
-    "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
+    "SyslogLine", "SyslogPosition", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
 ]  # fmt: skip
