@@ -83,17 +83,30 @@ def judge(bundle: Bundle, reservations: list[dict[str, Any]]) -> Judgement:
     Busy when too many are at it; the checker must be `installed`.
     """
     checker = CHECKERS[bundle.service]
-    rendered = next(file.text for file in bundle.files if file.path == checker.file)
-    # Secrets of a rack are on the rack; something of their form stands for them.
-    text = checker.prepare(SECRET_REFERENCE.sub(_NO_SECRET, rendered), reservations)
+    text = prepared(bundle, reservations)
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise Busy(f"{AT_ONCE} checks are running and take longer than {WAIT_SECONDS:g} s")
     try:
         code, said = _run(checker, text)
     finally:
         _places.release()
-    if code == 0:
+    return judgement(bundle.service, text, code == 0, said)
+
+
+def prepared(bundle: Bundle, reservations: list[dict[str, Any]]) -> str:
+    """The service's file of a bundle as a checker on any host may read it."""
+    checker = CHECKERS[bundle.service]
+    rendered = next(file.text for file in bundle.files if file.path == checker.file)
+    # Secrets of a rack are on the rack; something of their form stands for them.
+    return checker.prepare(SECRET_REFERENCE.sub(_NO_SECRET, rendered), reservations)
+
+
+def judgement(service: str, text: str, ok: bool, output: str) -> Judgement:
+    """What a checker means by its output about a text, here or on a rack; the file is called `the-configuration` there."""
+    checker = CHECKERS[service]
+    if ok:
         return Judgement(checker.program, True, text=text)
+    said = _gist(output)
     found = checker.place.search(said)
     return Judgement(checker.program, False, _PLACES.sub("", said), text, int(found[1]) if found else None)
 
@@ -126,7 +139,7 @@ def _run(checker: Checker, text: str) -> tuple[int, str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    return process.returncode, _gist(output.decode(errors="replace").replace(str(path), _FILE))
+    return process.returncode, output.decode(errors="replace").replace(str(path), _FILE)
 
 
 def _gist(output: str) -> str:

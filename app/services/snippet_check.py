@@ -1,7 +1,8 @@
 """Has the DHCP servers' own checkers judge a snippet before it is saved: as the affected racks would have it rendered.
 
 The configuration of each rack is made from one snapshot, with the draft in its place, and checked on this host
-(`app.services.daemon_check`).  What a checker says is brought back to the line of the snippet where that can be told.
+(`app.services.daemon_check`); where that has no such server, the rack itself is asked, for whose answer the caller waits
+some seconds.  What a checker says is brought back to the line of the snippet where that can be told.
 A rack whose configuration is refused without the draft too does not say who is at fault, and is told so.
 """
 
@@ -9,21 +10,26 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.services import daemon_check, snippet_rules
+from app.services import daemon_check, rack_questions, snippet_rules
 from app.services.context import Context
+from app.services.errors import Unanswered
 from app.services.snippet_rules import Draft
 from app.store.dhcp_intent import Scope, place, snippets_in
 from app.store.intent import load_intent
 from renderers import registry
+from renderers.bundle import Bundle
 from renderers.dhcp import kea_options
 from renderers.dhcp.options import BodyError, parse
 from renderers.intent import RackIntent, SnippetIntent
 
+ASK_SECONDS = 8.0
+"""How long a rack's answer is waited for."""
 MOST_RACKS = 16
 """So many racks are asked about; the others check for themselves before they use it."""
 NEAR = 14
@@ -74,14 +80,11 @@ def judge(context: Context, draft: Draft) -> Verdict:
     findings: dict[str, Finding] = {}
     checked: list[str] = []
     unchecked: list[str] = []
-    seen: set[str] = set()
-    for before, after in intents[:MOST_RACKS]:
-        for service in SERVICES[draft.kind]:
-            found = _of_service(service, before, after, draft, seen)
-            if isinstance(found, Finding):
-                findings.setdefault(found.message, found)
-            elif found is not None:
-                (checked if not found.startswith("!") else unchecked).append(found.lstrip("!"))
+    for found in _answers(context, intents[:MOST_RACKS], draft):
+        if isinstance(found, Finding):
+            findings.setdefault(found.message, found)
+        else:
+            (checked if not found.startswith("!") else unchecked).append(found.lstrip("!"))
     if len(intents) > MOST_RACKS:
         unchecked.append(f"{len(intents) - MOST_RACKS} more racks; they check it before they use it")
     if not findings and not checked and not unchecked:
@@ -110,33 +113,101 @@ def _intents(session: Session, draft: Draft) -> list[tuple[RackIntent, RackInten
     return pairs[: MOST_RACKS + 1] if draft.scope != "machine" else pairs[:1]
 
 
-def _of_service(
-    service: str, before: RackIntent, after: RackIntent, draft: Draft, seen: set[str]
-) -> Finding | str | None:
-    """A finding; who has judged it; with `!` before it, why nobody did; None when the rack has no such service."""
-    spec = next((one for one in registry.services() if one.name == service), None)
-    if spec is None or not spec.wanted(after):
-        return None
-    rack = after.rack_name
+@dataclass(frozen=True)
+class _Case:
+    """One service of one rack, rendered with the draft and without."""
+
+    before: RackIntent
+    rack: str
+    bundle: Bundle
+
+    @property
+    def service(self) -> str:
+        return self.bundle.service
+
+
+def _answers(context: Context, intents: list[tuple[RackIntent, RackIntent]], draft: Draft) -> Iterator[Finding | str]:
+    """Findings; who has judged; with `!` before it, what nobody has judged and why."""
+    here: list[_Case] = []
+    elsewhere: list[_Case] = []
+    seen: set[str] = set()
+    for before, after in intents:
+        for service in SERVICES[draft.kind]:
+            spec = next((one for one in registry.services() if one.name == service), None)
+            if spec is None or not spec.wanted(after):
+                continue
+            try:
+                bundle = spec.render(after)
+            except ValueError as error:
+                yield Finding(str(error), error.line if isinstance(error, BodyError) else None, after.rack_name)
+                continue
+            if bundle.digest not in seen:
+                seen.add(bundle.digest)
+                case = _Case(before, after.rack_name, bundle)
+                (here if daemon_check.installed(service) else elsewhere).append(case)
+    for case in here:
+        yield _meaning(
+            draft, case, daemon_check.judge(case.bundle, _reservations(case.service, draft)), "", _judge_here
+        )
+    if elsewhere:
+        yield from _ask_racks(context, elsewhere, draft)
+
+
+def _judge_here(bundle: Bundle) -> bool:
+    return daemon_check.judge(bundle, []).ok
+
+
+def _ask_racks(context: Context, cases: list[_Case], draft: Draft) -> Iterator[Finding | str]:
+    """The same from the racks' own checkers, all at once; a rack with two such services is asked about one after the other."""
+    for service in dict.fromkeys(case.service for case in cases):
+        mine = [case for case in cases if case.service == service]
+        texts = {
+            case.before.rack_id: daemon_check.prepared(case.bundle, _reservations(service, draft)) for case in mine
+        }
+        replies = _ask(context, service, texts)
+        for case in mine:
+            reply = replies[case.before.rack_id]
+            if reply.answer is None:
+                program = daemon_check.CHECKERS[service].program
+                yield f"!{program} is not on this host, and rack {case.rack} did not judge it: {reply.reason}"
+                continue
+            said = _heard(service, texts[case.before.rack_id], reply)
+
+            def judge(bundle: Bundle, rack_id: int = case.before.rack_id, service: str = service) -> bool:
+                text = daemon_check.prepared(bundle, [])
+                reply = _ask(context, service, {rack_id: text})[rack_id]
+                return reply.answer is None or _heard(service, text, reply).ok
+
+            yield _meaning(draft, case, said, ", on that rack", judge)
+
+
+def _ask(context: Context, service: str, texts: dict[int, str]) -> dict[int, rack_questions.Reply]:
+    file = daemon_check.CHECKERS[service].file
+    bodies = {rack_id: {"service": service, "file": file, "text": text} for rack_id, text in texts.items()}
     try:
-        bundle = spec.render(after)
-    except ValueError as error:
-        return Finding(str(error), error.line if isinstance(error, BodyError) else None, rack)
-    if not daemon_check.installed(service):
-        program = daemon_check.CHECKERS[service].program
-        return f"!{program} is not on this host, so {rack}'s configuration was not judged by it"
-    if bundle.digest in seen:
-        return None
-    seen.add(bundle.digest)
-    said = daemon_check.judge(bundle, _reservations(service, draft))
+        return rack_questions.ask(context, rack_questions.CHECK, bodies, ASK_SECONDS)
+    except Unanswered as error:
+        return {rack_id: rack_questions.Reply("", None, error.detail) for rack_id in texts}
+
+
+def _heard(service: str, text: str, reply: rack_questions.Reply) -> daemon_check.Judgement:
+    answer = reply.answer or {}
+    return daemon_check.judgement(service, text, answer.get("ok") is True, str(answer.get("said", "")))
+
+
+def _meaning(
+    draft: Draft, case: _Case, said: daemon_check.Judgement, where: str, is_good: Callable[[Bundle], bool]
+) -> Finding | str:
+    """Who has judged, or what is wrong; a rack whose configuration is refused without the draft too is said to be."""
     if said.ok:
-        return f"{said.program} for {rack}"
-    if draft.scope != "machine" and not daemon_check.judge(spec.render(before), []).ok:
+        return f"{said.program} for {case.rack}{where}"
+    spec = registry.service(case.service)
+    if draft.scope != "machine" and not is_good(spec.render(case.before)):
         return Finding(
             f"{said.said} (it refuses the configuration without this snippet too: mend or disable what is wrong first)",
-            None, rack, said.program,
+            None, case.rack, said.program,
         )  # fmt: skip
-    return Finding(said.said, _line(draft, said), rack, said.program)
+    return Finding(said.said, _line(draft, said), case.rack, said.program)
 
 
 def _reservations(service: str, draft: Draft) -> list[dict[str, Any]]:

@@ -91,20 +91,33 @@ def create(
     """A new snippet. Invalid when a checker refuses it; Conflict when none could judge it and it is not forced."""
     context.require("admin", "add a DHCP snippet")
     made = snippet_rules.draft(kind, scope, body, targets, name)
-    checked = _accept(_judge(context, made), force)
+    verdict = _judge(context, made)
+    checked, by = _accept(verdict, force), _who(verdict)
     with changing(context) as session:
         hold(session, LOCK)
         snippet_rules.families_of(session, made)
         _refuse_taken(session, name, 0)
         row = DhcpSnippet(
             name=name, kind=kind, scope=scope, body=made.body, description=description, enabled=enabled, checked=checked,
+            checked_by=by,
             created_at=context.clock(), **targets,
         )  # fmt: skip
         session.add(row)
         session.flush()
         _remember(session, context, row)
         _reach(session, made)
-        audit(session, context, "create", "dhcp_snippet", row.id, name=name, kind=kind, scope=scope, checked=checked)
+        audit(
+            session,
+            context,
+            "create",
+            "dhcp_snippet",
+            row.id,
+            name=name,
+            kind=kind,
+            scope=scope,
+            checked=checked,
+            by=by,
+        )
         return row
 
 
@@ -119,7 +132,10 @@ def update(context: Context, snippet_id: int, *, force: bool = False, **changes:
     if "body" in changes:
         changes["body"] = made.body
     newly = "body" in changes or (changes.get("enabled") and not before.enabled)
-    checked = _accept(_judge(context, made), force) if newly else before.checked
+    checked, by = before.checked, before.checked_by
+    if newly:
+        verdict = _judge(context, made)
+        checked, by = _accept(verdict, force), _who(verdict)
     with changing(context) as session:
         hold(session, LOCK)
         row = _row(session, snippet_id)
@@ -135,7 +151,7 @@ def update(context: Context, snippet_id: int, *, force: bool = False, **changes:
         other_body = changes.get("body", row.body) != row.body
         for key, value in changes.items():
             setattr(row, key, value)
-        row.checked = checked
+        row.checked, row.checked_by = checked, by
         if other_body:
             row.revision += 1
             _remember(session, context, row)
@@ -209,10 +225,14 @@ def _accept(verdict: Verdict, force: bool) -> bool:
         raise Conflict(
             f"nobody could check this snippet: {'; '.join(verdict.unchecked)}",
             rule="what is saved has been checked",
-            remedy="install the server's package on the control plane's host, or save it by force: racks check it before they"
-            " use it",
+            remedy="have one of these racks running (racks are asked where this host has no such server), install the server's"
+            " package on this host, or save it by force: racks check it before they use it",
         )
     return not verdict.unchecked
+
+
+def _who(verdict: Verdict) -> str | None:
+    return "; ".join(verdict.checked) or None
 
 
 def _row(session: Session, snippet_id: int) -> DhcpSnippet:

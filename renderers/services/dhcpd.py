@@ -195,7 +195,7 @@ SERVICE = ServiceSpec(
         *(() if intent.ports.dhcp4 == 67 else ("-p", text.port(intent.ports.dhcp4))),
         *sorted({text.interface(vlan.interface) for vlan, _ in kea4.served_vlans(intent)}),
     ),
-    checker=("dhcpd", "-4", "-t", "-q", "-cf", f"{{staged}}/{FILE}", "-lf", "/dev/null"),
+    checker=("dhcpd", "-4", "-t", "-cf", f"{{staged}}/{FILE}", "-lf", "/dev/null"),
     user=USER,
     channel="dhcpd",
     probes=_probes,

@@ -79,6 +79,7 @@ def test_a_rack_changes_its_server_and_its_clients_keep_their_addresses(host: Ho
     refused = host.apply(other, (Bundle("dhcpd", bad),))["dhcpd"]
 
     assert ("failed", True) == (refused["outcome"], "kea4 serves again" in refused["reason"])
+    assert "dhcpd.conf line " in refused["reason"]
     assert second == eventually(lambda: lease(host, OTHER), 20)
 
     there = host.apply(other)

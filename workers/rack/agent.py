@@ -25,6 +25,7 @@ from workers.rack.apply import Applier
 from workers.rack.channels.bind import BindUpdater
 from workers.rack.client import ControlPlane, ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import RackConfig
+from workers.rack.config_check import ConfigChecker
 from workers.rack.dhcp_switch import find_switch
 from workers.rack.files import write_atomically
 from workers.rack.host_keeper import HostKeeper
@@ -110,6 +111,7 @@ class Agent:
         # What changes what is applied waits for its turn; the rest is answered beside the turns.
         self._questions = Questions(self._client, self._secrets, {"new-omapi-key": self._omapi_key})
         self.answerers: dict[str, Answerer] = {
+            "check": ConfigChecker(self._specs),
             "end-lease": LeaseEnder(self.applier.directories, self._secrets, self._serving, self.leases.soon),
         }
 

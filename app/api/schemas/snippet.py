@@ -50,6 +50,9 @@ class SnippetSchema(Schema):
     checked = fields.Boolean(
         metadata={"description": "false: no checker has judged it; it was saved by force, or in part"}
     )
+    checked_by = fields.String(
+        allow_none=True, metadata={"description": "whose checkers have judged it, for which rack, and where"}
+    )
     revision = fields.Integer()
     created_at = fields.DateTime()
 

@@ -15,7 +15,8 @@ class DhcpSnippet(Base):
 
     kind: option (body is `NAME VALUE`, one a line; rendered for whichever server a rack runs), kea4, kea6 (body is a JSON
     object that is merged into the scope) or dhcpd (body is text in dhcpd.conf's own syntax).  The scope's column is set,
-    the others are not.  checked: a server's own checker has judged this body as its racks would have it.
+    the others are not.  checked: a server's own checker has judged this body as its racks would have it.  checked_by:
+    which checkers have, for which rack and where.
     """
 
     __tablename__ = "dhcp_snippet"
@@ -37,6 +38,7 @@ class DhcpSnippet(Base):
     body: Mapped[str] = mapped_column(Text)
     revision: Mapped[int] = mapped_column(default=1)
     checked: Mapped[bool] = mapped_column(default=True, server_default=true())
+    checked_by: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[CreatedAt]
     history: Mapped[list[DhcpSnippetRevision]] = relationship(
         cascade="all, delete-orphan", order_by="DhcpSnippetRevision.revision"

@@ -25,7 +25,7 @@ _HEAD = re.compile(
     r"|^\d{2}-\w{3}-\d{4} \d{2}:\d{2}:\d{2}\.\d+\s*"
 )
 _TELLING = re.compile(
-    r"error|fatal|fail|refus|denied|bungled|cannot|unknown|invalid|not permitted|not found|bad |in use|expected|unexpected",
+    r"error|fatal|fail|refus|denied|bungled|cannot|unknown|invalid|not permitted|not found|bad |in use|expected|unexpected|expecting",
     re.IGNORECASE,
 )
 
