@@ -12,7 +12,16 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from app.services import boot_tokens, images, installed_network, package_repositories, racks, settings, subnets
+from app.services import (
+    boot_tokens,
+    images,
+    installed_network,
+    package_repositories,
+    rack_names,
+    racks,
+    settings,
+    subnets,
+)
 from app.services.boot import base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
@@ -28,10 +37,12 @@ from app.store.models import (
     SshKey,
 )
 from app.store.prepared import Prepared
-from renderers.boot import cloudinit, storage
+from renderers.boot import cloudinit, rsyslog, storage
 
 PHONE_HOME_SECONDS = 6 * 3600
 PHONE_HOME_FILE = "/etc/muster/phone-home.json"
+PROXY_PORT, SYSLOG_PORT = 3128, 514
+"""Of racks that do not say otherwise."""
 _DISKS = Prepared(
     select(Disk.name, Disk.path, Disk.size_bytes, Disk.serial, Disk.by_id)
     .where(Disk.machine_id == bindparam("machine_id"))
@@ -76,7 +87,7 @@ def plan(
         nics=tuple(replace(nic, search=(domain.name,)) if nic.nameservers else nic for nic in nics),
         ssh_keys=_keys(session, machine),
         ntp_servers=_clocks(session, rack_address),
-        proxy=_proxy(session, rack, rack_address, caller.address),
+        proxy=_proxy(session, machine, rack, rack_address, caller.address),
         user_data=(user_data_of(context, operation),),
     )
     base = base_url(rack_address, machine_port(rack))
@@ -85,6 +96,7 @@ def plan(
     try:
         seed_files = cloudinit.seed(seed)
         sources = package_repositories.source_files(session, image)
+        sources |= _syslog(session, machine, rack, rack_address, caller.address)
     except ValueError as error:
         raise Conflict(f"{machine.hostname}: its first-boot configuration cannot be made: {error}") from error
     return {
@@ -118,7 +130,16 @@ def _clocks(session: Session, rack_address: str) -> tuple[str, ...]:
     return tuple(one for one in servers if (":" in one) == (":" in rack_address)) or (rack_address,)
 
 
-def _proxy(session: Session, rack: Rack, rack_address: str, client_address: str) -> str | None:
+def _syslog(session: Session, machine: Machine, rack: Rack, rack_address: str, client_address: str) -> dict[str, str]:
+    """Path and text of the file by which the system sends its rack what it logs; {} where its rack would not hear it."""
+    subnet = subnets.subnet_of(session, client_address)
+    if subnet is None or not subnet.managed:
+        return {}
+    host = rack_names.word_for(session, machine.id, rack_address, "syslog", SYSLOG_PORT)
+    return {rsyslog.PATH: rsyslog.forward(host, int(rack.ports.get("syslog", SYSLOG_PORT)))}
+
+
+def _proxy(session: Session, machine: Machine, rack: Rack, rack_address: str, client_address: str) -> str | None:
     """URL of the system's package proxy; None where there is none, or its subnet may not use the rack's."""
     value = settings.get(session, "proxy", {"mode": "built-in"})
     if value["mode"] == "external":
@@ -126,7 +147,8 @@ def _proxy(session: Session, rack: Rack, rack_address: str, client_address: str)
     subnet = subnets.subnet_of(session, client_address)
     if value["mode"] == "none" or subnet is None or not (subnet.managed and subnet.allow_proxy):
         return None
-    return base_url(rack_address, int(rack.ports.get("proxy", 3128)))
+    host = rack_names.word_for(session, machine.id, rack_address, "proxy", PROXY_PORT)
+    return base_url(host, int(rack.ports.get("proxy", PROXY_PORT)))
 
 
 def image_of(session: Session, machine: Machine) -> Image | None:

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from app.services import bmc, lifecycle, machines, package_repositories, results, settings, subnets
+from app.services.addressing import address_key
 from app.services.allocation import Constraints, allocate
 from app.services.boot import ENROLMENT_POLICY
 from app.services.context import Actor
 from app.services.errors import Conflict
-from app.store.models import Event, IpAddress
+from app.store.models import Event, IpAddress, Subnet
 from tests.factories.edge import Lab, SimulatedMachine, make_lab
 
 
@@ -280,3 +281,51 @@ def test_the_plan_tells_the_machine_its_proxy_and_its_clocks(
 
     assert ({"preserve_sources_list": True} | ({"proxy": told} if told else {})) == vendor["apt"]
     assert ["10.20.0.1" if may else "192.0.2.9"] == vendor["ntp"]["servers"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "allowed", "word"),
+    [
+        ([], True, "10-20-0-0--24.muster-internal"),
+        (["192.0.2.53"], True, "10.20.0.1"),
+        ([], False, "10.20.0.1"),
+    ],
+)
+def test_packages_and_syslog_go_by_name_where_it_can_be_resolved(
+    lab: Lab, servers: list[str], allowed: bool, word: str
+) -> None:
+    """By name where the rack is the only name server; DNS, time, the image and the first call go by address in any case."""
+    machine = lab.machine()
+    machine_id = commissioned(lab, machine)
+    with lab.context.store.write() as session:
+        session.add(
+            IpAddress(
+                subnet_id=lab.seeded.subnet_id, address="10.20.0.1", address_key=address_key("10.20.0.1"), kind="rack",
+                rack_id=lab.seeded.rack_id,
+            )
+        )  # fmt: skip
+    subnets.update(lab.context, lab.seeded.subnet_id, dns_servers=servers, allow_dns=allowed)
+    lifecycle.request(lab.context, machine_id, "deploy")
+    lab.settle(machine_id)
+    plan = machine.install()
+    vendor = json.loads(plan["seed"]["vendor-data"].removeprefix("#cloud-config\n"))
+    nic = json.loads(plan["seed"]["network-config"])["ethernets"]["eth0"]
+    files = {file["path"]: file["content"] for file in plan["files"]}
+
+    assert f"http://{word}:3128" == vendor["apt"]["proxy"]
+    assert f'target="{word}" port="514" protocol="tcp"' in files["/etc/rsyslog.d/60-muster.conf"]
+    assert (["10.20.0.1"], servers or ["10.20.0.1"]) == (vendor["ntp"]["servers"], nic["nameservers"]["addresses"])
+    assert plan["rootfs"]["url"].startswith("http://10.20.0.1:5248/")
+    assert '"http://10.20.0.1:5248/machine/v1/phone-home"' in files["/etc/muster/phone-home.json"]
+
+
+def test_a_rack_does_not_hear_unmanaged_subnets(lab: Lab) -> None:
+    """So a machine there is not told to send it what it logs."""
+    machine = lab.machine()
+    machine_id = commissioned(lab, machine)
+    lifecycle.request(lab.context, machine_id, "deploy")
+    lab.settle(machine_id)
+    with lab.context.store.write() as session:
+        session.get_one(Subnet, lab.seeded.subnet_id).managed = False
+
+    assert "/etc/rsyslog.d/60-muster.conf" not in {file["path"] for file in machine.install()["files"]}

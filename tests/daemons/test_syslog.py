@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,9 +20,11 @@ from app.services.context import Actor, Context
 from app.services.syslog import SyslogFilters
 from lab import namespace
 from renderers import registry
+from renderers.boot.rsyslog import RETRY_SECONDS, forward
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
 from renderers.services import rsyslog
+from renderers.text import TEMPLATES
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory, running
 from tests.daemons.requires import require
 from tests.factories.control import Seeded, make_context, seed
@@ -28,8 +32,9 @@ from tests.golden.case import load
 from workers.rack.client import ControlPlaneDown
 from workers.rack.probes.base import ProbeContext, ProbeResult, ask
 from workers.rack.probes.syslog import tail
-from workers.rack.sensors.syslog import SyslogSensor
+from workers.rack.sensors.syslog import SyslogSensor, parse
 
+IMAGE_FILES = TEMPLATES / "images/deployable/etc/rsyslog.d"
 HEAD = "<30>Jan  1 12:00:00 one app[7]: "
 
 
@@ -189,3 +194,46 @@ def test_the_probe_finds_a_spool_that_cannot_be_written(rack: tuple[RackIntent, 
 
     assert [False] * len(broken) == [result.ok for result in broken]
     assert all("did not arrive in" in result.detail for result in broken)
+
+
+def test_an_installed_system_sends_its_rack_what_it_logs(rack: tuple[RackIntent, str, str], tmp_path: Path) -> None:
+    """With the files that it is installed with: also what it logged before its rack was there, and nothing into files."""
+    intent, inside, client = rack
+    require("logger")
+    forwarding = forward("10.20.0.1", 514).replace(f'resumeInterval="{RETRY_SECONDS}"', 'resumeInterval="1"')
+    (tmp_path / "60-muster.conf").write_text(forwarding)
+    shutil.copy(IMAGE_FILES / "90-journal-only.conf", tmp_path)
+    own, entry = tmp_path / "rsyslog.conf", tmp_path / "log"
+    own.write_text(  # As Debian's, with a socket and a file of our own.
+        f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{entry}" CreatePath="on")\n'
+        f"$IncludeConfig {tmp_path}/*-*.conf\n*.* {tmp_path}/syslog\n"
+    )
+    argv = [*namespace.exec_prefix(client), "rsyslogd", "-n", "-i", "NONE", "-f", str(own)]
+    checked = subprocess.run(["rsyslogd", "-N1", "-f", own], capture_output=True, text=True, check=False, timeout=30)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: _log(entry, "before the rack"))
+        time.sleep(0.3)
+        with running(registry.service("rsyslog"), intent, inside) as base:
+            spool = base / "state" / rsyslog.SPOOL
+            _log(entry, "with the rack")
+            wait_for(spool, "with the rack")
+            wait_for(spool, "before the rack")
+            lines = [parse(line) for line in spool.read_bytes().splitlines()]
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+    told = [line for line in lines if line is not None and "the rack" in line["message"]]
+
+    assert 0 == checked.returncode, checked.stderr
+    # rsyslog sends a line again that it held when the connection was refused, so it may come twice.
+    assert {("10.20.0.50", "app", 3, 4, "before the rack"), ("10.20.0.50", "app", 3, 4, "with the rack")} == {
+        (line["source"], line["program"], line["facility"], line["severity"], line["message"]) for line in told
+    }
+    assert not (tmp_path / "syslog").exists()
+
+
+def _log(entry: Path, words: str) -> None:
+    """A program of the system logs."""
+    argv = ["logger", "--socket", str(entry), "--socket-errors=on", "-t", "app", "-p", "daemon.warning", words]
+    subprocess.run(argv, check=True, timeout=10, capture_output=True)

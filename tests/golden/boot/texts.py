@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from renderers.boot import apt, cloudinit, ipxe, netplan, storage
+from renderers.boot import apt, cloudinit, ipxe, netplan, rsyslog, storage
 
 FOLDER = Path(__file__).resolve().parent / "expected"
 MACHINE = ipxe.Ephemeral(
@@ -76,9 +76,10 @@ SEED = cloudinit.SeedIntent(
     nics=NICS,
     ssh_keys=(KEY,),
     ntp_servers=("10.20.0.1",),
-    proxy="http://10.20.0.1:3128",
+    proxy="http://10-20-0-0--24.muster-internal:3128",
     user_data=("#cloud-config\npackages: [htop]\n", "#!/bin/sh\necho 'ok' > /run/marker\n"),
 )
+RACKS = {"by-name": "10-20-0-0--24.muster-internal", "by-address": "10.20.0.1", "by-address-6": "fd20::1"}
 MIRROR_KEY = Path(__file__).resolve().with_name("mirror.asc").read_text()
 REPOSITORIES = (
     apt.Repository("main", "http://[2001:db8::7]/debian", main=True, components=("main", "non-free-firmware")),
@@ -105,6 +106,7 @@ def rendered_texts() -> dict[str, str]:
     made |= {f"seed/{name}": text for name, text in cloudinit.seed(SEED).items()}
     sources = apt.files(REPOSITORIES, "bookworm", "amd64")
     made |= {f"apt/{Path(path).name}": text for path, text in sources.items()}
+    made |= {f"syslog/{name}": rsyslog.forward(host, 514) for name, host in RACKS.items()}
     made["network-config-6"] = netplan.dump(NICS6)
     made["netplan-routes.json"] = netplan.dump(ROUTED)
     made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"

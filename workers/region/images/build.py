@@ -241,7 +241,13 @@ class Builder:
             if not target.exists() and keyring.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(keyring, target)
-        units = ("systemd-networkd.service", "systemd-resolved.service", "ssh.service", "chrony.service")
+        units = (
+            "systemd-networkd.service",
+            "systemd-resolved.service",
+            "ssh.service",
+            "chrony.service",
+            "rsyslog.service",
+        )
         self.commands.chroot("deployable", root, ["systemctl", "enable", *units, "muster-phone-home.service"])
         # It looks for LVM snapshots of ext4 checks at every boot; this system has neither.
         self.commands.chroot("deployable", root, ["systemctl", "disable", "e2scrub_reap.service"])

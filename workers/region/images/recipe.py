@@ -95,6 +95,7 @@ DEPLOYABLE_PACKAGES = (
     "openssh-server",
     "procps",
     "python3",
+    "rsyslog",
     "sudo",
     "systemd",
     "systemd-resolved",
