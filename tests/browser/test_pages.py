@@ -36,7 +36,7 @@ def paths(site: Site) -> list[str]:
         "/settings/enrolment_policy", "/settings/dns_forwarders", "/settings/images/new", "/places/zone/new",
         "/places/tag/1/edit", "/domains", "/domains/1", "/domains/new", "/domains/1/edit", "/domains/1/records/new",
         "/domains/secondaries/new", "/devices", "/devices/new", "/snippets", "/snippets/new", "/spaces/new",
-        f"/subnets/{subnet}/reservations/new",
+        f"/subnets/{subnet}/reservations/new", "/syslog", f"/machines/{busy}/syslog",
         f"/subnets/{subnet}/routes/new", f"/subnets/{subnet}/renumber",
     ]  # fmt: skip
 

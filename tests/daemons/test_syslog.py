@@ -123,6 +123,7 @@ def test_machines_are_heard_and_strangers_are_not(rack: tuple[RackIntent, str, s
         eventually(lambda: good(intent, inside))
         (process,) = namespace.residents(inside)
         status = Path(f"/proc/{process.pid}/status").read_text().split("Uid:")[1].split()[:4]
+        files = Path(f"/proc/{process.pid}/limits").read_text().split("Max open files")[1].split()[0]
         say(client, "192.0.2.9", "10.20.0.1", "stranger by udp")
         say(client, "192.0.2.9", "10.20.0.1", "stranger by tcp", tcp=True)
         say(client, "10.20.0.50", "10.20.0.1", "by udp", 'quoted " and \\ and \x1b[31m and \udcff')
@@ -140,6 +141,7 @@ def test_machines_are_heard_and_strangers_are_not(rack: tuple[RackIntent, str, s
 
         assert not again.tell()
     assert "0" not in status
+    assert int(files) > rsyslog.SESSIONS
     assert "stranger" not in text
     assert ["by udp", 'quoted " and \\ and #033[31m and \ufffd', "by tcp", "after it"] == [
         line for line in told if not line.startswith("yyy")
