@@ -16,6 +16,7 @@ from . import cmdline, commission, enlist, erase, install
 from .cmdline import BootParameters
 from .edge import Edge
 from .errors import AgentError
+from .journal import JournalSender
 from .runner import Completed, run, say
 
 _TRACEBACK_TAIL = 3000
@@ -100,4 +101,9 @@ def main(cmdline_path: str = "/proc/cmdline") -> int:
         say(str(error))
         return 2
     say(f"agent on Python {sys.version.split()[0]}, control plane at {boot.url}")
-    return perform(Edge(boot.url, boot.token), boot)
+    journal = JournalSender(boot.url)
+    journal.start()
+    try:
+        return perform(Edge(boot.url, boot.token), boot)
+    finally:
+        journal.close()
