@@ -195,6 +195,7 @@ PATHS = [
     ("POST", "/records/compare"),
     ("POST", "/reports/drift"),
     ("POST", "/reports/zones"),
+    ("POST", "/reports/syslog"),
     ("GET", "/secrets/dns-secondary-1-1"),
     ("GET", "/questions"),
     ("POST", "/questions/1/claim"),

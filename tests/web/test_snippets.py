@@ -19,6 +19,7 @@ def test_made_changed_reverted_and_deleted(context: Context, seeded: Seeded, roo
     assert GOOD == page.one("pre", id="body").text
     assert "subnet 10.20.0.0/24" in page.one("section", id="card-body").text
     assert BAD in page.one("main").text
+    assert (snippets.get(context, 1).checked_by or "not checked") in page.one("main").text
     assert BAD in root.page("/snippets").one("table", id="snippets").text
     assert (
         made
@@ -44,7 +45,7 @@ def test_revert(context: Context, root: Browser) -> None:
     answer = root.post(form["action"], {"revision": "1"})
 
     if answer.status_code == 409:  # No checker is installed here; the page says what to do.
-        assert "Remedy: install" in checked(answer, 409).one("main").text
+        assert "install the server's package" in checked(answer, 409).one("main").text
     else:
         assert [3, GOOD] == [snippets.get(context, row.id).revision, snippets.get(context, row.id).body]
 
