@@ -1,0 +1,163 @@
+"""Questions to racks: each rack sees, claims and answers its own, once, in time; nobody waits for longer."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app import identity, rackapi
+from app.api import errors
+from app.config import load
+from app.services import idempotency, leases, rack_keys, rack_questions
+from app.services.context import Actor, Context
+from app.services.errors import Conflict, Forbidden, TooMany, Unanswered
+from app.store.models import Lease, Rack, RackQuestion, utc_now
+from tests.factories.control import RACK_TOKEN, make_context, seed, sha256
+
+OTHER_TOKEN = "token-of-another-rack"
+FIRST, SECOND = 1, 2
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """Two racks that were heard just now, and an administrator."""
+    context = replace(make_context(tmp_path), clock=utc_now)
+    seed(context)
+    with context.store.write() as session:
+        session.add(Rack(name="rack-2", token_hash=sha256(OTHER_TOKEN), layout={}, seen_at=utc_now()))
+        session.get_one(Rack, FIRST).seen_at = utc_now()
+    return context.acting_as(Actor("root", "admin", 1))
+
+
+@pytest.fixture
+def application(context: Context, tmp_path: Path) -> Flask:
+    """The edge alone."""
+    made = Flask("app")
+    made.config.update(MUSTER_CONFIG=load({"MUSTER_STATE_DIR": str(tmp_path / "state")}), RACK_WAITERS=8)
+    identity.attach(made, context)
+    errors.register(made)
+    made.register_blueprint(rackapi.blueprint)
+    return made
+
+
+def call(application: Flask, method: str, path: str, token: str = RACK_TOKEN, **body: Any) -> TestResponse:
+    """A rack calls."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return application.test_client().open(f"/rack/v1{path}", method=method, json=body or None, headers=headers)
+
+
+@contextlib.contextmanager
+def answering(application: Flask, token: str, said: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """A rack that answers every question alike; what it was asked."""
+    stop, seen = threading.Event(), []
+
+    def turn() -> None:
+        while not stop.wait(0.02):
+            for item in call(application, "GET", "/questions", token).json["questions"]:
+                seen.append(call(application, "POST", f"/questions/{item['id']}/claim", token).json)
+                call(application, "POST", f"/questions/{item['id']}/answer", token, **said)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_every_rack_answers_its_own_question(context: Context, application: Flask) -> None:
+    """All are waited for; the body is the rack's own and goes when it is answered, the answer stays."""
+    bodies = {FIRST: {"text": "one"}, SECOND: {"text": "two"}}
+    with (
+        answering(application, RACK_TOKEN, {"answer": {"ok": True}}) as first,
+        answering(application, OTHER_TOKEN, {"reason": "no room"}) as second,
+    ):
+        replies = rack_questions.ask(context, rack_questions.CHECK, bodies, 10)
+
+    assert {"ok": True} == replies[FIRST].answer
+    assert (None, "no room", "rack-2") == (replies[SECOND].answer, replies[SECOND].reason, replies[SECOND].rack)
+    assert ([{"text": "one"}], [{"text": "two"}]) == ([one["body"] for one in first], [one["body"] for one in second])
+    with context.store.read() as session:
+        rows = session.query(RackQuestion).order_by(RackQuestion.id).all()
+    assert [("answered", None), ("failed", None)] == [(row.status, row.body) for row in rows]
+
+
+def test_a_question_is_the_racks_and_is_claimed_once(context: Context, application: Flask) -> None:
+    """Another rack neither sees it nor may touch it; what comes too late changes nothing; the long poll tells of it."""
+    before = call(application, "GET", "/wait?seconds=0").json["questions"]
+    with pytest.raises(Unanswered, match="did not hear the question within 0 s; nothing was done"):
+        rack_questions.one(context, rack_questions.CHECK, FIRST, {}, 0)
+    with context.store.write() as session:
+        row = RackQuestion(rack_id=FIRST, kind="check", body={}, actor="root", deadline_at=utc_now().replace(year=2100))
+        session.add(row)
+        session.flush()
+        number = row.id
+
+    assert (0, number) == (before, call(application, "GET", "/wait?seconds=0").json["questions"])
+    assert [] == call(application, "GET", "/questions", OTHER_TOKEN).json["questions"]
+    assert 404 == call(application, "POST", f"/questions/{number}/claim", OTHER_TOKEN).status_code
+    assert 404 == call(application, "POST", f"/questions/{number}/answer", OTHER_TOKEN, answer={}).status_code
+    claims = [call(application, "POST", f"/questions/{number}/claim").status_code for _ in range(2)]
+    answers = [call(application, "POST", f"/questions/{number}/answer", answer={"n": n}).status_code for n in (1, 2)]
+    late = call(application, "POST", f"/questions/{number - 1}/claim").status_code
+
+    assert ([200, 409], [204, 204], 409) == (claims, answers, late)
+    with context.store.read() as session:
+        assert {"n": 1} == session.get_one(RackQuestion, number).answer
+
+
+def test_nobody_waits_in_a_transaction_nor_in_a_crowd(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an Idempotency-Key no rack could hear it; and a bounded number of requests wait."""
+
+    def run(joined: Context) -> idempotency.Answer:
+        rack_questions.ask(joined, rack_questions.CHECK, {FIRST: {}}, 5)
+        raise AssertionError("it was asked")
+
+    with pytest.raises(Unanswered, match="Idempotency-Key"):
+        idempotency.once(context, "key", "print", run)
+    monkeypatch.setattr(rack_questions, "_places", threading.BoundedSemaphore(1))
+    with rack_questions._places, pytest.raises(TooMany):
+        rack_questions.ask(context, rack_questions.CHECK, {FIRST: {}}, 5)
+
+
+def test_a_pair_of_racks_ends_a_lease_each(context: Context, application: Flask) -> None:
+    """Where one of them does not, it is said, and its lease stays known; viewers may not ask."""
+    now = utc_now()
+    with context.store.write() as session:
+        for rack_id in (FIRST, SECOND):
+            session.add(
+                Lease(
+                    rack_id=rack_id, subnet_id=1, address="10.20.0.100", address_key="k", mac="52:54:00:00:00:0a",
+                    started_at=now, expires_at=now.replace(year=2100),
+                )
+            )  # fmt: skip
+    with pytest.raises(Forbidden):
+        leases.release(context.acting_as(Actor("eve", "viewer")), 1)
+    with (
+        answering(application, RACK_TOKEN, {"answer": {"ended": True}}),
+        answering(application, OTHER_TOKEN, {"reason": "no lease commands"}),
+        pytest.raises(Unanswered, match="not ended everywhere: rack rack-2: no lease commands"),
+    ):
+        leases.release(context, 1)
+
+    assert [SECOND] == [row.rack_id for row in leases.find(context)]
+    with answering(application, OTHER_TOKEN, {"answer": {"ended": False}}):
+        leases.release(context, 2)
+    assert [] == leases.find(context)
+
+
+def test_a_rack_with_kea_has_no_key_to_change(context: Context) -> None:
+    """It is refused before anybody is asked."""
+    with pytest.raises(Conflict, match="has no key"):
+        rack_keys.new_omapi_key(context, FIRST)
+    with pytest.raises(Forbidden):
+        rack_keys.new_omapi_key(context.acting_as(Actor("ops", "operator")), FIRST)
