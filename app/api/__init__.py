@@ -24,6 +24,7 @@ from app.api import (
     keys,
     leases,
     lifecycle,
+    list_tags,
     machines,
     neighbours,
     operations,
@@ -99,6 +100,7 @@ def mount(application: Flask) -> None:
         api.register_blueprint(resource.blueprint)
     streams.attach(application)
     waiting.attach(application)
+    list_tags.attach(application)
     check_callers(application)
 
 

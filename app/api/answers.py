@@ -38,6 +38,8 @@ class Written:
     """What a view returns when the database has written the JSON; its text holds only the fields that are wanted."""
 
     text: str
+    said: Callable[[str], None] | None = None
+    """Told the answer's entity tag."""
 
     def ascii(self) -> str:
         """The text as everything else is written: characters beyond ASCII escaped (RFC 8259, section 7)."""
@@ -121,9 +123,21 @@ def shown(view: Callable[..., Any], schema: type[Schema], status: int) -> Callab
             if wanted is not None:
                 used = schema(only={f"items.{name}" for name in wanted} | {"next"} if inner is not None else wanted)
             body = json.dumps(used.dump(thing), separators=(",", ":")) + "\n"
-        return _tagged(Response(body, status=status, mimetype=JSON), versions.of(thing), body)
+        response = _tagged(Response(body, status=status, mimetype=JSON), versions.of(thing), body)
+        if isinstance(thing, Written) and thing.said is not None and (tag := response.get_etag()[0]):
+            thing.said(tag)
+        return response
 
     return answered
+
+
+def unchanged(tag: str) -> Response | None:
+    """The answer 304, when the caller has what this entity tag stands for."""
+    if request.if_none_match and request.if_none_match.contains_weak(tag):
+        response = Response(status=304)
+        response.set_etag(tag)
+        return response
+    return None
 
 
 def _tagged(response: Response, version: str | None, body: str) -> Response:
@@ -131,8 +145,7 @@ def _tagged(response: Response, version: str | None, body: str) -> Response:
         digest = hashlib.sha256(body.encode()).hexdigest()[:16]
         tag = f"{version}-{digest}" if version else digest
         response.set_etag(tag)
-        if request.if_none_match and request.if_none_match.contains_weak(tag):
-            return Response(status=304, headers={"ETag": response.headers["ETag"]})
+        return unchanged(tag) or response
     elif version:
         response.set_etag(version)
     return response

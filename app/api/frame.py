@@ -197,10 +197,12 @@ def page(items: Sequence[Any], limit: int) -> dict[str, Any]:
     return {"items": items, "next": last_id if more else None}
 
 
-def written_page(items: Sequence[tuple[int, str]], limit: int) -> answers.Written:
-    """A page of things that are JSON already: each one's id and text."""
+def written_page(
+    items: Sequence[tuple[int, str]], limit: int, said: Callable[[str], None] | None = None
+) -> answers.Written:
+    """A page of things that are JSON already: each one's id and text. said: told the page's entity tag."""
     following = str(items[-1][0]) if len(items) >= limit else "null"
-    return answers.Written(f'{{"items":[{",".join([text for _, text in items])}],"next":{following}}}')
+    return answers.Written(f'{{"items":[{",".join([text for _, text in items])}],"next":{following}}}', said)
 
 
 def wanted_fields() -> frozenset[str] | None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flask import current_app, request
+
+from app.api import list_tags
+from app.api.answers import unchanged
 from app.api.frame import NO_CONTENT, Resource, allow, wanted_fields, written_page
 from app.api.schemas.machine import (
     MachineChangeSchema,
@@ -42,7 +46,13 @@ def index(query: dict[str, Any]) -> Any:
     context = current_context()
     after, limit = query.pop("after"), query.pop("limit")
     filters = MachineFilters(states=tuple(query.pop("state")), tags=tuple(query.pop("tag")), **query)
-    return written_page(machines.listed(context, filters, after, limit, only=wanted_fields()), limit)
+    revision, known = machines.list_revision(context), list_tags.of(current_app)
+    asked = request.query_string
+    tag = known.get(asked, revision)
+    if tag is not None and (same := unchanged(tag)) is not None:
+        return same
+    found = machines.listed(context, filters, after, limit, only=wanted_fields())
+    return written_page(found, limit, lambda made: known.put(context, asked, revision, made))
 
 
 @blueprint.post("/machines")

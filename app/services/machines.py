@@ -24,6 +24,7 @@ from app.services.transition import LOADED, locked
 from app.store.locks import hold
 from app.store.models import Device, Disk, Domain, Event, Interface, Machine, Operation, Pool, Tag, User, Zone
 from app.store.prepared import Prepared
+from app.store.queries import list_revision as list_revision_of
 from app.store.queries import machine_json
 
 ARCHITECTURES = ("amd64", "arm64")
@@ -75,6 +76,26 @@ def listed(
     chosen = _filtered(select(Machine.id), filters or MachineFilters()).where(Machine.id > after)
     with context.store.read() as session:
         return machine_json.page(session, chosen.order_by(Machine.id).limit(max(1, min(limit, 500))), only)
+
+
+def list_revision(context: Context) -> int:
+    """A number that is another one after every change of what `listed` gives. One statement.
+
+    Ask before `listed`: what changes between the two is then told by the next number.
+    """
+    context.require("viewer", "see machines")
+    return list_revision_of.read(context.store)
+
+
+def has_list_revision(context: Context) -> bool:
+    """Whether `list_revision` can be relied on."""
+    return list_revision_of.is_kept(context.store)
+
+
+def fold_list_revision(context: Context) -> int:
+    """Keep `list_revision` cheap; of how many parts it was made."""
+    context.require("admin", "fold what tells of changes")
+    return list_revision_of.fold(context.store)
 
 
 def get(context: Context, id_or_hostname: int | str) -> Machine:

@@ -14,9 +14,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
-from app.store.models import Base
+from app.store.models import Base, ListChange
+from app.store.models.listing import put_triggers
 from app.store.unit_of_work import make_engine
 
 LOCK_NUMBER = 7_305_226_113
@@ -28,7 +29,13 @@ class MigrationsMissing(RuntimeError):
 
 def upgrade(url: str, revision: str = "head") -> str:
     """Bring the database at `url` up to `revision`; the revision it has then."""
-    return _with_engine(url, lambda connection, config: command.upgrade(config, revision))
+
+    def run(connection: Connection, config: Config) -> None:
+        command.upgrade(config, revision)
+        if inspect(connection).has_table(ListChange.__tablename__):
+            put_triggers(connection)  # A step that alters a table of SQLite by copying it loses them.
+
+    return _with_engine(url, run)
 
 
 def downgrade(url: str, revision: str) -> str:

@@ -14,7 +14,7 @@ import structlog
 from celery import Celery
 
 from app import metrics
-from app.services import health, internal_names, jobs, leases, retention
+from app.services import health, internal_names, jobs, leases, machines, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region.lifecycle import runner
@@ -62,6 +62,10 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Forget leases whose time is over, with their names."""
         leases.expire(context())
 
+    def fold_list_revision() -> None:
+        """Keep what tells of changes to lists cheap to read."""
+        machines.fold_list_revision(context())
+
     def prune() -> None:
         """Delete what is old or too much."""
         retention.prune(context())
@@ -77,7 +81,7 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         app.task(name=f"muster.region.{rung.__name__}", ignore_result=True)(_counted(rung))
     periodic = {
         f"muster.region.{task.__name__}": _counted(task)
-        for task in (sweep, reconcile_all, jobs_left, names, expire_leases, prune, sign)
+        for task in (sweep, reconcile_all, jobs_left, names, expire_leases, fold_list_revision, prune, sign)
     }
     watch = Watch(periodic, SECONDS)
     for name, task in periodic.items():

@@ -7,6 +7,7 @@ from app.store.models.domain import DnsRecord, DnsSecondary, Domain, ZoneObserva
 from app.store.models.image import Image, ImageFile, Setting
 from app.store.models.job import Job, JobBatch
 from app.store.models.journal import ChangeEvent, Event
+from app.store.models.listing import ListChange
 from app.store.models.machine import (
     Bmc,
     BootToken,
@@ -48,7 +49,8 @@ __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Device", "DhcpSnippet",
     "DhcpSnippetRevision", "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric",
     "IdempotencyKey", "Image", "ImageFile", "InstalledGateway", "Interface", "InterfaceLink", "IpAddress", "IpRange",
-    "Job", "JobBatch", "Lease", "LoginAttempts", "Machine", "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
+    "Job", "JobBatch", "Lease", "ListChange", "LoginAttempts", "Machine", "Neighbour",
+    "Observation", "Offer", "Operation", "PackageRepository", "Plan",
     "Pool", "PowerOperation", "Rack", "RackChange", "RackQuestion", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
     "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet",
     "SyslogLine", "SyslogPosition", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
