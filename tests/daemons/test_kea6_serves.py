@@ -18,11 +18,15 @@ from renderers.kea import hosts_path
 from renderers.services import kea6
 from renderers.spec import ProbeSpec
 from tests.daemons.rack_root import at, eventually, network_of, rack_directory, running
-from tests.daemons.requires import require
+from tests.daemons.requires import absent, require
 from tests.golden.case import load
+from workers.rack.channels import kea
+from workers.rack.files import ServiceDirectories
+from workers.rack.lease_ends import LeaseEnder
 from workers.rack.probes.base import ProbeContext, ProbeFailure
 from workers.rack.probes.dhcp6 import PROBE, duid_of, solicit
 from workers.rack.probing import client_mac
+from workers.rack.secret_files import SecretFiles
 
 MAC, OTHER, LOCAL = "00:16:3e:20:00:0a", "00:16:3e:20:00:0b", "52:54:00:20:00:0c"
 HTTP = "http://[fd20::1]:5248"
@@ -92,6 +96,26 @@ def test_kea6_tells_each_kind_of_client_its_boot_file(rack: tuple[RackIntent, st
     for given in (leases["system"], informed):
         assert (("fd20::1",), b"\x03lab\x06muster\0") == (given.addresses(23), given.options[24])
         assert struct.pack("!HH", 1, 16) == given.options[56][:4]
+
+
+def test_a_lease_is_ended_on_demand_if_it_is_the_clients(rack: tuple[RackIntent, str, str]) -> None:
+    """It is told by its DUID; another client's stays, and one that is not there is no failure."""
+    intent, inside, client = rack
+    if not kea.hook(kea.LEASE_HOOK):
+        absent("not installed: Kea's hook libdhcp_lease_cmds")
+    root = Path(intent.layout.root)
+    who = Client6("end0", iaid=5)
+    end = LeaseEnder(lambda name: ServiceDirectories(root, name), SecretFiles(root), {"kea6"}.__contains__)
+    with running(SPEC, intent, inside):
+        address = eventually(lambda: _take(client, who), 20).address
+        duid = who.duid.hex(":")
+        others = end({"address": address, "duid": "00:03:00:01:52:54:00:00:00:01"})
+        ended = [end({"address": address, "duid": duid}) for _ in range(2)]
+        left = kea.client(ServiceDirectories(root, "kea6")).lease(address)
+
+    assert {"ended": False, "holder": duid} == others
+    assert [{"ended": True}, {"ended": False}] == ended
+    assert {} == left
 
 
 def test_a_client_of_a_switched_off_architecture_gets_an_address_and_no_boot_file(
