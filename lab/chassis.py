@@ -146,7 +146,7 @@ class Chassis:
 
     async def _reorder(self, first: BootSource) -> None:
         """Change which source the next reset tries first; every index is used by one device at a time."""
-        order = boot_order(first, len(self.hardware.nics))
+        order = boot_order(first, len(self.hardware.nics), self.hardware.family)
         for device in order:
             await self._set_boot_index(device, -1)
         for device, index in order.items():

@@ -27,9 +27,10 @@ from lab.bmc import IN_BAND_PORT, LAN_PORT, Bmc, Protocol
 from lab.chassis import describe
 from lab.disk import DiskImage
 from lab.network import VirtualSite, Vlan, check_socket_path
-from lab.qemu import OVMF_VARS, SERIAL_LIMIT, Firmware, Hardware, Nic
+from lab.qemu import DISK_SLOT, FIRST_NIC_SLOT, OVMF_VARS, SERIAL_LIMIT, Firmware, Hardware, Nic
 from lab.redfish import HTTPS_PORT, certificate_of, fingerprint
 from lab.tether import python_environment
+from lab.uefi_order import six_first
 
 START_SECONDS = 60.0
 RMCP_PING = bytes.fromhex("0600ff06000011be80000000")
@@ -63,11 +64,13 @@ class VirtualMachine:
         bmc_user: str = "admin",
         bmc_password: str = "factory",  # noqa: S107 - an emulated BMC's factory default
         bmc_protocol: Protocol = "ipmi",
+        family: int = 4,
         accelerator: Accelerator | None = None,
     ) -> None:
         """Describe a machine; `second_nic` is a MAC and its VLAN; absent uuid and serial come from the MAC.
 
         A machine whose BMC speaks Redfish cannot reach it in-band: an operator enters it (see `bmc_fingerprint`).
+        family 6: UEFI firmware that boots by HTTP over IPv6 alone, set up so before it starts (`lab.uefi_order`).
         """
         for address in (mac, second_nic[0] if second_nic else mac):
             if not _MAC.fullmatch(address):
@@ -116,6 +119,7 @@ class VirtualMachine:
             ipmi_host=self.bmc.in_band_host if bmc_protocol == "ipmi" else None,
             ipmi_port=IN_BAND_PORT,
             accelerator=accelerator.words if accelerator else EMULATION,
+            family=family,
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -124,7 +128,7 @@ class VirtualMachine:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.disk.make()
         if self.hardware.firmware == "uefi" and not self.hardware.uefi_variables.exists():
-            self.hardware.uefi_variables.write_bytes(OVMF_VARS.read_bytes())
+            self.hardware.uefi_variables.write_bytes(self._first_variables())
         for nic, vlan in self._plugs:
             self.site.add_tap(nic.tap, vlan)
         self.site.add_bmc_port(f"b-{self.name}", self.bmc.interface, self.bmc.mac)
@@ -257,6 +261,10 @@ class VirtualMachine:
         if "error" in answer:
             raise MachineError(answer["error"])
         return answer
+
+    def _first_variables(self) -> bytes:
+        store = OVMF_VARS.read_bytes()
+        return six_first(store, self.mac, nic=FIRST_NIC_SLOT, disk=DISK_SLOT) if self.hardware.family == 6 else store
 
     def _set(self, name: str, value: str) -> None:
         self.ask({"do": "set", "names": [name], "values": [value]})

@@ -19,6 +19,11 @@ LoaderProtocol = Literal["tftp", "http"]
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+FIRST_NIC_SLOT, DISK_SLOT = 3, 9
+"""Device numbers on PCI bus 0."""
+LINK_LOCAL_MS = 4000
+"""For how long the boot menu is offered to a machine without IPv4: OVMF's HTTP boot over IPv6 fails at once while its own
+link-local address is being checked for duplicates (RFC 4862, section 5.4), which goes on meanwhile."""
 SERIAL_LIMIT = 20
 """The longest serial number of a virtio disk in bytes (VIRTIO 1.2, 5.2.6.1, VIRTIO_BLK_T_GET_ID)."""
 
@@ -52,6 +57,8 @@ class Hardware:
     """QEMU's `-accel` words, see `lab.accelerator`."""
     loader: LoaderProtocol = "tftp"
     """How UEFI firmware fetches its loader first; BIOS knows TFTP only."""
+    family: int = 4
+    """Of the addresses by which UEFI firmware boots; with 6 by HTTP alone, in the order that its variables hold."""
 
     @property
     def qmp_socket(self) -> Path:
@@ -69,16 +76,18 @@ class Hardware:
         return self.directory / "uefi-vars.fd"
 
 
-def boot_order(first: BootSource, nics: int) -> dict[str, int]:
-    """Return QEMU's `bootindex` (1 is tried first) of every bootable device, by device id."""
+def boot_order(first: BootSource, nics: int, family: int = 4) -> dict[str, int]:
+    """Return QEMU's `bootindex` (1 is tried first; -1: the firmware's own order) of every bootable device, by device id."""
     cards = [f"nic{number}" for number in range(nics)]
+    if family == 6 and first == "network":
+        return dict.fromkeys([*cards, "disk0"], -1)
     order = [*cards, "disk0"] if first == "network" else ["disk0", *cards]
     return {device: index for index, device in enumerate(order, start=1)}
 
 
 def command_line(hardware: Hardware, first: BootSource = "network") -> list[str]:
     """Return the argv that starts the machine, trying `first` before the other boot source."""
-    order = boot_order(first, len(hardware.nics))
+    order = boot_order(first, len(hardware.nics), hardware.family)
     return [
         "qemu-system-x86_64",
         "-name", hardware.name,
@@ -97,7 +106,7 @@ def command_line(hardware: Hardware, first: BootSource = "network") -> list[str]
         *_firmware(hardware),
         *_nics(hardware.firmware, hardware.nics, order),
         "-drive", f"if=none,id=drive0,file={hardware.disk},format=raw,cache=unsafe,discard=unmap",
-        "-device", f"virtio-blk-pci,id=disk0,drive=drive0,serial={hardware.serial},addr=0x9,bootindex={order['disk0']}",
+        "-device", f"virtio-blk-pci,id=disk0,drive=drive0,serial={hardware.serial},addr={DISK_SLOT:#x},bootindex={order['disk0']}",
         *_in_band(hardware),
     ]  # fmt: skip
 
@@ -115,11 +124,14 @@ def _in_band(hardware: Hardware) -> list[str]:
 def _firmware(hardware: Hardware) -> list[str]:
     if hardware.firmware == "bios":
         return []
+    pxe = hardware.family == 4 and hardware.loader == "tftp"
+    wait = ["-boot", f"menu=on,splash-time={LINK_LOCAL_MS}"] if hardware.family == 6 else []
     return [
         "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
         "-drive", f"if=pflash,unit=1,format=raw,file={hardware.uefi_variables}",
         "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n",
-        "-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'y' if hardware.loader == 'tftp' else 'n'}",
+        "-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'y' if pxe else 'n'}",
+        *wait,
     ]  # fmt: skip
 
 
@@ -129,6 +141,6 @@ def _nics(firmware: Firmware, nics: Sequence[Nic], order: dict[str, int]) -> lis
     for number, nic in enumerate(nics):
         device = f"nic{number}"
         words += ["-netdev", f"tap,id=net{number},ifname={nic.tap},script=no,downscript=no"]
-        where = f"mac={nic.mac},addr={number + 3:#x},bootindex={order[device]}{rom}"
+        where = f"mac={nic.mac},addr={number + FIRST_NIC_SLOT:#x},bootindex={order[device]}{rom}"
         words += ["-device", f"virtio-net-pci,id={device},netdev=net{number},{where}"]
     return words

@@ -177,7 +177,7 @@ class Walk:
         name, shown, disks, booted_by, marker = self.outside.ssh_all(
             self.address,
             ["hostname", "--fqdn"],
-            ["ip", "-4", "-o", "address", "show", "scope", "global"],
+            ["ip", "-6" if ":" in self.address else "-4", "-o", "address", "show", "scope", "global"],
             ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"],
             ["sh", "-c", "test -d /sys/firmware/efi && echo uefi || echo bios"],
             ["cat", MARKER],
@@ -225,7 +225,9 @@ class Walk:
 
     def _wait_nameless(self) -> None:
         end = time.monotonic() + NAME_SECONDS
-        while left := self.outside.dig(self.rack_address, self.fqdn, "A"):
+        while left := [
+            address for kind in ("A", "AAAA") for address in self.outside.dig(self.rack_address, self.fqdn, kind)
+        ]:
             if time.monotonic() > end:
                 raise NotSeen(f"{self.fqdn} still resolves to {left} {NAME_SECONDS} s after the release")
             self.terminal.pause(0.2)

@@ -71,6 +71,21 @@ def test_uefi_machine_has_its_own_variables_and_skips_pxe_over_ipv6() -> None:
     assert [True, True] == [word.endswith(",romfile=") for word in argv if word.startswith("virtio-net-pci")]
 
 
+def test_a_machine_without_ipv4_boots_in_its_firmwares_own_order_unless_its_disk_is_ordered() -> None:
+    """No index of QEMU's overrides what its variables hold, and its cards offer no PXE."""
+    six = replace(HARDWARE, firmware="uefi", family=6)
+    argv = command_line(six)
+
+    assert {"nic0": -1, "nic1": -1, "disk0": -1} == boot_order("network", 2, 6)
+    assert boot_order("disk", 2) == boot_order("disk", 2, 6)
+    assert 3 == " ".join(argv).count("bootindex=-1")
+    assert "menu=on,splash-time=4000" == argv[argv.index("-boot") + 1]
+    assert "-boot" not in command_line(HARDWARE)
+    assert {"name=opt/org.tianocore/IPv4PXESupport,string=n", "name=opt/org.tianocore/IPv6PXESupport,string=n"} <= {
+        *argv
+    }
+
+
 @pytest.mark.parametrize(("loader", "pxe"), [("tftp", "y"), ("http", "n")])
 def test_uefi_firmware_is_told_how_to_fetch_its_loader(loader: LoaderProtocol, pxe: str) -> None:
     """OVMF's cards offer PXE before HTTP boot, so for HTTP its PXE is switched off."""
