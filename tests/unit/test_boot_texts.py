@@ -117,7 +117,7 @@ def test_seeds_are_yaml_that_says_what_was_meant() -> None:
         seed["meta-data"]
     )
     assert ("node-1.lab.muster", False, True) == (vendor["fqdn"], vendor["ssh_pwauth"], vendor["disable_root"])
-    assert {"proxy": "http://10.20.0.1:3128", "preserve_sources_list": True} == vendor["apt"]
+    assert {"proxy": "http://10-20-0-0--24.muster-internal:3128", "preserve_sources_list": True} == vendor["apt"]
     assert {
         "match": {"macaddress": "52:54:00:20:00:0a"},
         "set-name": "eno1",
