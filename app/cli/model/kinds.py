@@ -255,6 +255,23 @@ KINDS = {
             goes_along=True,
         ),
         Kind(
+            "package_repositories",
+            "package repository",
+            ("name",),
+            (
+                Field("name"),
+                Field("url"),
+                Field("os", default="debian"),
+                Field("main", "flag", False),
+                Field("enabled", "flag", True),
+                Field("suites", default=(), many=True),
+                Field("components", default=(), many=True),
+                Field("architectures", default=(), many=True),
+                Field("key", "words", ""),
+            ),
+            "/package-repositories",
+        ),
+        Kind(
             "snippets",
             "DHCP snippet",
             ("name",),
