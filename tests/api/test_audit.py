@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.lifecycle.table import actions
-from app.services import reports
+from app.services import rack_questions, reports
+from app.services.addressing import address_key
 from app.services.context import Context
-from app.store.models import ChangeEvent, Machine, Plan
+from app.store.models import ChangeEvent, Lease, Machine, Plan, Rack
 from lab.tiny_image import make_tiny_image
 from tests.api.conftest import Caller
 from tests.api.test_accounts import a_public_key
@@ -122,7 +126,10 @@ def network(walk: Walk, seeded: Seeded) -> None:
     walk("DELETE /addresses/*", address["id"])
     addressing(walk, made["id"], seeded.subnet_id)
     walk("DELETE /subnets/*", made["id"])
-    walk("DELETE /domains/*", domain["id"])
+    kept = walk("POST /vlans", body={"fabric_id": seeded.fabric_id, "vid": 77})
+    moving = walk("POST /subnets", body={"cidr": "10.98.0.0/24", "vlan_id": kept["id"], "domain_id": domain["id"]})
+    walk("POST /subnets/*/renumber", moving["id"], body={"cidr": "10.97.0.0/24"})
+    walk("DELETE /domains/*", walk("POST /domains", body={"name": "gone.muster"})["id"])
     walk("DELETE /vlans/*", vlan["id"])
     walk("DELETE /fabrics/*", fabric["id"])
 
@@ -204,8 +211,48 @@ def racks(walk: Walk, seeded: Seeded, folder: Path) -> None:
         session.add(plan)
     walk("POST /plans/*/approve", plan.id)
     walk("PATCH /racks/*", seeded.rack_id, body={"dhcp_server": "dhcpd"})
+    questions(walk, seeded)
     walk("PATCH /vlans/*", seeded.vlan_id, body={"dhcp_on": False})
     walk("DELETE /racks/*", seeded.rack_id)
+
+
+def questions(walk: Walk, seeded: Seeded) -> None:
+    """What a rack is asked to do at once, and does."""
+    with walk.context.store.write() as session:
+        now = walk.context.clock()
+        session.get_one(Rack, seeded.rack_id).seen_at = now
+        held = {"address": "10.20.0.100", "address_key": address_key("10.20.0.100"), "mac": "52:54:00:99:02:01"}
+        lease = Lease(
+            rack_id=seeded.rack_id,
+            subnet_id=seeded.subnet_id,
+            started_at=now,
+            expires_at=now.replace(year=2100),
+            **held,
+        )
+        session.add(lease)
+    with answering(walk.context, seeded.rack_id):
+        walk("DELETE /leases/*", lease.id)
+        walk("POST /racks/*/new-omapi-key", seeded.rack_id)
+
+
+@contextlib.contextmanager
+def answering(context: Context, rack_id: int) -> Iterator[None]:
+    """A rack that does what it is asked."""
+    stop = threading.Event()
+
+    def turn() -> None:
+        while not stop.wait(0.02):
+            for item in rack_questions.waiting(context, rack_id):
+                rack_questions.claim(context, rack_id, item["id"])
+                rack_questions.answer(context, rack_id, item["id"], {"ended": True}, None)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_every_change_is_in_the_audit(

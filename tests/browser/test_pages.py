@@ -260,13 +260,13 @@ def test_the_map_shows_every_kind(visit: Visit, site: Site) -> None:
 def test_a_subnet_is_renumbered(visit: Visit, site: Site) -> None:
     """What would happen is shown while one types; the job's page goes on by itself to the end, with what stays."""
     context = site.server.context
-    row = subnets.create(context, "10.77.0.0/24", site.server.seeded.vlan_id, gateway="10.77.0.1")
+    row = subnets.create(context, "10.81.0.0/24", site.server.seeded.vlan_id, gateway="10.81.0.1")
     for last in (7, 200):
-        addresses.reserve(context, row.id, f"10.77.0.{last}")
+        addresses.reserve(context, row.id, f"10.81.0.{last}")
     page = visit("root").go(f"/subnets/{row.id}/renumber")
-    page.get_by_label("New network").fill("10.78.0.0/25")
-    expect(page.locator("#verdict .refused")).to_contain_text("10.77.0.200 has no place in 10.78.0.0/25")
-    page.get_by_label("New network").fill("10.78.0.0/24")
+    page.get_by_label("New network").fill("10.82.0.0/25")
+    expect(page.locator("#verdict .refused")).to_contain_text("10.81.0.200 has no place in 10.82.0.0/25")
+    page.get_by_label("New network").fill("10.82.0.0/24")
     expect(page.locator("#verdict .taken")).to_contain_text("2 other addresses move")
     page.get_by_role("button", name="Renumber").click()
     page.wait_for_url("**/jobs/*")
@@ -278,8 +278,8 @@ def test_a_subnet_is_renumbered(visit: Visit, site: Site) -> None:
     expect(page.locator("#end-job")).to_have_count(0)
     assert page.evaluate("window.stays")
     page.goto(f"{site.server.url}/networks")
-    expect(page.locator("#main")).to_contain_text("10.78.0.0/24")
-    expect(page.locator("#main")).not_to_contain_text("10.77.0.0/24")
+    expect(page.locator("#main")).to_contain_text("10.82.0.0/24")
+    expect(page.locator("#main")).not_to_contain_text("10.81.0.0/24")
 
 
 def test_all_by_keyboard(visit: Visit, site: Site) -> None:

@@ -10,6 +10,7 @@ import pytest
 from renderers.dhcp.options import parse_line
 from tests.daemons.host_lab import SUBNET, HostLab, host_lab, key_of, mac_of
 from tests.daemons.rack_root import eventually
+from workers.rack import host_keeper
 from workers.rack.host_questions import Heard
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange
@@ -175,8 +176,13 @@ def test_what_a_client_does_not_get_is_taken_back(lab: HostLab) -> None:
     assert lab.offered(5).address == "10.20.0.15"
 
 
-def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(lab: HostLab) -> None:
+def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(
+    lab: HostLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The daemon starts into the same hosts; what the rack does not know of is taken out, what is missing is put back."""
+    monkeypatch.setattr(
+        host_keeper, "SETTLE_SECONDS", 0.0
+    )  # Else they are written down some seconds after the last time.
     lab.send([(1, "10.20.0.16"), (2, "10.20.0.17")])
     lab.on_rack(lambda: lab.keeper.tend(lab.offer, lambda service: 1))
     lab.restart()
