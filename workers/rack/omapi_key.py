@@ -54,8 +54,10 @@ class OmapiKey:
         new = base64.b64encode(random.token_bytes(KEY_BYTES)).decode()
         self._secrets.write(BEFORE, old)
         self._secrets.write(dhcpd.SECRET, new)
-        report = self._applier.apply(wanted)
-        self.recover()
+        try:
+            report = self._applier.apply(wanted)
+        finally:
+            self.recover()
         self._report(report)
         if report.outcome != "kept" or self._secrets.read(dhcpd.SECRET) != new:
             raise CannotAnswer(f"dhcpd does not come up with a new key, so the old one stays: {report.reason}")

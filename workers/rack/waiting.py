@@ -32,21 +32,21 @@ class LongPoll(threading.Thread):
         also: tuple[threading.Event, ...] = (),
     ) -> None:
         super().__init__(name="long-poll", daemon=True)
-        self._client, self._stop, self._seconds = client, stop, seconds
+        self._client, self._end, self._seconds = client, stop, seconds
         self._events = (wake, *also)
         self._known = {"offer": 0, "records": 0, "power": 0, "questions": 0}
 
     def run(self) -> None:
         """Until stopped; the control plane being down is waited out with growing pauses."""
         failures = 0
-        while not self._stop.is_set():
+        while not self._end.is_set():
             try:
                 answer = self._client.wait(**self._known, seconds=self._seconds)
                 news = {name: int(answer.get(name) or 0) for name in self._known}
             except (ControlPlaneDown, ControlPlaneRefused, TypeError, ValueError) as error:
                 if failures == 0:
                     log.warning("wait.failed", reason=str(error))
-                self._stop.wait(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
+                self._end.wait(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
                 failures += 1
                 continue
             if failures or news != self._known:
@@ -54,7 +54,7 @@ class LongPoll(threading.Thread):
                     event.set()
             elif answer.get("changed"):
                 # An answer that claims news without any would otherwise be asked again at once, for ever.
-                self._stop.wait(PAUSE_SECONDS[0])
+                self._end.wait(PAUSE_SECONDS[0])
             self._known, failures = news, 0
 
 
@@ -63,7 +63,7 @@ class Doorbell(threading.Thread):
 
     def __init__(self, path: Path, wake: threading.Event, stop: threading.Event) -> None:
         super().__init__(name="doorbell", daemon=True)
-        self._wake, self._stop = wake, stop
+        self._wake, self._end = wake, stop
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -74,7 +74,7 @@ class Doorbell(threading.Thread):
     def run(self) -> None:
         """Until stopped."""
         with self._socket:
-            while not self._stop.is_set():
+            while not self._end.is_set():
                 try:
                     self._socket.recv(DATAGRAM_BYTES)
                 except TimeoutError:

@@ -38,7 +38,7 @@ class ZoneWatch(threading.Thread):
     ) -> None:
         super().__init__(name="zone-watch", daemon=True)
         self._client, self._zones, self._updater, self._take_foreign = client, zones, updater, take_foreign
-        self._seen, self._stop = seen, stop
+        self._seen, self._end = seen, stop
         self._poked = threading.Event()
         self._told: dict[str, int] = {}
         self._untold: list[dict[str, str]] = []
@@ -49,11 +49,11 @@ class ZoneWatch(threading.Thread):
 
     def run(self) -> None:
         """Until stopped."""
-        while not self._stop.is_set():
+        while not self._end.is_set():
             poked = self._poked.wait(IDLE_SECONDS)
             self._poked.clear()
             for pause in LOOKS_AFTER if poked else (0.0,):
-                if self._stop.wait(pause):
+                if self._end.wait(pause):
                     return
                 self.look()
                 if self._poked.is_set():

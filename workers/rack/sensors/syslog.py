@@ -73,16 +73,16 @@ class SyslogSensor(threading.Thread):
         """Set up. spool: the file that rsyslog writes now; there may be none yet."""
         super().__init__(name="syslog", daemon=True)
         self._files = (spool.with_name(f"{spool.name}.1"), spool)
-        self._listener, self._stop = listener, stop
+        self._listener, self._end = listener, stop
         self._known: dict[str, int] = {}
         self._quota = Quota()
 
     def run(self) -> None:
         """Until stopped."""
-        while not self._stop.is_set():
+        while not self._end.is_set():
             pause = LOOK_SECONDS
             try:
-                while self.tell() and not self._stop.wait(PAUSE_SECONDS):
+                while self.tell() and not self._end.wait(PAUSE_SECONDS):
                     pass
             except ControlPlaneDown as error:
                 log.debug("syslog.later", reason=str(error))
@@ -93,7 +93,7 @@ class SyslogSensor(threading.Thread):
             except Exception:
                 log.exception("syslog.failed")
                 pause = DOWN_SECONDS
-            self._stop.wait(pause)
+            self._end.wait(pause)
 
     def tell(self) -> bool:
         """Send the next batch, of the older file first; False if there is nothing more. Raises what the listener raises."""
