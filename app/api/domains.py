@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.frame import NO_CONTENT, Resource, allow, page
+from app.api.frame import NO_CONTENT, PageQuery, Resource, allow, page
 from app.api.schemas.dns import (
     DomainChangeSchema,
     DomainPage,
     DomainQuery,
     DomainSchema,
     NewDomainSchema,
+    StaleNamePage,
     ZoneServers,
 )
 from app.identity import current_context
-from app.services import domains, zone_reports
+from app.services import domains, installed_names, zone_reports
 
 blueprint = Resource("domains", "DNS domains that Muster is authoritative for")
 
@@ -50,7 +51,7 @@ def show(domain_id: int) -> Any:
 @blueprint.arguments(DomainChangeSchema)
 @blueprint.response(200, DomainSchema)
 def change(body: dict[str, Any], domain_id: int) -> Any:
-    """Change a domain."""
+    """Change a domain. All names in it follow a new name; `stale-names` lists machines that were installed with another."""
     return domains.update(current_context(), domain_id, **body)
 
 
@@ -69,3 +70,12 @@ def delete(domain_id: int) -> Any:
 def servers(domain_id: int) -> Any:
     """See which racks serve a domain, and whether each has its newest records."""
     return {"items": zone_reports.servers(current_context(), domain_id)}
+
+
+@blueprint.get("/domains/<int:domain_id>/stale-names")
+@allow("viewer", "see domains")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, StaleNamePage)
+def stale_names(query: dict[str, Any], domain_id: int) -> Any:
+    """List deployed machines that were installed under another name than they have now."""
+    return page(installed_names.stale(current_context(), domain_id, **query), query["limit"])

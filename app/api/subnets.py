@@ -14,6 +14,7 @@ from app.api.schemas.subnet import (
     RenumberQuery,
     RenumberSchema,
     StaleGatewayPage,
+    StaleRoutesPage,
     SubnetChangeSchema,
     SubnetPage,
     SubnetQuery,
@@ -22,7 +23,7 @@ from app.api.schemas.subnet import (
     UsePage,
 )
 from app.identity import current_context
-from app.services import gateways, renumber_plan, renumbering, subnet_use, subnets
+from app.services import gateways, installed_routes, renumber_plan, renumbering, subnet_use, subnets
 
 blueprint = Resource("subnets", "Subnets: IP networks on VLANs")
 
@@ -141,3 +142,12 @@ def renumber(body: dict[str, Any], subnet_id: int) -> Any:
     asking again goes on.  Installed machines stay until they are released, and the old subnet for them.
     """
     return renumbering.start(current_context(), subnet_id, **body)
+
+
+@blueprint.get("/subnets/<int:subnet_id>/stale-routes")
+@allow("viewer", "see subnets")
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, StaleRoutesPage)
+def stale_routes(query: dict[str, Any], subnet_id: int) -> Any:
+    """List deployed machines that were installed with other static routes than the subnet has now."""
+    return page(installed_routes.stale(current_context(), subnet_id, **query), query["limit"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import click
+
+from app.cli import output
+from app.cli.client import Session
 from app.cli.resource import FLAG, NUMBER, TEXT, Kind, make
 
 VLAN_OPTIONS = (
@@ -56,7 +60,18 @@ KINDS = (
         ("id", "name", "ttl_seconds", "primary_rack_id", "description"),
         ("name",),
         DOMAIN_OPTIONS,
-        DOMAIN_OPTIONS,
+        (("name", TEXT, "Its new name; all names in it follow."), *DOMAIN_OPTIONS),
     ),
 )
 COMMANDS = tuple(make(kind) for kind in KINDS)
+DOMAIN = next(command for command in COMMANDS if command.name == "domain")
+"""What is more than making, seeing, changing and deleting one."""
+STALE = {"machine": "hostname", "installed as": "installed_name", "now": "name", "installed at": "installed_at"}
+
+
+@DOMAIN.command("stale-names")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def stale_names(session: Session, number: int) -> None:
+    """List deployed machines that were installed under another name than they have now."""
+    output.show_list(session.pages(f"/domains/{number}/stale-names"), STALE, session.as_json)

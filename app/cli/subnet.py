@@ -154,6 +154,22 @@ def renumber(session: Session, number: int, cidr: str, force: bool, preview: boo
         click.echo(f"  refused: {why}", err=True)
 
 
+@GROUP.command("stale-routes")
+@click.argument("number", metavar="ID", type=int)
+@click.pass_obj
+def stale_routes(session: Session, number: int) -> None:
+    """List deployed machines that were installed with other static routes."""
+    found = session.pages(f"/subnets/{number}/stale-routes")
+    if not session.as_json:
+        found = ({**one, "keeps": _routes(one["keeps"]), "lacks": _routes(one["lacks"])} for one in found)
+    columns = {"machine": "hostname", "keeps": "keeps", "lacks": "lacks", "installed at": "installed_at"}
+    output.show_list(found, columns, session.as_json)
+
+
+def _routes(found: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one['destination']} via {one['gateway']} metric {one['metric']}" for one in found)
+
+
 def _who(found: dict[str, Any]) -> str | None:
     owner = found["machine"] or found["device"] or found["rack"] or found["hostname"]
     return f"{owner} {found['interface']}" if owner and found["interface"] else owner

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.services import (
     boot_tokens,
     images,
+    installed_names,
     installed_network,
     package_repositories,
     rack_names,
@@ -70,6 +71,7 @@ def plan(
     rootfs = images.file_of(image, "rootfs")
     nics, static = installed_network.plan(session, context, machine, rack_address)
     domain = session.get_one(Domain, machine.domain_id)
+    installed_names.note(session, context, machine, domain)
     token = boot_tokens.issue(
         session,
         context,

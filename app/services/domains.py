@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.services import versions, zone_reports
+from app.services import domain_rename, versions, zone_reports
 from app.services.changes import audit, changing, put_record, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
 from app.services.fabrics import NETWORK_LOCK
+from app.services.hostnames import NAMING
 from app.services.name_servers import put_name_servers
 from app.services.names import check_domain
 from app.services.records import clear_scope, live
@@ -21,7 +22,7 @@ from app.store.queries.page import page
 from app.store.queries.zones import INTERNAL_ZONE, zones
 
 TTL_SECONDS = (1, 86_400)
-CHANGEABLE = ("ttl_seconds", "description", "primary_rack_id")
+CHANGEABLE = ("name", "ttl_seconds", "description", "primary_rack_id")
 
 
 def find(
@@ -54,15 +55,7 @@ def create(
     check_ttl(ttl_seconds)
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
-        if session.scalar(select(Domain.id).where(Domain.name == name)) is not None:
-            raise Conflict(f"domain {name}: it exists already", field="name", rule="domain names differ")
-        if name in {zone.name for zone in zones(session)}:
-            raise Conflict(
-                f"domain {name}: it is the reverse zone of a subnet, which Muster keeps itself; switch reverse_dns of that"
-                " subnet off first",
-                field="name",
-                rule="zone names differ",
-            )
+        _refuse_taken(session, name)
         _check_primary(session, primary_rack_id)
         domain = Domain(name=name, ttl_seconds=ttl_seconds, description=description, primary_rack_id=primary_rack_id)
         session.add(domain)
@@ -73,15 +66,24 @@ def create(
 
 
 def update(context: Context, domain_id: int, **changes: Any) -> Domain:
-    """Change a domain: ttl_seconds (existing records take it too), description, primary_rack_id (promotes that rack)."""
+    """Change a domain: ttl_seconds (existing records take it too), description, primary_rack_id (promotes that rack), name.
+
+    All that is named in it follows a new name (`app.services.domain_rename`), except on the disks of installed machines,
+    which `app.services.installed_names` lists.
+    """
     context.require("admin", "change a domain")
     for name in changes:
         if name not in CHANGEABLE:
             raise Invalid(f"{name} of a domain cannot be changed; what can: {', '.join(CHANGEABLE)}", field=name)
     if "ttl_seconds" in changes:
         check_ttl(changes["ttl_seconds"])
+    if "name" in changes:
+        changes["name"] = check_domain(changes["name"])
+        refuse_internal(changes["name"])
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
+        if "name" in changes:
+            hold(session, NAMING)
         domain = domain_row(session, domain_id)
         versions.check(context, domain, f"domain {domain.name}")
         changed = {
@@ -92,6 +94,15 @@ def update(context: Context, domain_id: int, **changes: Any) -> Domain:
         if "primary_rack_id" in changed:
             _check_primary(session, changes["primary_rack_id"])
             zone_reports.raise_serials(session)
+        if "name" in changed:
+            _refuse_taken(session, changes["name"])
+            if "ttl_seconds" in changed:
+                raise Invalid(
+                    f"domain {domain.name}: change its name and its ttl one after the other",
+                    field="ttl_seconds",
+                    rule="a renamed domain's records keep their ttl",
+                )
+            domain_rename.rename(session, domain, changes["name"])
         for name in changed:
             setattr(domain, name, changes[name])
         session.flush()
@@ -161,6 +172,19 @@ def refuse_internal(name: str) -> None:
             f"domain {name}: Muster keeps the names of racks in {INTERNAL_ZONE} by itself; choose another domain",
             field="name",
             rule="the internal domain is not edited",
+        )
+
+
+def _refuse_taken(session: Session, name: str) -> None:
+    """Conflict when there is a zone of this name."""
+    if session.scalar(select(Domain.id).where(Domain.name == name)) is not None:
+        raise Conflict(f"domain {name}: it exists already", field="name", rule="domain names differ")
+    if name in {zone.name for zone in zones(session)}:
+        raise Conflict(
+            f"domain {name}: it is the reverse zone of a subnet, which Muster keeps itself; switch reverse_dns of that"
+            " subnet off first",
+            field="name",
+            rule="zone names differ",
         )
 
 

@@ -1,4 +1,4 @@
-"""The network configuration that a machine is installed with, and which gateways that names.
+"""The network configuration that a machine is installed with, and which gateways and routes that names.
 
 Every interface has the addresses that its links gave it, the static routes of their subnets, and asks DHCP where it is
 linked so.  One default gateway a family: that of the first interface, the boot interface before all, that has one.
@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, aliased, selectinload
 
+from app.services import installed_routes
 from app.services.context import Context
 from app.services.errors import Conflict
+from app.services.installed_routes import Given, Route
 from app.store.models import (
     InstalledGateway,
     Interface,
@@ -36,7 +38,7 @@ def plan(
 ) -> tuple[list[netplan.Nic], str | None]:
     """The interfaces, and the address from which the installed system will call the rack; None when DHCP gives it.
 
-    The gateways are noted as those that the machine is installed with.  Conflict when it has no address in the family of
+    Gateways and static routes are noted as those that the machine is installed with.  Conflict when it has no address in the family of
     its rack's.
     """
     statement = (
@@ -53,6 +55,7 @@ def plan(
     mtus = _mtus(session, interfaces)
     routes = _routes(session, {row.subnet_id for interface in interfaces for row in interface.addresses})
     nics: list[netplan.Nic] = []
+    given: list[Given] = []
     gateways: dict[int, tuple[int, str, str]] = {}
     rack = ipaddress.ip_address(rack_address)
     calling: str | None = None
@@ -69,6 +72,11 @@ def plan(
             if row.subnet.gateway and family not in gateways:
                 gateways[family] = (row.subnet_id, interface.name, row.subnet.gateway)
                 own.append(row.subnet.gateway)
+        for row in rows:
+            given += [
+                Given(row.subnet_id, interface.name, Route(one.to, one.via, one.metric))
+                for one in routes.get(row.subnet_id, ())
+            ]
         servers = [str(server) for row in rows for server in row.subnet.dns_servers] or [rack_address]
         dhcp4, dhcp6 = (_asks(interface.links, family) for family in (4, 6))
         nics.append(
@@ -92,6 +100,7 @@ def plan(
             " to a subnet of that family, or deploy it again so that it is given one"
         )
     _note(session, context, machine, gateways.values())
+    installed_routes.note(session, machine.id, given)
     return nics, None if asks else calling
 
 

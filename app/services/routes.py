@@ -1,6 +1,7 @@
 """Static routes, stated once: clients of the source subnet reach the destination subnet through a gateway of theirs.
 
-Racks give them to DHCP clients (option 121, RFC 3442), and installed systems have them in their network configuration.
+Racks give them to DHCP clients (option 121, RFC 3442), and installed systems have them in their network configuration, where
+a later change does not reach them (`app.services.installed_routes` lists those machines).
 """
 
 from __future__ import annotations

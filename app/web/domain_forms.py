@@ -50,7 +50,9 @@ def domain_edit(domain_id: int) -> Answer:
     context = current_context()
     row = domains.get(context, domain_id)
     back = (f"/domains/{row.id}", row.name)
-    form = Form(f"Edit domain {row.name}", "Save", back, _fields(context, row), of=row)
+    name = Field("name", "Name", value=row.name, required=True, empty="",
+                 help="All names in it follow at once; machines that are installed call themselves as before.")  # fmt: skip
+    form = Form(f"Edit domain {row.name}", "Save", back, (name, *_fields(context, row)), of=row)
 
     def call(context: Context, given: dict[str, Any]) -> tuple[str, str]:
         domains.update(context, domain_id, **given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 
 from app.identity import current_context
-from app.services import dns_records, dns_secondaries, domains, zone_reports
+from app.services import dns_records, dns_secondaries, domains, installed_names, zone_reports
 from app.services.dns_data import TYPES
 from app.web.forms import LARGEST, after_id
 
@@ -47,6 +47,7 @@ def domain_page(domain_id: int) -> str:
     return render_template(
         "_domain_live.html" if request.headers.get("HX-Request") else "domain.html",
         context=context, domain=domain, records=records, servers=zone_reports.servers(context, domain_id),
+        stale=installed_names.stale(context, domain_id, limit=PAGE),
         secondaries=dns_secondaries.find(context), types=TYPES, text=text, kind=kind,
         source=root + (f"?{query}" if query else ""),
         first_page=root if after else None, last_id=records[-1].id if len(records) == PAGE else None,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 
 from app.identity import current_context
-from app.services import address_map, fabrics, gateways, racks, reservations, routes, spaces, subnets, vlans
+from app.services import (
+    address_map,
+    fabrics,
+    gateways,
+    installed_routes,
+    racks,
+    reservations,
+    routes,
+    spaces,
+    subnets,
+    vlans,
+)
 from app.web import address_cells
 from app.web.forms import LARGEST, after_id
 
@@ -58,6 +69,7 @@ def subnet_page(subnet_id: int) -> str:
         how=address_cells.how,
         reservations=reserved, routes=routes.find(context, subnet_id=subnet_id, limit=PAGE),
         stale=gateways.stale(context, subnet_id, limit=PAGE),
+        stale_routes=installed_routes.stale(context, subnet_id, limit=PAGE),
         source=f"/subnets/{subnet_id}" + (f"?{query}" if query else ""),
         first_page=f"/subnets/{subnet_id}" if after else None,
         next_page=f"/subnets/{subnet_id}?after={reserved[-1].id}" if len(reserved) == PAGE else None,

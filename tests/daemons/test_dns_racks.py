@@ -12,7 +12,16 @@ import dns.query
 import dns.zone
 import pytest
 
-from app.services import dns_records, dns_secondaries, domains, name_servers, rack_interfaces, records, zone_reports
+from app.services import (
+    dns_records,
+    dns_secondaries,
+    domains,
+    name_servers,
+    rack_interfaces,
+    records,
+    reservations,
+    zone_reports,
+)
 from app.services.changes import changing, put_record
 from app.services.context import Context
 from app.store.intent import load_intent
@@ -67,7 +76,7 @@ class Names:
             scopes = frozenset(scopes_of_rack(session, hand.rack_id))
         return Offer(1, 1, (), (), {}, {}, {}, scopes, hand.intent.zones, ())
 
-    def configure(self, *hands: Hand) -> None:
+    def configure(self, *hands: Hand, zone: str = ZONE) -> None:
         """Render what each rack should serve now, and have its BIND serve it."""
         for hand in hands:
             with self.context.store.read() as session:
@@ -77,10 +86,10 @@ class Names:
                 hand.sequence = 0
 
         for hand in hands:
-            eventually(lambda hand=hand: self._up(hand), 20)
+            eventually(lambda hand=hand: self._up(hand, zone), 20)
 
-    def _up(self, hand: Hand) -> None:
-        assert hand.host.ask(hand.host.address, ZONE, "SOA")[1]
+    def _up(self, hand: Hand, zone: str) -> None:
+        assert hand.host.ask(hand.host.address, zone, "SOA")[1]
 
     def apply(self, *hands: Hand) -> dict[tuple[str, str], str]:
         """Fetch and make live, as the rack worker does; what failed."""
@@ -332,6 +341,38 @@ def test_very_many_names_go_in_one_piece(names: Names, monkeypatch: pytest.Monke
     names.everywhere("again", "A", "192.0.2.31")
     names.everywhere(f"n{MANY - 1}", "A", "10.0.39.1")
     assert int(names.serials(first.host).pop()) > seen
+
+
+def test_a_renamed_domain_is_served_under_its_new_name_only(names: Names) -> None:
+    """Every rack answers the new names and their pointers, and knows nothing of the old zone; changes go on there."""
+    first, new = names.hands[0], "hall.example"
+    reservations.create(names.context, "10.20.0.77", "02:00:00:00:00:77", hostname="printer")
+    names.add("www", "CNAME", "printer")
+
+    assert names.apply(first) == {}
+    names.everywhere("printer", "A", "10.20.0.77")
+    domains.update(names.context, names.seeded.domain_id, name=new)
+    names.configure(*names.hands, zone=new)
+    names.add("late", "A", "192.0.2.7")
+
+    assert names.apply(*names.hands) == {}
+    for hand in names.hands:
+        for name, kind, data in (
+            (f"printer.{new}", "A", "10.20.0.77"),
+            (f"www.{new}", "CNAME", f"printer.{new}."),
+            (f"late.{new}", "A", "192.0.2.7"),
+            ("77.0.20.10.in-addr.arpa", "PTR", f"printer.{new}."),
+        ):
+            eventually(
+                lambda hand=hand, name=name, kind=kind, data=data: _same(
+                    (data,), hand.host.ask(hand.host.address, name, kind)[1]
+                ),
+                10,
+            )
+        for name, kind in ((ZONE, "SOA"), (f"printer.{ZONE}", "A")):
+            assert names.stranger.ask(hand.host.address, name, kind)[1] == ()
+    servers = tuple(f"{name}.{new}." for name in ("a-rack", "b-rack", "rack-1"))
+    assert servers == first.host.ask(ADDRESSES[1], "0.20.10.in-addr.arpa", "NS")[1]
 
 
 def refuse_updates(patch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,9 @@ from app.services import (
     dns_records,
     enlistment,
     gateways,
+    installed_names,
     installed_network,
+    installed_routes,
     links,
     machines,
     ranges,
@@ -30,8 +32,10 @@ from app.services.addressing import address_key
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
+from app.services.installed_routes import Route
 from app.store.models import (
     BootToken,
+    Domain,
     Event,
     Interface,
     IpAddress,
@@ -430,6 +434,50 @@ def test_a_machine_is_installed_with_its_routes_and_gateways(context: Context, s
     ]
     with pytest.raises(Conflict, match="release it first"):
         links.put(context, first, seeded.subnet_id, "auto")
+
+
+def test_machines_on_old_routes_are_listed(context: Context, seeded: Seeded) -> None:
+    """What was installed and is no more, and what came since; of deployed machines with an address there, a page at a time."""
+    far, near = (subnets.create(context, cidr, seeded.vlan_id) for cidr in ("10.64.0.0/16", "10.65.0.0/24"))
+    first = routes.create(context, seeded.subnet_id, far.id, "10.20.0.253", 5)
+
+    def install(hostname: str, mac: str, subnet_id: int, address: str, state: str = "DEPLOYED") -> int:
+        machine = machines.create(context, [mac], hostname=hostname)
+        links.put(context, machine.interfaces[0].id, subnet_id, "static", address)
+        with changing(context) as session:
+            row = session.get_one(Machine, machine.id)
+            installed_network.plan(session, context, row, "10.20.0.1")
+            installed_names.note(session, context, row, session.get_one(Domain, row.domain_id))
+            row.state = state
+        return machine.id
+
+    install("db1", "52:54:00:bb:00:21", seeded.subnet_id, "10.20.0.50")
+    install("db2", "52:54:00:bb:00:22", seeded.subnet_id, "10.20.0.51")
+    install("ready", "52:54:00:bb:00:23", seeded.subnet_id, "10.20.0.52", "READY")
+    install("elsewhere", "52:54:00:bb:00:24", near.id, "10.65.0.50")
+    before = installed_routes.stale(context, seeded.subnet_id)
+    routes.update(context, first.id, metric=7)
+    second = routes.create(context, seeded.subnet_id, near.id, "10.20.0.254")
+    install("new", "52:54:00:bb:00:25", seeded.subnet_id, "10.20.0.53")
+    changed = installed_routes.stale(context, seeded.subnet_id)
+    (paged,) = installed_routes.stale(context, seeded.subnet_id, after=changed[0].id, limit=1)
+    routes.delete(context, second.id)
+    less = installed_routes.stale(context, seeded.subnet_id)
+    routes.update(context, first.id, metric=5)
+    back = installed_routes.stale(context, seeded.subnet_id)
+
+    old, now = Route("10.64.0.0/16", "10.20.0.253", 5), Route("10.64.0.0/16", "10.20.0.253", 7)
+    added = Route("10.65.0.0/24", "10.20.0.254", 0)
+    assert [] == before
+    assert [("db1", [old], [now, added]), ("db2", [old], [now, added])] == _stale(changed)
+    assert paged == changed[1]
+    assert [("db1", [old], [now]), ("db2", [old], [now]), ("new", [added], [])] == _stale(less)
+    assert [("new", [now, added], [old])] == _stale(back)
+    assert [] == installed_routes.stale(context, near.id)
+
+
+def _stale(found: list[installed_routes.StaleRoutes]) -> list[tuple[str, list[Route], list[Route]]]:
+    return [(one.hostname, one.keeps, one.lacks) for one in found]
 
 
 def test_a_subnet_is_told_in_numbers_and_one_by_one(context: Context, seeded: Seeded) -> None:

@@ -203,7 +203,8 @@ def test_an_import_costs_the_same_statements_however_many(context: Context, seed
 
 PATHS = (
     "machines", "racks", "subnets", "devices", "interfaces", "reservations", "routes", "addresses", "subnets/1/addresses",
-    "subnets/1/free-ranges", "subnets/1/stale-gateways", "vlans", "ranges", "tags", "fabrics", "domains", "events", "audit",
+    "subnets/1/free-ranges", "subnets/1/stale-gateways",
+    "subnets/1/stale-routes", "domains/1/stale-names", "vlans", "ranges", "tags", "fabrics", "domains", "events", "audit",
     "users",
 )  # fmt: skip
 PAGES = (

@@ -6,8 +6,8 @@ import pytest
 
 from app.services import dns_records, dns_secondaries, domains, zone_reports
 from app.services.context import Context
-from app.store.models import Rack
-from tests.factories.control import Seeded
+from app.store.models import InstalledName, Rack
+from tests.factories.control import Seeded, make_machine
 from tests.web.conftest import Browser, checked
 from tests.web.test_hostile import BAD
 
@@ -27,11 +27,26 @@ def test_all_is_made_changed_and_deleted(seeded: Seeded, root: Browser) -> None:
     assert "www A 192.0.2.8 60" in root.page(made).one("table", id="records").text
     assert made == root.post(edit.replace("/edit", "/delete")).location
     assert "Nobody has added a record." in root.page(made).one("table", id="records").text
-    assert made == root.post(f"{made}/edit", {"ttl_seconds": "120", "primary_rack_id": str(seeded.rack_id)}).location
+    words = {"name": "lab.example", "ttl_seconds": "120", "primary_rack_id": str(seeded.rack_id)}
+    assert made == root.post(f"{made}/edit", words).location
     assert "The primary is chosen." in root.page(made).one("section", id="card-servers").text
     assert "2 min" in root.page("/domains").one("table", id="domains").text
     assert "/domains" == root.post(f"{made}/delete").location
     assert "lab.example" not in root.page("/domains").one("table", id="domains").text
+
+
+def test_renaming_lists_who_keeps_the_old_name(context: Context, seeded: Seeded, root: Browser) -> None:
+    """The form has the name; the page names the deployed machine that was installed under the old one."""
+    machine = make_machine(context, seeded, "old-1", state="DEPLOYED")
+    with context.store.write() as session:
+        session.add(InstalledName(machine_id=machine, name="old-1.lab.muster", at=context.clock()))
+    path = f"/domains/{seeded.domain_id}"
+
+    assert "lab.muster" == root.page(f"{path}/edit").one("input", id="field-name").attributes["value"]
+    assert [] == root.page(path).all("section", id="card-stale")
+    assert path == root.post(f"{path}/edit", {"name": "hall.example", "ttl_seconds": "30"}).location
+    assert "hall.example" in root.page(path).one("h1").text
+    assert "old-1 calls itself old-1.lab.muster" in root.page(path).one("section", id="card-stale").text
 
 
 @pytest.mark.parametrize(

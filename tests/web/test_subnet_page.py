@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.services import ranges, reservations, routes, spaces, subnets, vlans
 from app.services.context import Context
-from app.store.models import InstalledGateway
+from app.store.models import InstalledGateway, InstalledName, InstalledRoute
 from tests.factories.control import Seeded, make_machine
 from tests.web.conftest import Browser, checked
 from tests.web.test_hostile import BAD
@@ -90,6 +90,22 @@ def test_machines_on_an_old_gateway(context: Context, seeded: Seeded, vera: Brow
         )  # fmt: skip
 
     assert "old-1 sends through 10.20.0.99 on eth0" in vera.page(path).one("section", id="card-stale").text
+
+
+def test_machines_on_old_routes(context: Context, seeded: Seeded, vera: Browser) -> None:
+    """Deployed machines that keep a route of before are named; without one nothing is said."""
+    path = f"/subnets/{seeded.subnet_id}"
+    assert [] == vera.page(path).all("section", id="card-stale-routes")
+    machine = make_machine(context, seeded, "old-1", state="DEPLOYED")
+    with context.store.write() as session:
+        session.add(InstalledName(machine_id=machine, name="old-1.lab.muster", at=context.clock()))
+        session.add(
+            InstalledRoute(machine_id=machine, subnet_id=seeded.subnet_id, interface="eth0", destination="10.64.0.0/16",
+                           gateway="10.20.0.99", metric=5)
+        )  # fmt: skip
+
+    words = vera.page(path).one("section", id="card-stale-routes").text
+    assert "old-1 keeps 10.64.0.0/16 through 10.20.0.99 metric 5" in words
 
 
 def test_a_pool_is_drawn(context: Context, seeded: Seeded, vera: Browser) -> None:

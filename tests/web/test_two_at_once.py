@@ -45,7 +45,10 @@ def forms(context: Context, seeded: Seeded) -> dict[str, tuple[Words, Words]]:
         f"/ranges/{part.id}/edit": ({"end": "10.66.0.21", **bounds}, {"end": "10.66.0.22", **bounds}),
         f"/reservations/{row.id}/edit": ({"comment": "a", **words}, {"comment": "b", **words}),
         f"/routes/{route.id}/edit": ({"metric": "1", **way}, {"metric": "2", **way}),
-        f"/domains/{domains.create(context, 'a.example').id}/edit": ({"ttl_seconds": "60"}, {"ttl_seconds": "90"}),
+        f"/domains/{domains.create(context, 'a.example').id}/edit": (
+            {"name": "a.example", "ttl_seconds": "60"},
+            {"name": "a.example", "ttl_seconds": "90"},
+        ),
         f"/domains/{seeded.domain_id}/records/{record.id}/edit": ({"data": "192.0.2.2"}, {"data": "192.0.2.3"}),
         f"/domains/secondaries/{dns_secondaries.create(context, 'out', '192.0.2.53').secondary.id}/edit": (
             {"address": "192.0.2.54"}, {"address": "192.0.2.55"},

@@ -32,15 +32,41 @@ class DomainSchema(Schema):
     )
 
 
-class DomainChangeSchema(Schema):
-    """What may change of a domain."""
+class DomainSettings(Schema):
+    """What is chosen of a domain beside its name."""
 
     ttl_seconds = Integer(validate=Ttl)
     description = fields.String(validate=Description)
     primary_rack_id = Reference(allow_none=True)
 
 
-class NewDomainSchema(DomainChangeSchema):
+class DomainChangeSchema(DomainSettings):
+    """What may change of a domain."""
+
+    name = fields.String(
+        validate=Word, metadata={"description": "all names in it follow; not while a machine of it is being worked on"}
+    )
+
+
+class StaleNameSchema(Schema):
+    """A deployed machine that was installed under another name than it has now."""
+
+    id = fields.Integer()
+    machine_id = fields.Integer()
+    hostname = fields.String()
+    installed_name = fields.String(metadata={"description": "what its system calls itself"})
+    name = fields.String(metadata={"description": "what DNS calls it"})
+    installed_at = fields.DateTime()
+
+
+class StaleNamePage(Schema):
+    """Machines with old names."""
+
+    items = fields.List(fields.Nested(StaleNameSchema))
+    next = fields.Integer(allow_none=True)
+
+
+class NewDomainSchema(DomainSettings):
     """A domain to be."""
 
     name = fields.String(required=True, validate=Word)

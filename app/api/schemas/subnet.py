@@ -309,3 +309,33 @@ class RenumberingSchema(Schema):
     staying = fields.List(fields.Nested(StayingSchema), metadata={"description": "the first of those that stay"})
     staying_count = fields.Integer()
     refusals = fields.List(fields.String(), metadata={"description": "what speaks against it; empty: it may begin"})
+
+
+class InstalledRouteSchema(Schema):
+    """A static route."""
+
+    destination = fields.String(metadata={"description": "a network"})
+    gateway = fields.String()
+    metric = fields.Integer()
+
+
+class StaleRoutesSchema(Schema):
+    """A deployed machine whose system has other routes of the subnet than there are now."""
+
+    id = fields.Integer()
+    machine_id = fields.Integer()
+    hostname = fields.String()
+    keeps = fields.List(
+        fields.Nested(InstalledRouteSchema), metadata={"description": "installed with them; they are there no more"}
+    )
+    lacks = fields.List(
+        fields.Nested(InstalledRouteSchema), metadata={"description": "they are there; it was installed without them"}
+    )
+    installed_at = fields.DateTime()
+
+
+class StaleRoutesPage(Schema):
+    """Machines with old routes."""
+
+    items = fields.List(fields.Nested(StaleRoutesSchema))
+    next = fields.Integer(allow_none=True)

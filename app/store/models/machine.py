@@ -117,6 +117,31 @@ class InstalledGateway(Base):
     at: Mapped[CreatedAt]
 
 
+class InstalledName(Base):
+    """The full name that a machine's installed system was given; it calls itself so until it is installed anew."""
+
+    __tablename__ = "installed_name"
+
+    id: Mapped[PrimaryKey]
+    machine_id: Mapped[int] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"), unique=True)
+    name: Mapped[str]
+    at: Mapped[CreatedAt]
+
+
+class InstalledRoute(Base):
+    """A static route that a machine's installed system was given, of an address in the source subnet."""
+
+    __tablename__ = "installed_route"
+
+    id: Mapped[PrimaryKey]
+    machine_id: Mapped[int] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"), index=True)
+    subnet_id: Mapped[int] = mapped_column(ForeignKey("subnet.id", ondelete="CASCADE"), index=True)
+    interface: Mapped[str]
+    destination: Mapped[str]
+    gateway: Mapped[str]
+    metric: Mapped[int]
+
+
 class Disk(Base):
     """A disk as commissioning saw it."""
 
