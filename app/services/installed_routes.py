@@ -10,6 +10,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import and_, delete, exists, insert, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -100,7 +101,7 @@ def stale(context: Context, subnet_id: int, after: int | None = None, limit: int
         .correlate(Machine)
     )
     lacks = and_(exists(here.correlate(Machine)), exists(stated.where(~had).correlate(Machine)))
-    statement = (
+    statement: Any = (
         select(Machine.id, Machine.hostname, InstalledName.at)
         .join(InstalledName, InstalledName.machine_id == Machine.id)
         .where(Machine.state == State.DEPLOYED, or_(keeps, lacks))
@@ -130,6 +131,6 @@ def _installed(session: Session, subnet_id: int, machine_ids: list[int]) -> dict
     statement = select(
         InstalledRoute.machine_id, InstalledRoute.destination, InstalledRoute.gateway, InstalledRoute.metric
     ).where(InstalledRoute.subnet_id == subnet_id, InstalledRoute.machine_id.in_(machine_ids))
-    for machine_id, *route in session.execute(statement):
-        found[machine_id].add(Route(*route))
+    for machine_id, destination, gateway, metric in session.execute(statement):
+        found[machine_id].add(Route(destination, gateway, metric))
     return found
