@@ -32,20 +32,21 @@ def rename(session: Session, domain: Domain, new: str) -> int:
     """Give a domain its new name, which must be free, and have everything follow; how many RRsets were rewritten.
 
     Conflict while a machine of the domain is being worked on, which has been told its name already, and when a name
-    would be too long.  The caller holds the locks of the network and of names.
+    would be too long or would lie in another domain, where nobody finds it.  The caller holds the locks of the network and of names.
     """
     old = domain.name
     _refuse_under_way(session, domain, new)
     below = session.scalars(select(Domain.name).where(Domain.name.endswith(f".{old}", autoescape=True)))
-    follow = follower(old, new, frozenset(below))
+    follow, owner = follower(old, new, frozenset(below)), follower(old, new)
     moved = _records(session, f"zone:{old}")
     for row in moved:
-        _refuse_too_long(domain, new, follow(row.value["name"]))
+        _refuse_too_long(domain, new, owner(row.value["name"]))
+    _refuse_hidden(session, domain, new, [owner(row.value["name"]) for row in moved])
     elsewhere = _records(session, None, f"{old}.", f"zone:{old}")
     domain.name = new
     session.flush()
     for row in moved:
-        value = rewritten(row.value, follow)
+        value = rewritten(row.value, owner, follow)
         put_record(session, f"zone:{new}", f"rrset:{value['name']}:{value['type']}", value, author=row.actor)
     changed = 0
     for row in elsewhere:
@@ -74,11 +75,11 @@ def follower(old: str, new: str, below: frozenset[str] = frozenset()) -> Follow:
     return follow
 
 
-def rewritten(value: dict[str, Any], owner: Follow, target: Follow | None = None) -> dict[str, Any]:
+def rewritten(value: dict[str, Any], owner: Follow, target: Follow) -> dict[str, Any]:
     """An RRset with its owner and what it points to renamed."""
     rdatas = value["rdatas"]
     if value["type"] in POINTING:
-        rdatas = [_pointed(rdata, target or owner) for rdata in rdatas]
+        rdatas = [_pointed(rdata, target) for rdata in rdatas]
     return {**value, "name": owner(value["name"]), "rdatas": rdatas}
 
 
@@ -122,6 +123,29 @@ def _refuse_under_way(session: Session, domain: Domain, new: str) -> None:
             field="name",
             rule="a domain is renamed while its machines are at rest",
         )
+
+
+def _refuse_hidden(session: Session, domain: Domain, new: str, names: list[str]) -> None:
+    """Conflict when the domain would hide names of one above its new name, or one below would hide names of this one.
+
+    Servers answer from the nearest zone, so a name that lies in another one's is never found (RFC 1034, section 4.3.2).
+    """
+    others = select(Domain.name).where(Domain.id != domain.id)
+    for other in sorted(session.scalars(others)):
+        if new.endswith(f".{other}"):
+            held, zone, above = [row.value["name"] for row in _records(session, f"zone:{other}")], new, other
+        elif other.endswith(f".{new}"):
+            held, zone, above = names, other, new
+        else:
+            continue
+        hidden = min((name for name in held if name == f"{zone}." or name.endswith(f".{zone}.")), default=None)
+        if hidden is not None:
+            raise Conflict(
+                f"domain {domain.name}: as {new}, name {hidden[:-1]} of domain {above} would be looked for in domain {zone}"
+                " and not be found; rename or delete that name first, or choose another name for the domain",
+                field="name",
+                rule="a name lies in the nearest domain above it",
+            )
 
 
 def _refuse_too_long(domain: Domain, new: str, name: str) -> None:

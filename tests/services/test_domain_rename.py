@@ -49,6 +49,7 @@ def seeded(context: Context) -> Seeded:
         (found.domain_id, "www", "CNAME", "web-1"),
         (found.domain_id, "@", "MX", "10 web-1"),
         (found.domain_id, "@", "TXT", "of lab.muster."),
+        (found.domain_id, "hidden.deep", "A", "192.0.2.3"),
         (below.id, "www", "A", "192.0.2.1"),
         (other.id, "shop", "CNAME", "web-1.lab.muster."),
         (other.id, "deep", "CNAME", "www.deep.lab.muster."),
@@ -108,7 +109,15 @@ def test_everything_follows(context: Context, seeded: Seeded) -> None:
     assert "zone:lab.muster" not in fetched
     dns_records.create(context, seeded.domain_id, name="late", type="A", data="192.0.2.7")
     assert ["192.0.2.7"] == words(context)[f"zone:{NEW}"][f"late.{NEW}.:A"]
+
+    # What lay in the zone below is a name of this one now, and would be hidden again.
+    assert ["192.0.2.3"] == mine[f"hidden.deep.{NEW}.:A"]
+    with pytest.raises(Conflict, match=r"name hidden\.deep\.lab\.muster of domain lab\.muster would be looked for in"):
+        domains.update(context, seeded.domain_id, name="lab.muster")
+    hidden = next(row for row in dns_records.find(context, seeded.domain_id, kind="A") if row.name == "hidden.deep")
+    dns_records.delete(context, seeded.domain_id, hidden.id)
     domains.update(context, seeded.domain_id, name="lab.muster")
+    del before["zone:lab.muster"]["hidden.deep.lab.muster.:A"]
     assert before["zone:lab.muster"].keys() < words(context)["zone:lab.muster"].keys()
 
 
@@ -116,6 +125,8 @@ def test_what_cannot_follow_is_refused(context: Context, seeded: Seeded) -> None
     """A name that is taken, is Muster's own, or too long; a machine that is being worked on; two changes in one."""
     subnets.create(context, "10.30.0.0/24", seeded.vlan_id)
     dns_records.create(context, seeded.domain_id, name=".".join(["x" * 60] * 2), type="A", data="192.0.2.1")
+    dns_records.create(context, domains.create(context, "example").id, name="www.room", type="A", data="192.0.2.1")
+    domains.create(context, "web-1.below")
     long = ".".join(["y" * 60] * 3)
     before = words(context)
     for name, rule in (
@@ -123,10 +134,15 @@ def test_what_cannot_follow_is_refused(context: Context, seeded: Seeded) -> None
         ("0.20.10.in-addr.arpa", "zone names differ"),
         ("x.muster-internal", "the internal domain is not edited"),
         (long, "a DNS name has at most 253 characters"),
+        ("room.example", "a name lies in the nearest domain above it"),
+        ("below", "a name lies in the nearest domain above it"),
     ):
         with pytest.raises(Conflict) as refused:
             domains.update(context, seeded.domain_id, name=name)
         assert rule == refused.value.rule
+    for name in ("rack room.example", "-.example", "a..b", "x" * 64, "", "späth.example", "*.example"):
+        with pytest.raises(Invalid, match="use letters, digits and hyphens"):
+            domains.update(context, seeded.domain_id, name=name)
     with pytest.raises(Invalid, match="one after the other"):
         domains.update(context, seeded.domain_id, name=NEW, ttl_seconds=77)
     make_machine(context, seeded, "busy", state="DEPLOYING")
