@@ -114,7 +114,7 @@ def create_app(context: Context, config: Config) -> Flask:
     metadata.mount(application)
     application.register_blueprint(rackapi.blueprint)
     watching.mount(application, context)
-    web.mount(application)
+    web.mount(application, errors.of_http)
     return application
 
 

@@ -29,7 +29,7 @@ from app.services.errors import Conflict, Invalid, NotFound, ServiceError, Unsto
 from app.services.job_kinds import KINDS, JobKind
 from app.store.models import Job, JobBatch, Rack, User
 from app.store.models.job import STATUSES
-from app.store.queries.page import page
+from app.store.queries.page import newest, page
 from app.store.unit_of_work import after_commit
 
 __all__ = ["MOST_ITEMS", "STATUSES", "begin", "cancel", "find", "get", "run", "start", "sweep"]
@@ -106,6 +106,13 @@ def find(
     statement = select(Job).filter_by(**{name: value for name, value in wanted.items() if value is not None})
     with context.store.read() as session:
         return list(session.scalars(page(statement, Job.id, after, limit)))
+
+
+def latest(context: Context, below: int = 0, limit: int | None = None) -> list[Job]:
+    """A page of jobs, newest first, going on below an id (0: from the newest)."""
+    context.require("viewer", "list jobs")
+    with context.store.read() as session:
+        return list(session.scalars(newest(select(Job), Job.id, below, limit)))
 
 
 def get(context: Context, job_id: int) -> Job:

@@ -12,7 +12,7 @@ from app.lifecycle.states import State
 from app.services import zone_reports
 from app.services.context import Context
 from app.services.rack_overview import ALIVE_SECONDS
-from app.store.models import Machine, Observation, Operation, Plan, Pool, Rack, RecordFailure, Zone
+from app.store.models import Job, Machine, Observation, Operation, Plan, Pool, Rack, RecordFailure, Zone
 
 SHOWN = 12
 FAILURES = tuple(state.value for state in State if state.is_failure)
@@ -39,13 +39,14 @@ class RackTrouble:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the first page shows. failed_count and running_count count all, the lists hold the first."""
+    """What the first page shows. failed_count and running_count count all, the lists hold the first; jobs: bulk work."""
 
     states: dict[str, int]
     failed: list[Machine]
     failed_count: int
     running: list[Operation]
     running_count: int
+    jobs: list[Job]
     free: list[Free]
     racks: int
     troubles: list[RackTrouble]
@@ -62,6 +63,8 @@ def look(context: Context) -> Overview:
         under_way = select(Operation).where(Operation.status == "running").options(selectinload(Operation.machine))
         running = list(session.scalars(under_way.order_by(Operation.started_at, Operation.id).limit(SHOWN)))
         all_running = session.scalar(select(func.count()).select_from(Operation).where(Operation.status == "running"))
+        bulk = select(Job).where(Job.status.in_(("queued", "running"))).order_by(Job.id).limit(SHOWN)
+        jobs = list(session.scalars(bulk))
         free = _free(
             [
                 (str(pool), str(zone), str(state), int(count))
@@ -96,7 +99,7 @@ def look(context: Context) -> Overview:
         if reasons:
             troubles.append(RackTrouble(rack.id, rack.name, tuple(reasons)))
     failures = sum(count for state, count in states.items() if state in FAILURES)
-    return Overview(states, failed, failures, running, all_running or 0, free, len(racks), troubles)
+    return Overview(states, failed, failures, running, all_running or 0, jobs, free, len(racks), troubles)
 
 
 def _silence(rack: Rack, now: dt.datetime) -> list[str]:

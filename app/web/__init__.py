@@ -38,9 +38,10 @@ PARTS = (
 )  # fmt: skip
 
 
-def mount(application: Flask) -> None:
-    """Register the pages, on a blueprint of this application's own."""
+def mount(application: Flask, otherwise: frame.Otherwise) -> None:
+    """Register the pages, on a blueprint of this application's own. otherwise: answers 404s that no browser asked for."""
     blueprint = frame.make_blueprint()
     for part in PARTS:
         part.register(blueprint)
     application.register_blueprint(blueprint)
+    application.register_error_handler(404, frame.answer_nowhere(otherwise))

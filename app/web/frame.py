@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.identity import csrf_token, current_context
-from app.services.errors import ServiceError, Unauthorized
+from app.services.errors import NotFound, ServiceError, Unauthorized
 from app.web import present
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "web"
 STATIC = Path(__file__).resolve().parent / "static"
 YEAR_SECONDS = 365 * 24 * 3600
+Otherwise = Callable[[HTTPException], Any]
 
 
 class Pages(Blueprint):
@@ -70,14 +74,27 @@ def _refused(error: ServiceError) -> BaseResponse | tuple[str, int] | tuple[str,
         return Response("", 204, {"HX-Redirect": target}) if partly else redirect(target)
     if partly:
         return render_template("_refusal.html", error=error), error.status, {"HX-Reswap": "none"}
-    return render_template("error.html", error=error, signed_in=_signed_in()), error.status
+    return _page_of(error)
 
 
-def _signed_in() -> str | None:
+def answer_nowhere(otherwise: Otherwise) -> Otherwise:
+    """The handler of 404s for the whole application: a browser gets a page where no address leads; all else `otherwise`."""
+
+    def answer(error: HTTPException) -> Any:
+        asks_for_a_page = request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html"
+        if request.url_rule is not None or error.response is not None or not asks_for_a_page:
+            return otherwise(error)
+        return _page_of(NotFound(f"there is no page at {request.path}", remedy="look at the address, or begin below"))
+
+    return answer
+
+
+def _page_of(error: ServiceError) -> tuple[str, int]:
     try:
-        return current_context().actor.name
+        known = {"context": current_context()}
     except ServiceError:
-        return None
+        known = {}
+    return render_template("error.html", error=error, **known), error.status
 
 
 def local_target(path: str) -> str:

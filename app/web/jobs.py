@@ -1,14 +1,19 @@
-"""Bulk work followed: how far a job is, what was refused, and the way to end it."""
+"""Bulk work followed: the jobs, how far each is, what was refused, and the way to end it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from app.identity import current_context
 from app.services import jobs
+from app.services.errors import Invalid
 from app.web.forms import LARGEST
 
+PAGE = 100
+LONGEST_ID = 15
 TITLES = {
     "machines.create": "Machines are added",
     "reservations.import": "Addresses are reserved",
@@ -24,8 +29,33 @@ AFTER_END = {
 def register(blueprint: Blueprint) -> None:
     """Add these pages."""
     rule = f"/jobs/<int(max={LARGEST}):job_id>"
+    blueprint.add_url_rule("/jobs", "job_list", job_list)
     blueprint.add_url_rule(rule, "job_page", job_page)
     blueprint.add_url_rule(f"{rule}/cancel", "job_cancel", job_cancel, methods=["POST"])
+
+
+def title(job: Any) -> str:
+    """What a job does, in words."""
+    return TITLES.get(job.kind, str(job.kind))
+
+
+def job_list() -> str:
+    """A page of jobs, newest first; htmx and the live page ask for the rows alone."""
+    context = current_context()
+    before = request.args.get("before", "")
+    if before and (not before.isdecimal() or len(before) > LONGEST_ID):
+        raise Invalid(f"before {before!r} is not the number of a job; start at the first page", field="before")
+    found = jobs.latest(context, int(before or 0), PAGE)
+    return render_template(
+        "_job_rows.html" if request.headers.get("HX-Request") else "jobs.html",
+        context=context,
+        jobs=found,
+        title=title,
+        looks=LOOKS,
+        source=f"/jobs?before={before}" if before else "/jobs",
+        first_page="/jobs" if before else None,
+        next_page=f"/jobs?before={found[-1].id}" if len(found) == PAGE else None,
+    )
 
 
 def job_page(job_id: int) -> str:
@@ -38,7 +68,7 @@ def job_page(job_id: int) -> str:
         template,
         context=context,
         job=job,
-        title=TITLES.get(job.kind, job.kind),
+        title=title(job),
         look=LOOKS.get(job.status, "busy"),
         may_end=mine and context.actor.role != "viewer" and job.finished_at is None and not job.wanted_end,
         rest=AFTER_END.get(job.kind, "") if job.finished_at and (job.failed or job.done < job.total) else "",

@@ -234,6 +234,7 @@ PAGES = (
     "/subnets/*",
     "/events",
     "/syslog",
+    "/jobs",
     "/audit",
     "/users",
     "/account",
