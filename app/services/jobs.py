@@ -49,6 +49,12 @@ def start(context: Context, kind: str, items: Sequence[dict[str, Any]]) -> Job:
     """Ask for bulk work; it begins at once."""
     chosen = KINDS[kind]
     context.require(chosen.role, chosen.doing)
+    if not 1 <= len(items) <= MOST_ITEMS:
+        raise Invalid(
+            f"{len(items)} items at once; send 1 to {MOST_ITEMS}, and the rest in another job",
+            field="items",
+            rule=f"1 to {MOST_ITEMS} items",
+        )
     with changing(context) as session:
         return begin(session, context, kind, items)
 
@@ -60,15 +66,12 @@ def begin(
     items: Sequence[dict[str, Any]],
     ends: Sequence[dict[str, Any]] = (),
 ) -> Job:
-    """`start` inside an open transaction, for whoever may. ends: what follows, each in a batch of its own."""
+    """`start` inside an open transaction, for whoever may, of as many items as there are.
+
+    ends: what follows, each in a batch of its own.
+    """
     chosen = KINDS[kind]
     total = len(items) + len(ends)
-    if not 1 <= total <= MOST_ITEMS:
-        raise Invalid(
-            f"{total} items at once; send 1 to {MOST_ITEMS}, and the rest in another job",
-            field="items",
-            rule=f"1 to {MOST_ITEMS} items",
-        )
     actor = context.actor
     job = Job(
         kind=kind,

@@ -183,7 +183,7 @@ def _draw(session: Session, subnet: Subnet, row: IpRange, kind: str, start: str,
     if kind != "reserved":
         _refuse_gateways(session, subnet, kind, label, start_key, end_key)
     if kind == "dynamic":
-        _refuse_given(session, subnet, label, start_key, end_key)
+        refuse_used(session, subnet, label, start_key, end_key)
     row.kind, row.start, row.end = kind, str(first), str(last)
     row.start_key, row.end_key = start_key, end_key
 
@@ -203,7 +203,7 @@ def _refuse_gateways(session: Session, subnet: Subnet, kind: str, label: str, st
             )
 
 
-def _refuse_given(session: Session, subnet: Subnet, label: str, start_key: str, end_key: str) -> None:
+def refuse_used(session: Session, subnet: Subnet, label: str, start_key: str, end_key: str) -> None:
     """Conflict when a dynamic range would hold an address in use. Kea keeps reservations inside it for their MACs."""
     kinds = () if _runs_dhcpd(session, subnet) else ("reservation",)
     statement = (

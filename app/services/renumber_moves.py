@@ -20,7 +20,7 @@ from app.services.errors import Conflict
 from app.services.fabrics import NETWORK_LOCK
 from app.services.hostnames import NAMING
 from app.services.lease_names import drop_lease_name
-from app.services.renumber_plan import INSTALLED, Shift, ranges_of
+from app.services.renumber_plan import CLOSED, INSTALLED, Shift, drawn, ranges_of
 from app.services.subnet_rules import refuse_given
 from app.store.locks import hold
 from app.store.models import (
@@ -41,7 +41,6 @@ from app.store.models import (
 from app.store.queries.serving import racks_of_vlans
 
 KIND = "subnets.renumber"
-CLOSED = "closed while it takes over from"
 LATELY = dt.timedelta(seconds=30)
 """A rack that was not heard of for so long is not waited for."""
 
@@ -89,13 +88,9 @@ def put_many(session: Session, context: Context, items: Sequence[dict[str, Any]]
 def move_ranges(session: Session, source: Subnet, target: Subnet, shift: Shift, kinds: Sequence[str]) -> None:
     """Move ranges of these kinds, with their snippets; one whose place is taken stays."""
     there = [(int(one.start_key, 16), int(one.end_key, 16)) for one in ranges_of(session, target.id)]
-    for one in ranges_of(session, source.id):
+    for one in drawn(session, source.id):
         place = span(one, shift)
-        if (
-            one.kind in kinds
-            and not one.comment.startswith(CLOSED)
-            and not any(overlap(place, other) for other in there)
-        ):
+        if one.kind in kinds and not any(overlap(place, other) for other in there):
             one.subnet_id = target.id
             one.start, one.end = (address_of(number, shift.new) for number in place)
             one.start_key, one.end_key = address_key(one.start), address_key(one.end)

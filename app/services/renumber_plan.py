@@ -15,9 +15,10 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
-from app.services.addressing import Network, parse_address, parse_network, usable
+from app.services.addressing import Network, address_key, parse_address, parse_network, usable
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
+from app.services.ranges import refuse_used
 from app.services.subnet_rules import checked, refuse_gateway_in_use, refuse_live_lease
 from app.services.subnets import subnet_row
 from app.store.models import Device, Interface, InterfaceLink, IpAddress, IpRange, Machine, Rack, StaticRoute, Subnet
@@ -26,6 +27,8 @@ NAMED = 100
 """How many of those that stay are named."""
 INSTALLED = (State.DEPLOYED, *(state for state in State if state.is_transient))
 """In these states a machine's system has been told its addresses, or is being told."""
+CLOSED = "closed while it takes over from"
+"""So begins the comment of a range that keeps a new network from being handed out; what is drawn by people moves, that does not."""
 
 
 @dataclass(frozen=True)
@@ -139,16 +142,16 @@ def problems(
         return
     yield from _standing_in_the_way(session, subnet, network, target, label)
     shift = Shift(old, network)
-    for what in _texts(session, subnet):
-        try:
+    try:
+        for what in _texts(session, subnet):
             shift.of(what)
-        except Invalid as error:
-            yield Invalid(f"{label}: {error.detail}", field="cidr", rule=error.rule)
-            break
+    except Invalid as error:
+        yield Invalid(f"{label}: {error.detail}", field="cidr", rule=error.rule)
+    else:
+        yield from _in_use(session, subnet, shift, target, label)
     try:
         checked({"slaac": subnet.slaac}, network)
-        refuse_gateway_in_use(session, network, _gateway(subnet, shift))
-    except ServiceError as error:
+    except Invalid as error:
         yield error
     for rack, address in _racks_without(session, subnet, network):
         yield Conflict(
@@ -186,6 +189,11 @@ def ranges_of(session: Session, subnet_id: int, kind: str | None = None) -> Sequ
     return session.scalars(statement if kind is None else statement.where(IpRange.kind == kind)).all()
 
 
+def drawn(session: Session, subnet_id: int) -> list[IpRange]:
+    """The ranges of a subnet that people have drawn, in order: those that move."""
+    return [one for one in ranges_of(session, subnet_id) if not one.comment.startswith(CLOSED)]
+
+
 def _tied(subnet_id: int) -> Any:
     """What makes the owners, by this column, of interfaces that have to do with the subnet."""
 
@@ -218,6 +226,21 @@ def _standing_in_the_way(
             )
 
 
+def _in_use(
+    session: Session, subnet: Subnet, shift: Shift, target: Subnet | None, label: str
+) -> Iterator[ServiceError]:
+    """What somebody has by now in the new network: the gateway's place, or one from which DHCP would lease."""
+    try:
+        refuse_gateway_in_use(session, shift.new, _gateway(subnet, shift))
+        if target is None:
+            return
+        for one in ranges_of(session, subnet.id, "dynamic"):
+            start, end = shift.of(one.start), shift.of(one.end)
+            refuse_used(session, target, f"{label}: range {start}-{end}", address_key(start), address_key(end))
+    except Conflict as error:
+        yield error
+
+
 def _texts(session: Session, subnet: Subnet) -> list[str]:
     """The addresses that decide whether all fits: the lowest and highest given, and what is drawn by hand."""
     given = select(IpAddress.address).where(IpAddress.subnet_id == subnet.id, IpAddress.kind.not_in(("rack", "bmc")))
@@ -226,8 +249,8 @@ def _texts(session: Session, subnet: Subnet) -> list[str]:
         for order in (IpAddress.address_key, IpAddress.address_key.desc())
     ]
     vias = select(StaticRoute.gateway).where(StaticRoute.source_id == subnet.id)
-    drawn = [text for one in ranges_of(session, subnet.id) for text in (one.start, one.end)]
-    found = [subnet.gateway, *subnet.dns_servers, *ends, *session.scalars(vias), *drawn]
+    bounds = [text for one in drawn(session, subnet.id) for text in (one.start, one.end)]
+    found = [subnet.gateway, *subnet.dns_servers, *ends, *session.scalars(vias), *bounds]
     return [one for one in found if one]
 
 
@@ -256,7 +279,7 @@ def _fill(session: Session, subnet: Subnet, shift: Shift, found: Renumbering) ->
         found.dns_servers = [shift.of(one) for one in subnet.dns_servers]
         found.ranges = [
             MovedRange(one.kind, one.start, one.end, shift.of(one.start), shift.of(one.end))
-            for one in ranges_of(session, subnet.id)
+            for one in drawn(session, subnet.id)
         ]
     except Invalid:
         pass

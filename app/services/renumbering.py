@@ -23,16 +23,17 @@ from app.services.context import Context
 from app.services.discovery import give_way
 from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach_all
-from app.services.renumber_moves import CLOSED, KIND, move_ranges, span
-from app.services.renumber_plan import Shift, movable, problems, ranges_of, target_of
+from app.services.renumber_moves import KIND, move_ranges, span
+from app.services.renumber_plan import CLOSED, Shift, movable, problems, ranges_of, target_of
 from app.services.subnet_rules import refuse_overlap
 from app.store.locks import hold
-from app.store.models import DhcpSnippet, IpRange, Job, Rack, StaticRoute, Subnet
+from app.store.models import DhcpSnippet, DhcpSnippetRevision, IpRange, Job, Rack, StaticRoute, Subnet
 
 _COPIED = (
     "domain_id", "managed", "lease_seconds", "boot_lease_seconds", "description", "reverse_dns", "allow_dns",
     "allow_proxy", "disabled_boot_architectures", "unknown_clients", "slaac",
 )  # fmt: skip
+_COPIED_OF_SNIPPET = ("description", "kind", "enabled", "scope", "body", "checked", "checked_by")
 
 
 def start(context: Context, subnet_id: int, cidr: str, *, force: bool = False) -> Job:
@@ -44,9 +45,10 @@ def start(context: Context, subnet_id: int, cidr: str, *, force: bool = False) -
     network = parse_network(cidr, "cidr")
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
-        hold(session, subnets.address_lock(subnet_id))
-        subnet = subnets.subnet_row(session, subnet_id)
-        for problem in problems(session, context, subnet, network, target_of(session, network), force):
+        subnet, there = subnets.subnet_row(session, subnet_id), target_of(session, network)
+        for number in sorted({subnet.id, subnet.id if there is None else there.id}):
+            hold(session, subnets.address_lock(number))
+        for problem in problems(session, context, subnet, network, there, force):
             raise problem
         target = give_way(session, network) or target_of(session, network)
         shift = Shift(parse_network(subnet.cidr), network)
@@ -84,9 +86,10 @@ def _make(session: Session, context: Context, subnet: Subnet, found: Subnet | No
     for route in session.scalars(select(StaticRoute).where(StaticRoute.destination_id == subnet.id)).all():
         session.add(_route(route, route.source_id, target.id, route.gateway))
     for one in session.scalars(select(DhcpSnippet).where(DhcpSnippet.subnet_id == subnet.id)).all():
-        copy = {name: getattr(one, name) for name in ("description", "kind", "enabled", "scope", "body", "checked")}
+        copy = {name: getattr(one, name) for name in _COPIED_OF_SNIPPET}
+        begin = DhcpSnippetRevision(revision=1, body=one.body, actor=context.actor.name, at=context.clock())
         name = f"{one.name} ({target.cidr})"
-        session.add(DhcpSnippet(name=name, subnet_id=target.id, created_at=context.clock(), **copy))
+        session.add(DhcpSnippet(name=name, subnet_id=target.id, created_at=context.clock(), history=[begin], **copy))
     if target.managed:
         dynamic = [span(one, shift) for one in ranges_of(session, subnet.id, "dynamic")]
         for first, last in open_parts(usable(shift.new), dynamic):

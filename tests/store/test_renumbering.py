@@ -210,6 +210,57 @@ def test_ended_in_the_middle_everybody_has_one_address_and_it_can_be_taken_back(
     assert is_true(context, seeded)
 
 
+def test_it_can_be_taken_back_from_a_larger_network_too(context: Context, seeded: Seeded, site: Site) -> None:
+    """What keeps the new network closed is nobody's: it neither has to fit into the old one nor is said to move."""
+    before = given(context)
+    job = renumbering.start(context, site.subnet_id, "10.50.0.0/20")
+    jobs.cancel(context, job.id)
+    jobs.sweep(context)
+    with context.store.read() as session:
+        new_id = session.scalars(select(Subnet.id).where(Subnet.cidr == "10.50.0.0/20")).one()
+    seen = renumber_plan.preview(context, new_id, OLD)
+    back = finish(context, new_id, OLD)
+
+    assert ([], [("dynamic", "10.40.1.100")]) == (seen.refusals, [(one.kind, one.new_start) for one in seen.ranges])
+    assert ("succeeded", 0) == (back.status, back.failed), back.errors
+    assert before == given(context)
+
+
+def test_no_dynamic_range_comes_to_where_somebody_is(context: Context, seeded: Seeded, site: Site) -> None:
+    """An address that was given meanwhile in the other network is named, and nothing is begun."""
+    job = renumbering.start(context, site.subnet_id, NEW)
+    jobs.cancel(context, job.id)
+    jobs.sweep(context)
+    reserve(context, site.subnet_id, "10.40.1.120", "scanner", "")
+    with context.store.read() as session:
+        new_id = session.scalars(select(Subnet.id).where(Subnet.cidr == NEW)).one()
+    with pytest.raises(Conflict) as refusal:
+        renumbering.start(context, new_id, OLD)
+
+    assert "range 10.40.1.100-10.40.1.150 holds 10.40.1.120, which is given to scanner" in refusal.value.detail
+    assert [refusal.value.detail] == renumber_plan.preview(context, new_id, OLD).refusals
+
+
+def test_a_snippets_copy_is_as_well_checked_and_has_its_history(context: Context, site: Site) -> None:
+    """Both networks have the snippet for a while; the copy says who has judged it, and what it says."""
+    with context.store.write() as session:
+        original = session.scalars(select(DhcpSnippet)).one()
+        original.checked, original.checked_by = True, "kea-dhcp4 for rack-1"
+        number = original.id
+    renumbering.start(context, site.subnet_id, NEW)
+    copy = next(one for one in snippets.find(context) if one.id != number)
+
+    assert ("wpad (10.50.0.0/22)", True, "kea-dhcp4 for rack-1") == (copy.name, copy.checked, copy.checked_by)
+    assert [(1, copy.body)] == [(one.revision, one.body) for one in snippets.revisions(context, copy.id)]
+
+
+def test_more_moves_than_one_may_send(context: Context, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many items a request may send is no bound of what a subnet may hold."""
+    monkeypatch.setattr(jobs, "MOST_ITEMS", 5)
+
+    assert 64 == finish(context, site.subnet_id, NEW).done
+
+
 def test_installed_machines_keep_their_address_until_they_are_released(
     context: Context, seeded: Seeded, site: Site
 ) -> None:
@@ -265,7 +316,7 @@ def test_what_cannot_be_is_refused_whole(context: Context, site: Site, cidr: str
         renumbering.start(context, site.subnet_id, cidr)
 
     assert said in refusal.value.detail
-    assert any(said in one for one in renumber_plan.preview(context, site.subnet_id, cidr).refusals)
+    assert 1 == sum(said in one for one in renumber_plan.preview(context, site.subnet_id, cidr).refusals)
     assert before == given(context)
     with context.store.read() as session:
         assert {OLD, "10.41.0.0/24", "10.20.0.0/24"} >= set(session.scalars(select(Subnet.cidr)))
