@@ -145,7 +145,9 @@ def release(context: Context, lease_id: int) -> None:
     with changing(context) as session:
         for rack_id in sorted(done):
             hold(session, f"leases:{rack_id}")
-        _forget(session, session.scalars(select(Lease).where(*here, Lease.rack_id.in_(done))))
+        # Its address may be another client's by now: one that was waiting for it, or the first who came.
+        same = (Lease.mac == lease.mac, Lease.duid == lease.duid)
+        _forget(session, session.scalars(select(Lease).where(*here, *same, Lease.rack_id.in_(done))))
         if done:
             audit(session, context, "release", "lease", lease_id, address=lease.address, mac=lease.mac)
     silent = [f"rack {reply.rack}: {reply.reason}" for reply in replies.values() if reply.answer is None]

@@ -155,6 +155,32 @@ def test_a_pair_of_racks_ends_a_lease_each(context: Context, application: Flask)
     assert [] == leases.find(context)
 
 
+def test_the_next_clients_lease_is_not_forgotten_with_the_ended_one(context: Context, application: Flask) -> None:
+    """The address is free at once, so another client may have it, and its rack have told so, before the answer is heard."""
+    now = utc_now()
+    words = {"started_at": now, "expires_at": now.replace(year=2100)}
+    with context.store.write() as session:
+        session.add(
+            Lease(rack_id=FIRST, subnet_id=1, address="10.20.0.100", address_key="k", mac="52:54:00:00:00:0a", **words)
+        )
+    with answering(application, RACK_TOKEN, {"answer": {"ended": True}}) as seen:
+        # The rack tells of the next client between its answer and the end of the request.
+        heard = leases.SeenLease("10.20.0.100", "52:54:00:00:00:0b", None, None, **words)
+        ask = rack_questions.ask
+
+        def asked(*given: Any) -> dict[int, rack_questions.Reply]:
+            replies = ask(*given)
+            leases.observe(context, FIRST, [heard])
+            return replies
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rack_questions, "ask", asked)
+            leases.release(context, 1)
+
+    assert ["52:54:00:00:00:0a"] == [one["body"]["mac"] for one in seen]
+    assert ["52:54:00:00:00:0b"] == [lease.mac for lease in leases.find(context)]
+
+
 def test_a_rack_with_kea_has_no_key_to_change(context: Context) -> None:
     """It is refused before anybody is asked."""
     with pytest.raises(Conflict, match="has no key"):
