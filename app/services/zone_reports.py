@@ -18,11 +18,14 @@ from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import NotFound
 from app.store.dns_intent import ZONE_SERIAL
+from app.store.locks import hold
 from app.store.models import Counter, Domain, Rack, ZoneObservation
 from app.store.queries.zones import zones
 
 LARGEST_SERIAL = (1 << 32) - 1
 PATIENCE_SECONDS = 20
+LOCK = "zone-reports"
+"""Held by whoever changes what is known of zones: a rack's report also says since when other racks are behind it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def observe(context: Context, rack_id: int, serials: dict[str, int], foreign: li
     """
     now = context.clock()
     with changing(context) as session:
+        hold(session, LOCK)
         rack = session.get(Rack, rack_id)
         if rack is None:
             raise NotFound(f"there is no rack {rack_id}", field="rack_id")
@@ -117,7 +121,7 @@ def servers(context: Context, domain_id: int) -> list[ZoneServer]:
 
 
 def behind(session: Session, now: dt.datetime) -> dict[int, list[Behind]]:
-    """Zones that have been behind their primary for too long, by the rack that serves them. Five queries."""
+    """Zones that have been behind their primary for too long, by the rack that serves them. Six queries, one where there are none."""
     late = now - dt.timedelta(seconds=PATIENCE_SECONDS)
     rows = session.execute(
         select(ZoneObservation.rack_id, ZoneObservation.zone, ZoneObservation.serial, ZoneObservation.behind_since)
@@ -142,6 +146,7 @@ def behind(session: Session, now: dt.datetime) -> dict[int, list[Behind]]:
 
 def forget(session: Session, zone: str) -> None:
     """A zone is served no more."""
+    hold(session, LOCK)
     session.execute(delete(ZoneObservation).where(ZoneObservation.zone == zone))
 
 
