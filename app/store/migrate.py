@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from app.store.models import Base, ListChange
-from app.store.models.listing import put_triggers
+from app.store.models.listing import are_whole, put_triggers
 from app.store.unit_of_work import make_engine
 
 LOCK_NUMBER = 7_305_226_113
@@ -32,8 +32,10 @@ def upgrade(url: str, revision: str = "head") -> str:
 
     def run(connection: Connection, config: Config) -> None:
         command.upgrade(config, revision)
-        if inspect(connection).has_table(ListChange.__tablename__):
-            put_triggers(connection)  # A step that alters a table of SQLite by copying it loses them.
+        # A step that alters a table of SQLite by copying it loses them.  On PostgreSQL even to make one again that is
+        # there waits for all who write the table, and whoever starts a second control plane comes by here.
+        if inspect(connection).has_table(ListChange.__tablename__) and not are_whole(connection):
+            put_triggers(connection)
 
     return _with_engine(url, run)
 
