@@ -83,6 +83,7 @@ class Form:
     """A page that asks. back: where one came from, and its name; danger: what is done cannot be taken back.
 
     watch: where what is typed is sent meanwhile; the answer is shown below the fields.  of: the thing that it changes.
+    shown: the version that a page which was refused for another reason has shown, which stays the one that was looked at.
     """
 
     title: str
@@ -93,11 +94,12 @@ class Form:
     danger: bool = False
     watch: str = ""
     of: Any = None
+    shown: str | None = None
 
     @property
     def version(self) -> str | None:
         """The version of the thing that it changes; None when it changes none."""
-        return versions.of(self.of)
+        return self.shown or versions.of(self.of)
 
     def seen(self, context: Context) -> Context:
         """The context for changing what the sent page has shown, and nothing newer."""
@@ -124,8 +126,10 @@ class Form:
         except Unauthorized:
             raise
         except ServiceError as error:
-            refusal = _in_words_of_pages(error) if isinstance(error, Changed) else error
-            typed = replace(self, fields=tuple(one.typed() for one in self.fields))
+            refusal, shown = error, request.form.get("version") if self.version else None
+            if isinstance(error, Changed):
+                refusal, shown = _in_words_of_pages(error), None
+            typed = replace(self, fields=tuple(one.typed() for one in self.fields), shown=shown)
             return typed.show(context, refusal), refusal.status
 
 

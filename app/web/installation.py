@@ -133,10 +133,11 @@ def place_edit(word: str, place_id: int) -> Answer:
     )
 
     def call(given: dict[str, Any]) -> Answer:
-        placement.update(context, word, place_id, **given)
+        placement.update(form.seen(context), word, place_id, **given)
         return done("/settings", f"{word.capitalize()} {given['name']} was changed.")
 
-    return Form(f"Edit {word} {row.name}", "Save", BACK, fields).run(context, call)
+    form = Form(f"Edit {word} {row.name}", "Save", BACK, fields, of=row)
+    return form.run(context, call)
 
 
 def place_delete(word: str, place_id: int) -> Answer:

@@ -72,10 +72,11 @@ def machine_edit(machine: str) -> Answer:
             Field("pool", "Pool", "choice", row.pool.name, choices=_places(context, "pool")),
             Field("tags", "Tags", "words", [tag.name for tag in row.tags], help="Apart by blanks; new ones are made."),
         ),
+        of=row,
     )
 
     def call(given: dict[str, Any]) -> Answer:
-        changed = machines.update(context, row.id, **given)
+        changed = machines.update(form.seen(context), row.id, **given)
         return done(f"/machines/{row.id}", f"{changed.hostname} was changed.")
 
     return form.run(context, call)
@@ -116,11 +117,11 @@ def machine_bmc(machine: str) -> Answer:
         for one in known[wanted].parameters
     )
     intro = "" if fields else "There is nothing to set: people switch it by hand, and Muster says when."
-    form = Form(f"{known[wanted].title} of {row.hostname}", "Save", back, fields, intro)
+    form = Form(f"{known[wanted].title} of {row.hostname}", "Save", back, fields, intro, of=row)
 
     def call(given: dict[str, Any]) -> Answer:
         parameters = {name.removeprefix(PREFIX): value for name, value in given.items() if value is not None}
-        bmc.set_power(context, row.id, wanted, parameters)
+        bmc.set_power(form.seen(context), row.id, wanted, parameters)
         return done(f"/machines/{row.id}", f"{row.hostname} is switched by {known[wanted].title} now.")
 
     return form.run(context, call)

@@ -85,10 +85,11 @@ def user_edit(user_id: int) -> Answer:
             Field("role", "Role", "choice", row.role, choices=tuple((one, WORDS[one]) for one in ROLES), empty=""),
             Field("active", "May sign in", "check", row.active, "Without it, sessions and tokens end at once."),
         ),
+        of=row,
     )
 
     def call(given: dict[str, Any]) -> Answer:
-        users.update(context, user_id, **given)
+        users.update(form.seen(context), user_id, **given)
         return done("/users", f"{row.name} was changed.")
 
     return form.run(context, call)

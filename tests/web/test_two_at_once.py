@@ -8,6 +8,7 @@ from app.services import (
     dns_secondaries,
     domains,
     fabrics,
+    placement,
     ranges,
     reservations,
     routes,
@@ -18,7 +19,7 @@ from app.services import (
     vlans,
 )
 from app.services.context import Context
-from tests.factories.control import Seeded
+from tests.factories.control import Seeded, make_machine
 from tests.web.conftest import Browser, checked
 from tests.web.document import Document
 
@@ -82,6 +83,37 @@ def test_nobodys_change_is_overwritten_unseen(context: Context, seeded: Seeded, 
         assert 303 == root.post(path, {**second, "version": version(refused)}).status_code, path
 
     assert ["192.0.2.2"] == settings.show(context)["dns_forwarders"]["servers"]
+
+
+def test_a_machine_a_place_and_a_user_are_changed_by_one_at_a_time(
+    context: Context, seeded: Seeded, root: Browser
+) -> None:
+    """Their forms carry what was seen as those of the network do."""
+    machine = make_machine(context, seeded, "node-1")
+    pool = placement.create(context, "pool", "spare").id
+    rest = {"domain": "lab.muster", "zone": "default", "pool": "default"}
+    for path, first, second in (
+        (f"/machines/{machine}/edit", {"hostname": "node-1", "tags": "a", **rest}, {"hostname": "node-1", **rest}),
+        (f"/places/pool/{pool}/edit", {"name": "spare", "note": "a"}, {"name": "spare", "note": "b"}),
+        (f"/users/{seeded.user_id}/edit", {"role": "viewer", "active": "on"}, {"role": "admin", "active": "on"}),
+    ):
+        seen = version(root.page(path))
+        assert 303 == root.post(path, {**first, "version": seen}).status_code, path
+        refused = checked(root.post(path, {**second, "version": seen}), 412)
+        assert 303 == root.post(path, {**second, "version": version(refused)}).status_code, path
+
+
+def test_a_page_that_is_refused_shows_the_version_that_was_looked_at(
+    context: Context, seeded: Seeded, root: Browser
+) -> None:
+    """What is mended on it and sent again has still not seen what another one has changed."""
+    path, rest = f"/vlans/{vlans.create(context, seeded.fabric_id, 7).id}/edit", {"vid": "7", "mtu": "1500"}
+    seen = version(root.page(path))
+    assert 303 == root.post(path, {"name": "a", **rest, "version": seen}).status_code
+    refused = checked(root.post(path, {"name": "b", "vid": "7", "mtu": "much", "version": seen}), 422)
+
+    assert seen == version(refused)
+    assert 412 == root.post(path, {"name": "b", **rest, "version": version(refused)}).status_code
 
 
 def test_a_new_thing_has_no_version(root: Browser) -> None:
