@@ -20,6 +20,7 @@ TITLES = {
     "subnets.renumber": "A subnet is renumbered",
 }
 LOOKS = {"succeeded": "good", "failed": "bad", "cancelled": "new"}
+BEFORE_BEGIN = {"subnets.renumber": "It begins when the racks that are there serve the new network."}
 AFTER_END = {
     "subnets.renumber": "Both networks are valid; what has not moved is whole in the old one. Renumber again to go on, or"
     " renumber the new network to the old one to take it back.",
@@ -71,6 +72,7 @@ def job_page(job_id: int) -> str:
         title=title(job),
         look=LOOKS.get(job.status, "busy"),
         may_end=mine and context.actor.role != "viewer" and job.finished_at is None and not job.wanted_end,
+        wait="" if job.finished_at or job.done else BEFORE_BEGIN.get(job.kind, ""),
         rest=AFTER_END.get(job.kind, "") if job.finished_at and (job.failed or job.done < job.total) else "",
     )
 

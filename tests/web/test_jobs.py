@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import jobs
+from app.services import jobs, renumbering, subnets
 from app.services.context import Context
 from app.store.models import Job
 from tests.factories.control import Seeded
@@ -34,6 +34,15 @@ def test_jobs_are_listed(context: Context, seeded: Seeded, vera: Browser) -> Non
     assert "Machines are added" in vera.page("/").one("ul", id="jobs").text
     assert "Machines are added" in vera.page(f"/jobs/{job.id}").one("h1").text
     assert 422 == vera.get("/jobs?before=x").status_code
+
+
+def test_what_a_job_waits_for_is_said_where_it_waits(context: Context, seeded: Seeded, root: Browser) -> None:
+    """A renumbering begins when racks serve the new network; other bulk work waits for nothing."""
+    made = jobs.start(context, "machines.create", MACHINES)
+    moves = renumbering.start(context, subnets.create(context, "10.66.0.0/24", seeded.vlan_id).id, "10.67.0.0/24")
+
+    assert [] == root.page(f"/jobs/{made.id}").all("p", id="job-wait")
+    assert "serve the new network" in root.page(f"/jobs/{moves.id}").one("p", id="job-wait").text
 
 
 @pytest.mark.parametrize("path", ["/machine", "/api/v1/nothing", "/jobs/none"])

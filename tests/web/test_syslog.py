@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+from flask import Flask, render_template
+
+from app.services import syslog
 from app.services.context import Context
 from app.store.models import SyslogLine
 from tests.factories.control import Seeded, make_machine
@@ -41,6 +46,18 @@ def test_a_machines_lines_are_shown_and_searched(context: Context, seeded: Seede
     assert [422, 422, 404] == [
         vera.get(path).status_code for path in ("/syslog?severity=loud", "/syslog?before=x", "/machines/who/syslog")
     ]
+
+
+def test_a_machine_that_is_gone_since_the_lines_were_read_is_its_address(application: Flask) -> None:
+    """Its name is asked for after the lines, and may be nobody's by then."""
+    line = SyslogLine(
+        id=1, machine_id=7, address="10.20.0.7", facility=1, severity=6, host="", program="a", process="", message="m",
+        at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    )  # fmt: skip
+    with application.test_request_context():
+        rows = render_template("_syslog_rows.html", lines=[line], names={}, machine=None, severities=syslog.SEVERITIES)
+
+    assert "10.20.0.7" in rows
 
 
 def test_older_lines_are_a_page_away(context: Context, seeded: Seeded, vera: Browser) -> None:
