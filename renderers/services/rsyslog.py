@@ -12,6 +12,8 @@ The identifier of a file's first line names the file, as rotating does not chang
 
 from __future__ import annotations
 
+import ipaddress
+
 from renderers import text
 from renderers.bundle import Bundle, RenderedFile
 from renderers.intent import RackIntent
@@ -37,9 +39,14 @@ def addresses(intent: RackIntent) -> tuple[str, ...]:
 
 
 def networks(intent: RackIntent) -> tuple[str, ...]:
-    """The networks whose machines are heard, each once, IPv4 first."""
+    """Whom it hears: the networks of machines, each once, IPv4 first, then own addresses that lie in none of them.
+
+    The rack's probe sends from the address where it listens, which is another VLAN's where a relay agent leads there.
+    """
     found = dict.fromkeys(subnet.cidr for subnet in intent.subnets if subnet.managed)
-    return tuple(sorted(found, key=lambda cidr: ":" in cidr))
+    known = [ipaddress.ip_network(cidr) for cidr in found]
+    own = [one for one in map(ipaddress.ip_address, addresses(intent)) if not any(one in cidr for cidr in known)]
+    return (*sorted(found, key=lambda cidr: ":" in cidr), *(f"{one}/{one.max_prefixlen}" for one in own))
 
 
 def render(intent: RackIntent) -> Bundle:
