@@ -22,7 +22,7 @@ from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import Forbidden, ServiceError, Unauthorized
 from app.services.racks import KnownRack
-from app.store.models import BootToken, Machine, Rack
+from app.store.models import BootToken, IpAddress, Machine, Rack
 from app.store.prepared import Prepared
 
 BOOT_PURPOSES = ("commission", "install", "erase")
@@ -154,7 +154,7 @@ def check(context: Context, rack: KnownRack | Rack, address: str, raw: str, purp
         token = session.scalars(statement.with_for_update()).one_or_none()
         if token is None or not hmac.compare_digest(token.token_hash, digest(raw)):
             raise Unauthorized("boot token: unknown; boot this machine through its rack's boot script")
-        refusal = _refusal(context, token, rack, address, wanted)
+        refusal = _refusal(context, token, rack, address, wanted, beside=_beside(session, token, rack))
         if refusal is None:
             if token.used_at is None:
                 token.used_at = context.clock()
@@ -188,12 +188,32 @@ def _caller(token: BootToken | Row[Any], rack: KnownRack | Rack, address: str) -
     )
 
 
+def _beside(session: Session, token: BootToken, rack: KnownRack | Rack) -> bool:
+    """Whether the rack may pass on this token for the one that handed it out, because machines call both by one name.
+
+    Only an installed system's call goes by name (`app.services.rack_names`), to a rack of the same subnet.
+    """
+    if token.purpose != PHONE_HOME or token.rack_id is None or token.rack_id == rack.id:
+        return False
+    ours = select(IpAddress.subnet_id).where(IpAddress.kind == "rack", IpAddress.rack_id == rack.id)
+    theirs = select(IpAddress.id).where(
+        IpAddress.kind == "rack", IpAddress.rack_id == token.rack_id, IpAddress.subnet_id.in_(ours)
+    )
+    return session.scalar(theirs.limit(1)) is not None
+
+
 def _refusal(
-    context: Context, token: BootToken | Row[Any], rack: KnownRack | Rack, address: str, purposes: tuple[str, ...]
+    context: Context,
+    token: BootToken | Row[Any],
+    rack: KnownRack | Rack,
+    address: str,
+    purposes: tuple[str, ...],
+    *,
+    beside: bool = False,
 ) -> ServiceError | None:
     if token.revoked_at is not None or token.expires_at <= context.clock():
         return Unauthorized(f"boot token for {token.purpose}: it is dead, because what it was made for has ended")
-    if token.rack_id is not None and token.rack_id != rack.id:
+    if token.rack_id is not None and token.rack_id != rack.id and not beside:
         return Forbidden(f"boot token for {token.purpose}: it was not handed out through rack {rack.name}")
     if token.address is not None and token.address != address:
         return Forbidden(f"boot token for {token.purpose}: it belongs to {token.address} and was used from {address}")

@@ -5,7 +5,6 @@ Made when the machine asks for its task, from rows that were written when the de
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +22,12 @@ from app.services import (
     settings,
     subnets,
 )
-from app.services.boot import base_url, machine_port
+from app.services.boot import MACHINE_PORT, base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
 from app.services.held import AnyMachine
+from app.services.rack_names import RackWords
 from app.store.models import (
     Disk,
     Domain,
@@ -38,10 +38,9 @@ from app.store.models import (
     SshKey,
 )
 from app.store.prepared import Prepared
-from renderers.boot import cloudinit, rsyslog, storage
+from renderers.boot import cloudinit, phone_home, rsyslog, storage
 
 PHONE_HOME_SECONDS = 6 * 3600
-PHONE_HOME_FILE = "/etc/muster/phone-home.json"
 PROXY_PORT, SYSLOG_PORT = 3128, 514
 """Of racks that do not say otherwise."""
 _DISKS = Prepared(
@@ -82,6 +81,7 @@ def plan(
         machine_id=machine.id,
         operation_id=operation.id,
     )
+    words = rack_names.words_for(session, machine.id, rack_address)
     seed = cloudinit.SeedIntent(
         instance_id=f"muster-{machine.id}-{operation.id}",
         hostname=machine.hostname,
@@ -89,16 +89,16 @@ def plan(
         nics=tuple(replace(nic, search=(domain.name,)) if nic.nameservers else nic for nic in nics),
         ssh_keys=_keys(session, machine),
         ntp_servers=_clocks(session, rack_address),
-        proxy=_proxy(session, machine, rack, rack_address, caller.address),
+        proxy=_proxy(session, rack, words, caller.address),
         user_data=(user_data_of(context, operation),),
     )
     base = base_url(rack_address, machine_port(rack))
-    phone_home = {"url": f"{base}/machine/v1/phone-home", "token": token}
     machine.image_id = image.id
     try:
         seed_files = cloudinit.seed(seed)
         sources = package_repositories.source_files(session, image)
-        sources |= _syslog(session, machine, rack, rack_address, caller.address)
+        sources |= _syslog(session, rack, words, caller.address)
+        call = phone_home.document(words.word("machine_http", MACHINE_PORT), rack_address, machine_port(rack), token)
     except ValueError as error:
         raise Conflict(f"{machine.hostname}: its first-boot configuration cannot be made: {error}") from error
     return {
@@ -112,7 +112,7 @@ def plan(
         },
         "seed": seed_files,
         "files": [
-            {"path": PHONE_HOME_FILE, "mode": "0600", "content": json.dumps(phone_home) + "\n"},
+            {"path": phone_home.PATH, "mode": "0600", "content": call},
             *({"path": path, "mode": "0644", "content": text} for path, text in sources.items()),
         ],
         "kernel_options": KERNEL_OPTIONS,
@@ -132,16 +132,16 @@ def _clocks(session: Session, rack_address: str) -> tuple[str, ...]:
     return tuple(one for one in servers if (":" in one) == (":" in rack_address)) or (rack_address,)
 
 
-def _syslog(session: Session, machine: Machine, rack: Rack, rack_address: str, client_address: str) -> dict[str, str]:
+def _syslog(session: Session, rack: Rack, words: RackWords, client_address: str) -> dict[str, str]:
     """Path and text of the file by which the system sends its rack what it logs; {} where its rack would not hear it."""
     subnet = subnets.subnet_of(session, client_address)
     if subnet is None or not subnet.managed:
         return {}
-    host = rack_names.word_for(session, machine.id, rack_address, "syslog", SYSLOG_PORT)
+    host = words.word("syslog", SYSLOG_PORT)
     return {rsyslog.PATH: rsyslog.forward(host, int(rack.ports.get("syslog", SYSLOG_PORT)))}
 
 
-def _proxy(session: Session, machine: Machine, rack: Rack, rack_address: str, client_address: str) -> str | None:
+def _proxy(session: Session, rack: Rack, words: RackWords, client_address: str) -> str | None:
     """URL of the system's package proxy; None where there is none, or its subnet may not use the rack's."""
     value = settings.get(session, "proxy", {"mode": "built-in"})
     if value["mode"] == "external":
@@ -149,8 +149,7 @@ def _proxy(session: Session, machine: Machine, rack: Rack, rack_address: str, cl
     subnet = subnets.subnet_of(session, client_address)
     if value["mode"] == "none" or subnet is None or not (subnet.managed and subnet.allow_proxy):
         return None
-    host = rack_names.word_for(session, machine.id, rack_address, "proxy", PROXY_PORT)
-    return base_url(host, int(rack.ports.get("proxy", PROXY_PORT)))
+    return base_url(words.word("proxy", PROXY_PORT), int(rack.ports.get("proxy", PROXY_PORT)))
 
 
 def image_of(session: Session, machine: Machine) -> Image | None:

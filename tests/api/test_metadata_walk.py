@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.services import bmc, lifecycle, machines, package_repositories, results, settings, subnets
 from app.services.addressing import address_key
@@ -14,7 +15,8 @@ from app.services.allocation import Constraints, allocate
 from app.services.boot import ENROLMENT_POLICY
 from app.services.context import Actor
 from app.services.errors import Conflict
-from app.store.models import Event, IpAddress, Subnet
+from app.store.models import Event, IpAddress, Rack, Subnet
+from tests.factories.control import RELAY_TOKEN, sha256
 from tests.factories.edge import Lab, SimulatedMachine, make_lab
 
 
@@ -251,7 +253,7 @@ def test_the_plan_tells_the_machine_where_things_are(lab: Lab) -> None:
     assert "m-aabb01.lab.muster" in plan["seed"]["vendor-data"]
     assert plan["rootfs"]["url"].startswith("http://10.20.0.1:5248/images/")
     assert plan["rootfs"]["format"] == "tar.zst"
-    assert json.loads(plan["files"][0]["content"])["url"] == "http://10.20.0.1:5248/machine/v1/phone-home"
+    assert json.loads(plan["files"][0]["content"])["urls"] == ["http://10.20.0.1:5248/machine/v1/phone-home"]
     assert ("/etc/apt/sources.list.d/debian.sources", "0644") == (plan["files"][1]["path"], plan["files"][1]["mode"])
     assert "URIs: http://10.20.0.60/debian\n" in plan["files"][1]["content"]
     assert plan["storage"]["disk"]["serial"] == "disk-1"
@@ -291,19 +293,14 @@ def test_the_plan_tells_the_machine_its_proxy_and_its_clocks(
         ([], False, "10.20.0.1"),
     ],
 )
-def test_packages_and_syslog_go_by_name_where_it_can_be_resolved(
+def test_the_installed_system_calls_its_rack_by_name_where_it_can_be_resolved(
     lab: Lab, servers: list[str], allowed: bool, word: str
 ) -> None:
-    """By name where the rack is the only name server; DNS, time, the image and the first call go by address in any case."""
+    """By name where the rack is the only name server; DNS, time and the image go by address in any case."""
     machine = lab.machine()
     machine_id = commissioned(lab, machine)
     with lab.context.store.write() as session:
-        session.add(
-            IpAddress(
-                subnet_id=lab.seeded.subnet_id, address="10.20.0.1", address_key=address_key("10.20.0.1"), kind="rack",
-                rack_id=lab.seeded.rack_id,
-            )
-        )  # fmt: skip
+        put_rack(session, lab, "10.20.0.1", lab.seeded.rack_id)
     subnets.update(lab.context, lab.seeded.subnet_id, dns_servers=servers, allow_dns=allowed)
     lifecycle.request(lab.context, machine_id, "deploy")
     lab.settle(machine_id)
@@ -316,7 +313,47 @@ def test_packages_and_syslog_go_by_name_where_it_can_be_resolved(
     assert f'target="{word}" port="514" protocol="tcp"' in files["/etc/rsyslog.d/60-muster.conf"]
     assert (["10.20.0.1"], servers or ["10.20.0.1"]) == (vendor["ntp"]["servers"], nic["nameservers"]["addresses"])
     assert plan["rootfs"]["url"].startswith("http://10.20.0.1:5248/")
-    assert '"http://10.20.0.1:5248/machine/v1/phone-home"' in files["/etc/muster/phone-home.json"]
+    call = json.loads(files["/etc/muster/phone-home.json"])
+    urls = [f"http://{host}:5248/machine/v1/phone-home" for host in dict.fromkeys((word, "10.20.0.1"))]
+    assert (urls, urls[-1]) == (call["urls"], call["url"])
+
+
+def put_rack(session: Session, lab: Lab, address: str, rack_id: int) -> None:
+    session.add(
+        IpAddress(
+            subnet_id=lab.seeded.subnet_id, address=address, address_key=address_key(address), kind="rack",
+            rack_id=rack_id,
+        )
+    )  # fmt: skip
+
+
+def test_a_rack_beside_the_installer_s_may_pass_on_the_first_call(lab: Lab) -> None:
+    """The name stands for both; a rack elsewhere is refused, and so is every other token through a rack that has not given it."""
+    machine = lab.machine()
+    machine_id = commissioned(lab, machine)
+    lifecycle.request(lab.context, machine_id, "deploy")
+    with lab.context.store.write() as session:
+        racks = [
+            Rack(name=name, token_hash=name, relay_token_hash=sha256(RELAY_TOKEN), enrolled_at=lab.context.clock())
+            for name in ("beside", "elsewhere")
+        ]
+        session.add_all(racks)
+        session.flush()
+        put_rack(session, lab, "10.20.0.1", lab.seeded.rack_id)
+        put_rack(session, lab, "10.20.0.3", racks[0].id)
+    lab.settle(machine_id)
+    plan = machine.install()
+    lab.settle(machine_id)
+    call = json.loads(plan["files"][0]["content"])
+    static = json.loads(plan["seed"]["network-config"])["ethernets"]["eth0"]["addresses"][0].partition("/")[0]
+    body = {"hostname": "m", "ssh_host_keys": [], "boot_id": "b", "addresses": []}
+    answers = {}
+    for name in ("elsewhere", "beside"):
+        machine.relay = f"{name}:{RELAY_TOKEN}"
+        answers[f"install through {name}"] = machine.get("/task").status_code
+        answers[name] = machine.post("/phone-home", body, token=call["token"], address=static).status_code
+
+    assert {"install through elsewhere": 403, "install through beside": 403, "elsewhere": 403, "beside": 204} == answers
 
 
 def test_a_rack_does_not_hear_unmanaged_subnets(lab: Lab) -> None:

@@ -4,13 +4,14 @@ import contextlib
 import io
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lab import demo
+from lab import demo, namespace
 from lab.control import ControlPlane
 from lab.simulated import Outcome, SimulatedMachine
 from lab.standing import Lab, standing_lab
@@ -19,6 +20,7 @@ from lab.tiny_image import make_tiny_image
 from tests.daemons.requires import require, require_virtual_rack
 
 PATIENCE_SECONDS = 30.0
+PHONE_HOME = Path(__file__).resolve().parents[2] / "templates/images/deployable/usr/lib/muster/phone-home"
 
 
 @contextlib.contextmanager
@@ -95,6 +97,28 @@ def static_addresses(outcome: Outcome) -> list[str]:
 def static_address(outcome: Outcome) -> str:
     """The first of them."""
     return static_addresses(outcome)[0]
+
+
+def call_home(simulated: SimulatedMachine, outcome: Outcome, folder: Path, name_server: str) -> str:
+    """Be the installed system after its first boot: its static address, its name server, its image's own script; what that said.
+
+    The script runs in the machine's network, with a resolv.conf and a phone-home.json of its own.
+    """
+    simulated.use_address(static_address(outcome))
+    settings, resolver = folder / "phone-home.json", folder / "resolv.conf"
+    settings.write_text(simulated.files["/etc/muster/phone-home.json"]["content"], encoding="ascii")
+    resolver.write_text(f"nameserver {name_server}\n", encoding="ascii")
+    run = "import runpy, sys\nmain = runpy.run_path(sys.argv[1])['main']\nmain.__globals__['SETTINGS'] = sys.argv[2]\nsys.exit(main())"
+    mounted = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+    done = subprocess.run(
+        [
+            *namespace.exec_prefix(simulated.space), "unshare", "--mount", "sh", "-c", mounted, "sh", resolver,
+            "python3", "-sB", "-c", run, PHONE_HOME, settings,
+        ],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+    return done.stdout
 
 
 def bare(addresses: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from lab.simulated6 import IP6, SimulatedMachine6
 from lab.standing import Lab
 from tests.daemons.standing import (
     boot_for,
+    call_home,
     machine_of,
     static_address,
     tiny_lab,
@@ -30,7 +31,7 @@ def lab() -> Iterator[Lab]:
         yield made
 
 
-def test_a_machine_without_ipv4_is_deployed_and_given_back(lab: Lab) -> None:
+def test_a_machine_without_ipv4_is_deployed_and_given_back(lab: Lab, tmp_path: Path) -> None:
     """It boots over HTTP, enlists, is commissioned and installed with a static address that is in DNS, and phones home."""
     with SimulatedMachine6(lab.site, "six", mac="52:54:00:06:00:01") as machine:
         enlisted = machine.boot()
@@ -39,7 +40,7 @@ def test_a_machine_without_ipv4_is_deployed_and_given_back(lab: Lab) -> None:
         outcome = boot_for(lab, machine, "deploy")
         wait_step(lab, machine, "first-boot")
         static = static_address(outcome)
-        machine.phone_home(static, outcome.task["hostname"])
+        said = call_home(machine, outcome, tmp_path, RACK)
         deployed = wait_state(lab, machine, "DEPLOYED")
         fqdn = f"{deployed['hostname']}.{demo.DOMAIN}"
         wait_until("its name", lambda: lab.outside.dig(RACK, fqdn, "AAAA") == [static.partition("/")[0]])
@@ -48,6 +49,7 @@ def test_a_machine_without_ipv4_is_deployed_and_given_back(lab: Lab) -> None:
         released = wait_state(lab, machine, "READY")
         wait_until("its name to go", lambda: not lab.outside.dig(RACK, fqdn, "AAAA"))
 
+    assert "phone-home: http://fd20----64.muster-internal:5248/machine/v1/phone-home heard us\n" == said
     shown = machine_of(lab, machine)
     address = IP6.search(enlisted.script)
     assert address is not None

@@ -18,8 +18,8 @@ from tests.daemons.standing import (
     ask,
     bare,
     boot_for,
+    call_home,
     machine_of,
-    static_address,
     static_addresses,
     tiny_lab,
     wait_state,
@@ -136,7 +136,7 @@ def test_a_token_is_good_only_where_it_was_given(lab: Lab) -> None:
     assert any("refused" in message and str(thief.address) in message for message in said), said
 
 
-def test_a_machine_walks_from_unknown_to_deployed_and_back(lab: Lab) -> None:
+def test_a_machine_walks_from_unknown_to_deployed_and_back(lab: Lab, tmp_path: Path) -> None:
     """Every step through the real rack: names live when deployed, gone when released, and every token dead."""
     with SimulatedMachine(lab.site, "walk", mac="52:54:00:01:05:01") as machine:
         tokens = {}
@@ -155,8 +155,8 @@ def test_a_machine_walks_from_unknown_to_deployed_and_back(lab: Lab) -> None:
         assert "install" == outcome.purpose
         wait_step(lab, machine, "first-boot")
         assert "local" == machine.boot().purpose
-        address = static_address(outcome)
-        machine.phone_home(address, outcome.task["hostname"])
+        said = call_home(machine, outcome, tmp_path, RACK)
+        assert "phone-home: http://10-20-0-0--24.muster-internal:5248/machine/v1/phone-home heard us\n" == said
         deployed = wait_state(lab, machine, "DEPLOYED")
         assert ["10.20.0.2", "fd20::2"] == bare(static_addresses(outcome)) == deployed["addresses"]
         for one in deployed["addresses"]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from renderers.boot import apt, cloudinit, ipxe, netplan, rsyslog, storage
+from renderers.boot import apt, cloudinit, ipxe, netplan, phone_home, rsyslog, storage
 
 FOLDER = Path(__file__).resolve().parent / "expected"
 MACHINE = ipxe.Ephemeral(
@@ -107,6 +107,12 @@ def rendered_texts() -> dict[str, str]:
     sources = apt.files(REPOSITORIES, "bookworm", "amd64")
     made |= {f"apt/{Path(path).name}": text for path, text in sources.items()}
     made |= {f"syslog/{name}": rsyslog.forward(host, 514) for name, host in RACKS.items()}
+    calls = {name: (host, "10.20.0.1") for name, host in RACKS.items() if name != "by-address-6"}
+    calls["by-name-6"] = ("fd20----64.muster-internal", "fd20::1")
+    made |= {
+        f"phone-home/{name}.json": phone_home.document(word, address, 5248, "first-call-token-0123")
+        for name, (word, address) in calls.items()
+    }
     made["network-config-6"] = netplan.dump(NICS6)
     made["netplan-routes.json"] = netplan.dump(ROUTED)
     made["storage-flat.json"] = json.dumps(storage.flat(DISKS), indent=2) + "\n"
