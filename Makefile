@@ -12,7 +12,7 @@ run: install-run
 
 test: install-test
 	@$(PYTHON) -m workers.region.images build --progress
-	@$(PYTHON) -m pytest -q -n 3 --dist loadfile -m "not e2e" --cov --cov-report=term:skip-covered
+	@$(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not e2e" --cov --cov-report=term:skip-covered
 	@$(PYTHON) -m pytest -q -m e2e --durations=5
 
 check: install-check

@@ -16,7 +16,7 @@ from app.factory import create_app
 from app.services import tokens, users
 from app.services.context import Context
 from app.store.models import User
-from tests.factories.control import Seeded, make_context, seed
+from tests.factories.control import Seeded, hash_of, make_context, seed
 
 BASE = "/api/v1"
 
@@ -63,7 +63,7 @@ def sign_up(context: Context, application: Flask, name: str, role: str) -> Calle
     with context.store.write() as session:
         user = session.query(User).filter_by(name=name).one_or_none()
         if user is None:
-            user = User(name=name, role=role, password_hash=users.hash_password(f"{name}-password"))
+            user = User(name=name, role=role, password_hash=hash_of(f"{name}-password"))
             session.add(user)
         session.flush()
     return Caller(application.test_client(), tokens.create(context.acting_as(users.actor(user)), "test").text)

@@ -15,12 +15,11 @@ import requests
 
 from app.cli.run import Listen, web_server
 from app.config import Config, load
-from app.services import users
 from app.services.context import Context
 from app.store.models import User
 from app.wiring import wire
 from app.wiring.database import upgrade
-from tests.factories.control import Seeded, seed
+from tests.factories.control import Seeded, hash_of, seed
 
 PASSWORD = "correct horse battery"
 PATIENCE_SECONDS = 60.0
@@ -42,7 +41,7 @@ class Server:
             user = session.query(User).filter_by(name=name).one_or_none()
             if user is None:
                 session.add(user := User(name=name, role=role, created_at=self.context.clock()))
-            user.password_hash = users.hash_password(PASSWORD)
+            user.password_hash = hash_of(PASSWORD)
 
     def token(self, name: str) -> str:
         """A new API token of that person."""

@@ -11,9 +11,11 @@ import datetime as dt
 import hashlib
 import itertools
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from app.services import users
 from app.services.context import Context
 from app.store.models import (
     Base,
@@ -43,6 +45,12 @@ BEGIN = dt.datetime(2026, 1, 1, 12, 0, tzinfo=dt.UTC)
 RACK_TOKEN = "rack-token-of-the-tests"
 RELAY_TOKEN = "relay-token-of-the-tests"
 _numbers = itertools.count(1)
+
+
+@cache
+def hash_of(password: str) -> str:
+    """The password as it is kept; made once a process, as making one takes a quarter of a second on purpose."""
+    return users.hash_password(password)
 
 
 @dataclass

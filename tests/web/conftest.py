@@ -13,10 +13,9 @@ from werkzeug.test import TestResponse
 
 from app.config import load
 from app.factory import create_app
-from app.services import users
 from app.services.context import Context
 from app.store.models import User
-from tests.factories.control import Seeded, make_context, seed
+from tests.factories.control import Seeded, hash_of, make_context, seed
 from tests.web.document import Document
 
 PASSWORD = "correct horse battery"
@@ -94,7 +93,7 @@ def sign_up(context: Context, name: str, role: str) -> None:
         user = session.query(User).filter_by(name=name).one_or_none()
         if user is None:
             session.add(user := User(name=name, role=role))
-        user.password_hash = users.hash_password(PASSWORD)
+        user.password_hash = hash_of(PASSWORD)
 
 
 def signed_in(context: Context, application: Flask, name: str, role: str) -> Browser:
