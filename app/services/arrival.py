@@ -17,7 +17,7 @@ from app.store.queries.scopes import scopes_of_rack
 
 NAMED_RACKS = 50
 AWAY = dt.timedelta(seconds=90)
-"""A rack that was not heard of for so long is not waited for."""
+"""A rack that was not heard of for so long is not waited for; one with nothing to tell is heard of every half minute or so."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ __all__ = ["MOST_ITEMS", "STATUSES", "begin", "cancel", "find", "get", "run", "s
 MOST_ITEMS = 20_000
 NAMED_ERRORS = 100
 CLAIM = dt.timedelta(seconds=60)
-LATELY = dt.timedelta(seconds=30)
 PAUSE_SECONDS = {"sqlite": 0.1, "postgresql": 0.01}
 """How long the database is left alone between two batches.  Who waits for SQLite's write lock looks every 0.1 s."""
 PATIENCE_SECONDS = 3.0
@@ -288,7 +287,7 @@ def _racks_have_it(context: Context, patience: float) -> bool:
 def _is_somebody_there(context: Context) -> bool:
     """Whether any rack was heard of lately."""
     with context.store.read() as session:
-        return session.scalar(select(Rack.id).where(Rack.seen_at > context.clock() - LATELY).limit(1)) is not None
+        return session.scalar(select(Rack.id).where(Rack.seen_at > context.clock() - arrival.AWAY).limit(1)) is not None
 
 
 def _finish(context: Context, job_id: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.lifecycle.states import State
 from app.services import address_records, subnets
 from app.services.addressing import address_key, address_of, overlap, parse_network
+from app.services.arrival import AWAY
 from app.services.changes import audit, touch_vlans
 from app.services.context import Context
 from app.services.errors import Conflict
@@ -41,8 +41,6 @@ from app.store.models import (
 from app.store.queries.serving import racks_of_vlans
 
 KIND = "subnets.renumber"
-LATELY = dt.timedelta(seconds=30)
-"""A rack that was not heard of for so long is not waited for."""
 
 
 def is_served(context: Context, item: dict[str, Any]) -> bool:
@@ -52,7 +50,7 @@ def is_served(context: Context, item: dict[str, Any]) -> bool:
         if target is None:
             return True
         racks = racks_of_vlans(session, [target.vlan_id]).get(target.vlan_id, ())
-        since = context.clock() - LATELY
+        since = context.clock() - AWAY
         running = (
             select(Offer.content)
             .join(Rack, sa.and_(Rack.id == Offer.rack_id, Rack.applied_offer == Offer.number))

@@ -213,6 +213,7 @@ def test_a_single_change_gets_in_between_and_racks_set_the_pace(context: Context
     """While a rack is behind, no further batch is written: a single change is never more than one batch behind."""
     machine_id = make_machine(context, seeded, "single")
     reports.records_applied(context, seeded.rack_id, 0, [])
+    clock_of(context).move(45)  # A rack that has nothing to tell is there all the same.
     job = jobs.start(context, "machines.create", wanted(wide, 600))
     worker = threading.Thread(target=jobs.run, args=(context, job.id, 30.0))
     worker.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -355,7 +356,10 @@ def test_leases_racks_and_roles_are_asked(context: Context, seeded: Seeded, site
 
 
 def test_nothing_moves_before_the_racks_serve_the_new_network(context: Context, seeded: Seeded, site: Site) -> None:
-    """The job waits for a rack that is there and runs an offer without it; a look later, with it, all goes."""
+    """The job waits for a rack that is there and runs an offer without it; a look later, with it, all goes.
+
+    A rack that has nothing to tell is there though it was not heard of for most of a minute.
+    """
 
     def offer(number: int, *subnet_ids: int) -> None:
         content = json.dumps({"subnets": [{"subnet_id": one} for one in subnet_ids]})
@@ -365,7 +369,7 @@ def test_nothing_moves_before_the_racks_serve_the_new_network(context: Context, 
                       created_at=context.clock())
             )  # fmt: skip
             rack = session.get_one(Rack, seeded.rack_id)
-            rack.applied_offer, rack.seen_at = number, context.clock()
+            rack.applied_offer, rack.seen_at = number, context.clock() - dt.timedelta(seconds=45)
 
     offer(1, site.subnet_id)
     job = finish(context, site.subnet_id, NEW)
