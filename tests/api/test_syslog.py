@@ -53,3 +53,20 @@ def test_lines_are_found_by_what_is_asked(viewer: Caller, context: Context, seed
     )
     bad = ("/syslog?severity=loud", "/syslog?txt=x", "/syslog?since=now", "/syslog?address=x", "/machines/who/syslog")
     assert [422, 422, 422, 422, 404] == [viewer.get(path).status_code for path in bad]
+
+
+def test_pages_go_on_where_numbers_are_long(viewer: Caller, context: Context, seeded: Seeded) -> None:
+    """Thousands of machines log thousands of millions of lines; other things are never so many."""
+    with context.store.write() as session:
+        for number in range(2**31, 2**31 + 2):
+            session.add(
+                SyslogLine(
+                    id=number, address="10.20.0.7", facility=4, severity=6, host="", program="", process="",
+                    message=f"line {number}", at=BASE,
+                )
+            )  # fmt: skip
+    first = viewer.get("/syslog?limit=1").get_json()
+    rest = viewer.get(f"/syslog?limit=1&after={first['next']}").get_json()
+
+    assert ["line 2147483649", "line 2147483648"] == [page["items"][0]["message"] for page in (first, rest)]
+    assert 422 == viewer.get(f"/syslog?after={2**53}").status_code

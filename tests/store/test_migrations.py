@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import Engine, event, func, inspect, select, text
 
 from app.store import migrate
-from app.store.models import Base
+from app.store.models import Base, ListChange, SyslogLine
 from app.store.models.listing import SHOWN, drop_triggers
 from app.store.unit_of_work import make_engine
 
@@ -83,6 +83,22 @@ def test_an_upgrade_of_what_is_up_to_date_makes_no_trigger_again(empty_url: str)
 
     assert [0] == counts
     assert len(made) >= len(SHOWN)
+
+
+def test_what_is_written_without_end_has_numbers_enough(empty_url: str) -> None:
+    """A change of a machine, and a line of syslog, after two thousand million of them."""
+    migrate.upgrade(empty_url)
+    engine = make_engine(empty_url)
+    line = "INSERT INTO syslog_line (address, facility, severity, host, program, process, message, at) VALUES"
+    with engine.begin() as connection:
+        for table in ("list_change", "syslog_line") if engine.dialect.name == "postgresql" else ():
+            connection.execute(text(f"SELECT setval('{table}_id_seq', 2147483647)"))
+        connection.execute(text("INSERT INTO tag (name, comment) VALUES ('rack-1', '')"))
+        connection.execute(text(f"{line} ('10.0.0.1', 1, 6, '', '', '', 'm', '2026-01-01 00:00:00')"))
+        highest = [connection.scalar(select(func.max(table.id))) for table in (ListChange, SyslogLine)]
+    engine.dispose()
+
+    assert ([1, 1] if engine.dialect.name == "sqlite" else [2**31, 2**31]) == highest
 
 
 def test_state_directory_is_made(tmp_path: Path) -> None:

@@ -7,13 +7,21 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery
-from app.api.schemas.strict import Id
+from app.api.schemas.strict import Id, Number
 from app.services.syslog import FACILITIES, SEVERITIES
+
+HIGHEST = 2**53 - 1
+"""Lines have higher numbers than other things; beyond, JSON's numbers are not exact (RFC 8259, section 6)."""
 
 
 class MachineSyslogQuery(PageQuery):
     """Which lines of a machine."""
 
+    after = Number(
+        load_default=0,
+        validate=validate.Range(min=0, max=HIGHEST),
+        metadata={"description": "last id seen: `next` of the page before"},
+    )
     severity = fields.String(
         validate=validate.OneOf(SEVERITIES), metadata={"description": "this one or a graver one (RFC 5424)"}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, String, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 NAMING = {
@@ -54,4 +54,8 @@ def utc_now() -> dt.datetime:
 
 
 PrimaryKey = Annotated[int, mapped_column(primary_key=True, autoincrement=True)]
+LongKey = Annotated[
+    int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+]
+"""Of rows that are written without end, as 32 bits are used up at last; SQLite's integers have 64 bits anyway."""
 CreatedAt = Annotated[dt.datetime, mapped_column(UtcDateTime, default=utc_now)]

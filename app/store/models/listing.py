@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.store.models.base import Base, PrimaryKey
+from app.store.models.base import Base, LongKey
 
 SHOWN = ("bmc", "domain", "interface", "ip_address", "machine", "machine_tag", "pool", "tag", "user", "zone")
 """The tables that the list of machines shows or is chosen by."""
@@ -28,7 +28,7 @@ class ListChange(Base):
 
     __tablename__ = "list_change"
 
-    id: Mapped[PrimaryKey]
+    id: Mapped[LongKey]
     n: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.store.models.base import Base, PrimaryKey
+from app.store.models.base import Base, LongKey, PrimaryKey
 
 
 class SyslogLine(Base):
@@ -26,7 +26,7 @@ class SyslogLine(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[PrimaryKey]
+    id: Mapped[LongKey]
     rack_id: Mapped[int | None] = mapped_column(ForeignKey("rack.id", ondelete="SET NULL"), index=True)
     machine_id: Mapped[int | None] = mapped_column(ForeignKey("machine.id", ondelete="CASCADE"))
     address: Mapped[str] = mapped_column(index=True)
