@@ -38,7 +38,10 @@ HEADERS = {
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
+"""Of pages and JSON, where the view has not set them."""
+_NAMED = {name.lower(): (name, value) for name, value in HEADERS.items()}
 log = structlog.get_logger(__name__)
 
 
@@ -65,6 +68,8 @@ class Sessions(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The caller's session. One that an older key has signed is signed anew with the answer."""
+        if "HTTP_COOKIE" not in request.environ:  # A program, a rack or a machine: there is nothing to be opened.
+            return self.session_class()
         found = super().open_session(app, request)
         if found and app.config["SECRET_KEY_FALLBACKS"]:
             newest = URLSafeTimedSerializer(
@@ -152,9 +157,8 @@ def _count(response: Response, seconds: float | None) -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     if response.mimetype in ("text/html", "application/json", errors.MEDIA_TYPE):
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
+        given = {name.lower() for name, _ in response.headers}
+        response.headers.extend([header for name, header in _NAMED.items() if name not in given])
     seconds = round(time.monotonic() - g.began, 4) if "began" in g else None
     _count(response, seconds)
     log.info("request.done", method=request.method, path=request.path, status=response.status_code, seconds=seconds)

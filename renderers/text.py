@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +192,12 @@ def _finalize(value: object) -> object:
     return plain(value)
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """Return the environment: unknown names are errors, nothing is auto-escaped, every printed value is checked."""
+    """Return the environment: unknown names are errors, nothing is auto-escaped, every printed value is checked.
+
+    There is one, which compiles a template at its first use: templates, like code, are those that the process began with.
+    """
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -201,6 +206,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         finalize=_finalize,
+        auto_reload=False,
     )
     made.filters.update(FILTERS)
     return made

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -22,10 +22,26 @@ from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
 from app.services.transition import locked
 from app.store.models import Machine, Operation, ScriptResult
+from app.store.prepared import Prepared
 
 EVENTS = ("started", "progress", "finished", "failed")
 REASON_LIMIT = 2000
-_UNDERWAY = (
+
+
+class Underway(NamedTuple):
+    """A running operation and its machine, as their machine's calls need them."""
+
+    id: int
+    action: str
+    status: str
+    signals: dict[str, Any]
+    progress: dict[str, Any]
+    machine_id: int
+    hostname: str
+    state: str
+
+
+_UNDERWAY = Prepared(
     select(
         Operation.id,
         Operation.action,
@@ -41,13 +57,15 @@ _UNDERWAY = (
     .with_for_update(of=(Operation, Machine), key_share=True)
 )
 _OPERATION = select(Operation).where(Operation.id == bindparam("operation_id"))
-_SAY = update(Operation).where(Operation.id == bindparam("of_operation")).values(progress=bindparam("new_progress"))
-_SIGNAL = (
+_SAY = Prepared(
+    update(Operation).where(Operation.id == bindparam("of_operation")).values(progress=bindparam("new_progress"))
+)
+_SIGNAL = Prepared(
     update(Operation)
     .where(Operation.id == bindparam("of_operation"))
     .values(signals=bindparam("new_signals"), wake_at=bindparam("now"))
 )
-_CALLED_HOME = (
+_CALLED_HOME = Prepared(
     update(Machine)
     .where(Machine.id == bindparam("of_machine"))
     .values(ssh_host_keys=bindparam("new_keys"), version=Machine.version + 1)
@@ -55,12 +73,15 @@ _CALLED_HOME = (
 _HEARD = ("status", "exit_code", "seconds", "stdout", "stderr", "result", "at")
 
 
-def _keeping(insert: Callable[..., Any]) -> Any:
+def _keeping(insert: Callable[..., Any]) -> Prepared:
     """Write a script's result over an earlier one of the same script and operation."""
     statement = insert(ScriptResult)
-    return statement.on_conflict_do_update(
-        index_elements=[ScriptResult.operation_id, ScriptResult.script],
-        set_={name: statement.excluded[name] for name in _HEARD},
+    return Prepared(
+        statement.on_conflict_do_update(
+            index_elements=[ScriptResult.operation_id, ScriptResult.script],
+            set_={name: statement.excluded[name] for name in _HEARD},
+        ),
+        *("machine_id", "operation_id", "script", *_HEARD),
     )
 
 
@@ -140,7 +161,7 @@ def status(
     with changing(context) as session:
         run = _underway(session, caller, again=what in ("finished", "failed"))
         heard = {"agent_step": step, "message": message[:REASON_LIMIT], "fraction": fraction}
-        session.connection().execute(_SAY, {"of_operation": run.id, "new_progress": run.progress | heard})
+        _SAY.run(session, of_operation=run.id, new_progress=run.progress | heard)
         if what == "progress" and run.progress.get("agent_step") == step:
             return
         level = "error" if what == "failed" else "info"
@@ -171,7 +192,7 @@ def result(context: Context, caller: MachineCaller, report: ScriptReport) -> Non
         run = _underway(session, caller)
         values = {"machine_id": run.machine_id, "operation_id": run.id, "script": report.script, "at": context.clock()}
         values |= {name: getattr(report, name) for name in _HEARD if name != "at"}
-        session.connection().execute(_KEEP_RESULT[session.get_bind().dialect.name], values)
+        _KEEP_RESULT[session.get_bind().dialect.name].run(session, **values)
         bad = report.status not in commissioning.GOOD
         event(
             session,
@@ -189,8 +210,7 @@ def phone_home(context: Context, caller: MachineCaller, report: PhoneHome) -> No
     """The installed system runs. Conflict when the machine does not wait for it."""
     with changing(context) as session:
         run = _underway(session, caller)
-        given = {"of_machine": run.machine_id, "new_keys": list(report.ssh_host_keys)}
-        session.connection().execute(_CALLED_HOME, given)
+        _CALLED_HOME.run(session, of_machine=run.machine_id, new_keys=list(report.ssh_host_keys))
         detail = {"hostname": report.hostname, "boot_id": report.boot_id, "addresses": list(report.addresses)}
         _signal(session, context, run, PHONE_HOME, detail)
         event(
@@ -204,24 +224,25 @@ def phone_home(context: Context, caller: MachineCaller, report: PhoneHome) -> No
         )
 
 
-def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -> Row[Any]:
+def _underway(session: Session, caller: MachineCaller, *, again: bool = False) -> Underway:
     """The caller's operation and its machine, both locked. again: the run's last word may be repeated after it ended."""
-    run = session.connection().execute(_UNDERWAY, {"operation_id": caller.operation_id}).one_or_none()
-    if run is None or run.status != "running":
+    row = _UNDERWAY.first(session, operation_id=caller.operation_id)
+    if row is None or row.status != "running":
         raise Conflict(f"{caller.purpose}: the operation of this boot is over; boot again when a new one is started")
+    run = Underway(*row)
     finished = {f"{caller.purpose}.finished", f"{caller.purpose}.failed"} & set(run.signals)
     if finished and not again:
         raise Conflict(f"{caller.purpose}: this run has ended already ({sorted(finished)[0]}); nothing more is taken")
     return run
 
 
-def _signal(session: Session, context: Context, run: Row[Any], name: str, detail: dict[str, Any]) -> None:
+def _signal(session: Session, context: Context, run: Underway, name: str, detail: dict[str, Any]) -> None:
     """Leave a word for the region worker; the first of a name counts. At most one a call."""
     if name not in run.signals:
         now = context.clock()
         signals = {**run.signals, name: {**detail, "at": now.isoformat()}}
         # By the wake time the sweep finds it, should the ring be lost or its worker be killed.
-        session.connection().execute(_SIGNAL, {"of_operation": run.id, "new_signals": signals, "now": now})
+        _SIGNAL.run(session, of_operation=run.id, new_signals=signals, now=now)
         touch_machine(session, run.machine_id)
 
 

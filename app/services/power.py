@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
-from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session, selectinload
 
 from app import metrics
 from app.power.base import VERBS
@@ -49,6 +49,62 @@ _WAKE = Prepared(
     .values(wake_at=bindparam("now"))
 )
 _FIRST_RACKS = Prepared(select(Rack.id, Rack.name).order_by(Rack.id).limit(2))
+_WAITING = Prepared(
+    select(PowerOperation.id, PowerOperation.verb, Machine.hostname)
+    .join(Machine, Machine.id == PowerOperation.machine_id)
+    .where(PowerOperation.rack_id == bindparam("rack_id"), PowerOperation.status == "waiting")
+    .order_by(PowerOperation.id)
+    .limit(500)
+)
+_ORDER = Prepared(
+    select(
+        PowerOperation.id,
+        PowerOperation.machine_id,
+        PowerOperation.operation_id,
+        PowerOperation.rack_id,
+        PowerOperation.verb,
+        PowerOperation.request_id,
+    ).where(PowerOperation.id == bindparam("order_id"))
+)
+_CLAIM = Prepared(
+    update(PowerOperation)
+    .where(
+        PowerOperation.id == bindparam("order_id"),
+        PowerOperation.status == "waiting",
+        PowerOperation.deadline_at > bindparam("now"),
+    )
+    .values(status="claimed", claimed_at=bindparam("now"), deadline_at=bindparam("answer_by"))
+)
+_FINISH = Prepared(
+    update(PowerOperation)
+    .where(
+        PowerOperation.id == bindparam("order_id"),
+        or_(PowerOperation.status == "waiting", PowerOperation.status == "claimed"),
+    )
+    .values(
+        status=bindparam("new_status"),
+        power=bindparam("new_power"),
+        reason=bindparam("because"),
+        seconds=bindparam("took"),
+        finished_at=bindparam("now"),
+    )
+)
+_CONTROLLER = Prepared(
+    select(Bmc.id, Bmc.driver, Bmc.parameters, Bmc.secrets, Machine.firmware)
+    .join(Machine, Machine.id == Bmc.machine_id)
+    .where(Machine.id == bindparam("machine_id"))
+)
+_SWITCHED = Prepared(
+    select(Machine.id, Machine.hostname, Machine.power_state, Bmc.driver)
+    .outerjoin(Bmc, Bmc.machine_id == Machine.id)
+    .where(Machine.id == bindparam("machine_id"))
+)
+_SEEN = Prepared(update(Machine).where(Machine.id == bindparam("of_machine")).values(power_checked_at=bindparam("now")))
+_CHANGED = Prepared(
+    update(Machine)
+    .where(Machine.id == bindparam("of_machine"))
+    .values(power_checked_at=bindparam("now"), power_state=bindparam("new_power"), version=Machine.version + 1)
+)
 
 
 class Standing(NamedTuple):
@@ -57,6 +113,36 @@ class Standing(NamedTuple):
     verb: str
     status: str
     reason: str | None
+
+
+class Order(NamedTuple):
+    """What an order says."""
+
+    id: int
+    machine_id: int
+    operation_id: int | None
+    rack_id: int | None
+    verb: str
+    request_id: str | None
+
+
+class Controller(NamedTuple):
+    """A BMC as it is driven, its secrets sealed; with its machine's firmware."""
+
+    id: int
+    driver: str
+    parameters: dict[str, Any]
+    secrets: str | None
+    firmware: str | None
+
+
+class Switched(NamedTuple):
+    """A machine that was switched or asked, and its BMC's driver."""
+
+    id: int
+    hostname: str
+    power_state: str
+    driver: str | None
 
 
 def has_controller(machine: AnyMachine) -> bool:
@@ -134,14 +220,8 @@ def rack_of(session: Session, machine: AnyMachine) -> KnownRack | None:
 def waiting(context: Context, rack_id: int) -> list[dict[str, Any]]:
     """Orders that this rack has not claimed yet, oldest first."""
     with context.store.read() as session:
-        statement = (
-            select(PowerOperation.id, PowerOperation.verb, Machine.hostname)
-            .join(Machine, Machine.id == PowerOperation.machine_id)
-            .where(PowerOperation.rack_id == rack_id, PowerOperation.status == "waiting")
-            .order_by(PowerOperation.id)
-            .limit(500)
-        )
-        return [{"id": id_, "machine": hostname, "verb": verb} for id_, verb, hostname in session.execute(statement)]
+        rows = _WAITING.all(session, rack_id=rack_id)
+    return [{"id": id_, "machine": hostname, "verb": verb} for id_, verb, hostname in rows]
 
 
 def highest(session: Session, rack_id: int) -> int:
@@ -155,25 +235,20 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
         row = _of_rack(session, rack_id, operation_id)
         now = context.clock()
         deadline = now + dt.timedelta(seconds=OPERATION_SECONDS + GRACE_SECONDS)
-        taken = session.execute(
-            update(PowerOperation)
-            .where(PowerOperation.id == row.id, PowerOperation.status == "waiting", PowerOperation.deadline_at > now)
-            .values(status="claimed", claimed_at=now, deadline_at=deadline)
-            .returning(PowerOperation.id)
-        ).scalar_one_or_none()
-        if taken is None:
+        if not _CLAIM.run(session, order_id=row.id, now=now, answer_by=deadline):
             raise Conflict(f"power operation {operation_id}: it is not waiting any more; fetch the list again")
-        machine = session.get(Machine, row.machine_id, options=[joinedload(Machine.bmc), lazyload(Machine.domain)])
-        if machine is None or machine.bmc is None:
+        found = _CONTROLLER.first(session, machine_id=row.machine_id)
+        if found is None:
             raise Conflict(f"power operation {operation_id}: its machine has no BMC any more; fetch the list again")
-        if machine.bmc.secrets and not (row.verb == "query" and _asks_regularly(session, row)):
+        bmc = Controller(*found)
+        if bmc.secrets and not (row.verb == "query" and _asks_regularly(session, row)):
             audit(
                 session,
                 context,
                 "fetch credentials",
                 "bmc",
-                machine.bmc.id,
-                machine_id=machine.id,
+                bmc.id,
+                machine_id=row.machine_id,
                 rack_id=rack_id,
                 order=row.id,
                 power=row.verb,
@@ -181,14 +256,14 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
         return {
             "id": row.id,
             "verb": row.verb,
-            "driver": machine.bmc.driver,
-            "parameters": parameters_of(context, machine, machine.bmc),
+            "driver": bmc.driver,
+            "parameters": _parameters_of(context, bmc),
             "deadline_seconds": OPERATION_SECONDS,
             "request_id": row.request_id,
         }
 
 
-def _asks_regularly(session: Session, row: PowerOperation) -> bool:
+def _asks_regularly(session: Session, row: Order) -> bool:
     """Whether this rack has lately been given the same credentials to ask for the power state.
 
     Every machine is asked every few minutes, so of such a series the first claim is written to the audit and not each:
@@ -204,13 +279,13 @@ def _asks_regularly(session: Session, row: PowerOperation) -> bool:
     return session.scalar(earlier.limit(1)) is not None
 
 
-def parameters_of(context: Context, machine: Machine, bmc: Bmc) -> dict[str, str]:
+def _parameters_of(context: Context, bmc: Controller) -> dict[str, str]:
     """All parameters of the BMC's driver, secrets included: for the rack that carries out one operation only."""
     secret: dict[str, str] = json.loads(context.secrets.open(bmc.secrets)) if bmc.secrets else {}
     full = {name: str(value) for name, value in (bmc.parameters | secret).items()}
     known = {parameter.name for parameter in drivers()[bmc.driver].parameters} if bmc.driver in drivers() else set()
-    if "firmware" in known and "firmware" not in full and machine.firmware:
-        full["firmware"] = machine.firmware
+    if "firmware" in known and "firmware" not in full and bmc.firmware:
+        full["firmware"] = bmc.firmware
     return full
 
 
@@ -231,22 +306,17 @@ def finish(
         follow(session, row.request_id)
         now = context.clock()
         status = "done" if ok else "failed"
-        changed = session.execute(
-            update(PowerOperation)
-            .where(PowerOperation.id == row.id, PowerOperation.status.in_(("waiting", "claimed")))
-            .values(status=status, power=power, reason=reason, seconds=seconds, finished_at=now)
-            .returning(PowerOperation.id)
-        ).scalar_one_or_none()
-        if changed is not None and row.operation_id is not None:
+        said = {"new_status": status, "new_power": power, "because": reason, "took": seconds, "now": now}
+        is_first = _FINISH.run(session, order_id=row.id, **said) > 0
+        if is_first and row.operation_id is not None:
             # The sweep finds it, should the ring be lost or its worker be killed.  Operation before machine, as all do.
             _WAKE.run(session, of_operation=row.operation_id, now=now)
-        options = [joinedload(Machine.bmc), lazyload(Machine.domain)]
-        machine = session.get_one(Machine, row.machine_id, options=options)
+        machine = Switched(*_SWITCHED.one(session, machine_id=row.machine_id))
         if row.verb != "pxe" or power in ("on", "off"):
             _note_power(session, context, machine, power)
-        if changed is None:
+        if not is_first:
             return
-        driver = metrics.known(machine.bmc.driver if machine.bmc else "", drivers())
+        driver = metrics.known(machine.driver or "", drivers())
         after_commit(session, partial(_count, driver, row.verb, status, seconds))
         if not ok or row.verb != "query":
             message = f"Power {row.verb} of {machine.hostname} " + ("is done." if ok else f"failed: {reason}")
@@ -262,26 +332,20 @@ def _count(driver: str, verb: str, outcome: str, seconds: float | None) -> None:
         metrics.POWER_SECONDS.labels(driver).observe(seconds)
 
 
-def _note_power(session: Session, context: Context, machine: Machine, power: str) -> None:
-    machine.power_checked_at = context.clock()
-    if machine.power_state != power:
-        machine.power_state = power
-        machine.version += 1
-        event(
-            session,
-            context,
-            "machine.power",
-            f"The power of {machine.hostname} is {power}.",
-            machine_id=machine.id,
-            power=power,
-        )
+def _note_power(session: Session, context: Context, machine: Switched, power: str) -> None:
+    if machine.power_state == power:
+        _SEEN.run(session, of_machine=machine.id, now=context.clock())
+        return
+    _CHANGED.run(session, of_machine=machine.id, now=context.clock(), new_power=power)
+    message = f"The power of {machine.hostname} is {power}."
+    event(session, context, "machine.power", message, machine_id=machine.id, power=power)
 
 
-def _of_rack(session: Session, rack_id: int, operation_id: int) -> PowerOperation:
-    row = session.get(PowerOperation, operation_id)
+def _of_rack(session: Session, rack_id: int, operation_id: int) -> Order:
+    row = _ORDER.first(session, order_id=operation_id)
     if row is None or row.rack_id != rack_id:
         raise NotFound(f"power operation {operation_id}: there is none for this rack; fetch the list again")
-    return row
+    return Order(*row)
 
 
 def lose(session: Session, context: Context) -> list[int]:
