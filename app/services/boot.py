@@ -12,18 +12,20 @@ import re
 import uuid as uuids
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
 from app.services import boot_tokens, images, racks, settings
 from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
-from app.services.racks import KnownRack
+from app.services.racks import KnownRack, ServingRack
 from app.services.subnets import subnet_of
 from app.store.models import Device, Interface, Machine, Operation, Rack, Subnet, Vlan
+from app.store.prepared import Prepared
 from app.store.queries.serving import served_by
 
 MACHINE_PORT = 5248
@@ -42,6 +44,26 @@ _NOBODY = frozenset(
         "12345678-1234-5678-90ab-cddeefaabbcc",
     }
 )
+_BOOTING = Prepared(
+    select(Machine.id, Machine.hostname, Machine.state, Machine.system_uuid, Machine.rack_id)
+    .join(Interface, Interface.machine_id == Machine.id)
+    .where(Interface.mac == bindparam("mac"))
+    .with_for_update(of=Machine, key_share=True)
+)
+_SIGNALS = Prepared(select(Operation.signals).where(Operation.id == bindparam("operation_id")))
+_COME_THROUGH = Prepared(
+    update(Machine).where(Machine.id == bindparam("of_machine")).values(rack_id=bindparam("through"))
+)
+
+
+class Booting(NamedTuple):
+    """The machine that asks, locked: columns of `app.store.models.Machine`."""
+
+    id: int
+    hostname: str
+    state: str
+    system_uuid: str | None
+    rack_id: int | None
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,7 @@ def base_url(rack_address: str, port: int) -> str:
     return f"http://{host}:{port}"
 
 
-def machine_port(rack: Rack) -> int:
+def machine_port(rack: Rack | ServingRack) -> int:
     """The rack's port for machines."""
     return int(rack.ports.get("machine_http", MACHINE_PORT))
 
@@ -104,7 +126,7 @@ def machine_port(rack: Rack) -> int:
 def place_of(context: Context, known: KnownRack, client_address: str) -> tuple[str, int]:
     """Address and port at which a client reaches the rack. Conflict when the rack has no address of its family."""
     with context.store.read() as session:
-        rack = racks.rack_row(session, known.id)
+        rack = racks.serving_rack(session, known.id)
         return racks.address_towards(session, rack, client_address), machine_port(rack)
 
 
@@ -115,11 +137,11 @@ def decide(
     mac = canonical_mac(mac)
     with changing(context) as session:
         # Everybody locks the machine before its tokens; key_share lets others write rows that point to it meanwhile.
-        rack = racks.rack_row(session, known.id)
-        statement = select(Machine).join(Interface).where(Interface.mac == mac).options(lazyload(Machine.domain))
-        machine = session.scalars(statement.with_for_update(of=Machine, key_share=True)).one_or_none()
-        if machine is None:
+        rack = racks.serving_rack(session, known.id)
+        row = _BOOTING.first(session, mac=mac)
+        if row is None:
             return _unknown(session, context, rack, client_address, mac, uuid)
+        machine = Booting(*row)
         decision, level = _known(session, context, rack, client_address, mac, machine, canonical_uuid(uuid))
         event(
             session,
@@ -135,7 +157,9 @@ def decide(
         return decision
 
 
-def _unknown(session: Session, context: Context, rack: Rack, address: str, mac: str, uuid: str | None) -> BootDecision:
+def _unknown(
+    session: Session, context: Context, rack: ServingRack, address: str, mac: str, uuid: str | None
+) -> BootDecision:
     of_device = select(Device.hostname).join(Interface, Interface.device_id == Device.id).where(Interface.mac == mac)
     if (device := session.scalar(of_device)) is not None:
         return BootDecision("local", f"device {device} is not installed by Muster: local disk")
@@ -177,7 +201,7 @@ def _expected(session: Session, uuid: str | None) -> tuple[int, str] | None:
 
 
 def _known(
-    session: Session, context: Context, rack: Rack, address: str, mac: str, machine: Machine, uuid: str | None
+    session: Session, context: Context, rack: ServingRack, address: str, mac: str, machine: Booting, uuid: str | None
 ) -> tuple[BootDecision, str]:
     if not _serves(session, rack, machine, mac):
         return BootDecision(
@@ -201,12 +225,12 @@ def _known(
     again = token.used_at is not None
     try:
         ephemeral = _ephemeral(
-            session, rack, address, mac, machine.hostname, lambda: boot_tokens.serve(token, rack, mac, address)
+            session, rack, address, mac, machine.hostname, lambda: boot_tokens.serve(session, token, rack, mac, address)
         )
     except ServiceError as refusal:
         return BootDecision("local", f"{token.purpose} is not possible: {refusal.detail}"), "error"
     if machine.rack_id is None:
-        machine.rack_id = rack.id
+        _COME_THROUGH.run(session, of_machine=machine.id, through=rack.id)
     reason = f"{token.purpose} once more" if again else token.purpose
     return BootDecision("ephemeral", reason, ephemeral), "warning" if again else "info"
 
@@ -221,7 +245,7 @@ def same_system(known: str | None, seen: str | None) -> bool:
     return uuids.UUID(known).bytes_le == uuids.UUID(seen).bytes
 
 
-def _serves(session: Session, rack: Rack, machine: Machine, mac: str) -> bool:
+def _serves(session: Session, rack: KnownRack, machine: Booting, mac: str) -> bool:
     """Whether the rack is the machine's own, or one of those of the VLAN of the interface that boots."""
     if machine.rack_id in (None, rack.id):
         return True
@@ -230,11 +254,12 @@ def _serves(session: Session, rack: Rack, machine: Machine, mac: str) -> bool:
 
 
 def _signals(session: Session, operation_id: int) -> dict[str, object]:
-    return session.scalar(select(Operation.signals).where(Operation.id == operation_id)) or {}
+    row = _SIGNALS.first(session, operation_id=operation_id)
+    return row.signals if row is not None else {}
 
 
 def _ephemeral(
-    session: Session, rack: Rack, address: str, mac: str, hostname: str, make_token: Callable[[], str]
+    session: Session, rack: ServingRack, address: str, mac: str, hostname: str, make_token: Callable[[], str]
 ) -> EphemeralBoot:
     rack_address = racks.address_towards(session, rack, address)
     image = images.current(session, images.DEFAULT_NAME)

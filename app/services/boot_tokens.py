@@ -13,7 +13,7 @@ import hmac
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -39,7 +39,49 @@ _END_OLDER = Prepared(
     .values(revoked_at=bindparam("now"))
 )
 _WRITE = Prepared(insert(BootToken), "token_hash", "purpose", "machine_id", "operation_id", "issued_at", "expires_at")
-_BY_HASH = Prepared(select(*BootToken.__table__.columns).where(BootToken.token_hash == bindparam("token_hash")))
+_ISSUE = Prepared(
+    insert(BootToken),
+    *("token_hash", "purpose", "machine_id", "operation_id", "rack_id", "mac", "address", "issued_at", "expires_at"),
+)
+_OF_HASH = select(*BootToken.__table__.columns).where(BootToken.token_hash == bindparam("token_hash"))
+_BY_HASH, _HELD_BY_HASH = Prepared(_OF_HASH), Prepared(_OF_HASH.with_for_update())
+_USE = Prepared(
+    update(BootToken)
+    .where(BootToken.id == bindparam("token_id"))
+    .values(used_at=bindparam("now"), address=bindparam("client"))
+)
+_ARMED = Prepared(
+    select(BootToken.id, BootToken.purpose, BootToken.operation_id, BootToken.used_at, BootToken.address)
+    .where(
+        BootToken.machine_id == bindparam("machine_id"),
+        or_(*(BootToken.purpose == purpose for purpose in BOOT_PURPOSES)),
+        BootToken.revoked_at.is_(None),
+        BootToken.expires_at > bindparam("now"),
+    )
+    .order_by(BootToken.id.desc())
+    .limit(1)
+    .with_for_update()
+)
+_SERVE = Prepared(
+    update(BootToken)
+    .where(BootToken.id == bindparam("token_id"))
+    .values(
+        token_hash=bindparam("new_hash"),
+        rack_id=bindparam("through"),
+        mac=bindparam("booting"),
+        address=bindparam("client"),
+    )
+)
+
+
+class Armed(NamedTuple):
+    """A live boot token, served or not yet: columns of `app.store.models.BootToken`."""
+
+    id: int
+    purpose: str
+    operation_id: int | None
+    used_at: dt.datetime | None
+    address: str | None
 
 
 @dataclass(frozen=True)
@@ -76,23 +118,16 @@ def arm(session: Session, context: Context, machine_id: int, operation_id: int, 
     _WRITE.run(session, **values)
 
 
-def armed(session: Session, context: Context, machine_id: int) -> BootToken | None:
+def armed(session: Session, context: Context, machine_id: int) -> Armed | None:
     """The machine's live boot token, served or not yet; locked."""
-    statement = (
-        select(BootToken)
-        .where(BootToken.machine_id == machine_id, BootToken.purpose.in_(BOOT_PURPOSES))
-        .where(BootToken.revoked_at.is_(None), BootToken.expires_at > context.clock())
-        .order_by(BootToken.id.desc())
-        .limit(1)
-        .with_for_update()
-    )
-    return session.scalars(statement).one_or_none()
+    row = _ARMED.first(session, machine_id=machine_id, now=context.clock())
+    return None if row is None else Armed(*row)
 
 
-def serve(token: BootToken, rack: Rack, mac: str, address: str) -> str:
+def serve(session: Session, token: Armed, rack: KnownRack, mac: str, address: str) -> str:
     """Make the secret of an armed token, bound to the client that is about to boot with it. An earlier secret is dead."""
     raw = secrets.token_urlsafe(32)
-    token.token_hash, token.rack_id, token.mac, token.address = digest(raw), rack.id, mac, address
+    _SERVE.run(session, token_id=token.id, new_hash=digest(raw), through=rack.id, booting=mac, client=address)
     return raw
 
 
@@ -101,7 +136,7 @@ def issue(
     context: Context,
     purpose: str,
     *,
-    rack: Rack,
+    rack: KnownRack | Rack,
     address: str | None,
     seconds: int,
     mac: str | None = None,
@@ -115,23 +150,23 @@ def issue(
     if operation_id is not None:
         _end_older(session, context, operation_id, purpose)
     raw = secrets.token_urlsafe(32)
-    session.add(
-        BootToken(
-            token_hash=digest(raw),
-            purpose=purpose,
-            machine_id=machine_id,
-            operation_id=operation_id,
-            rack_id=rack.id,
-            mac=mac,
-            address=address,
-            issued_at=context.clock(),
-            expires_at=context.clock() + dt.timedelta(seconds=seconds),
-        )
-    )
+    now = context.clock()
+    values = {
+        "token_hash": digest(raw),
+        "purpose": purpose,
+        "machine_id": machine_id,
+        "operation_id": operation_id,
+        "rack_id": rack.id,
+        "mac": mac,
+        "address": address,
+        "issued_at": now,
+        "expires_at": now + dt.timedelta(seconds=seconds),
+    }
+    _ISSUE.run(session, **values)
     return raw
 
 
-def tidy_enlisting(session: Session, context: Context, rack: Rack, address: str, mac: str) -> int:
+def tidy_enlisting(session: Session, context: Context, rack: KnownRack, address: str, mac: str) -> int:
     """Forget unused enlist tokens that have expired or that this caller replaces; how many others it has."""
     unused = (BootToken.purpose == ENLIST, BootToken.machine_id.is_(None))
     mine = (BootToken.rack_id == rack.id, BootToken.address == address)
@@ -146,19 +181,18 @@ def check(context: Context, rack: KnownRack | Rack, address: str, raw: str, purp
     A refused use of a known token is written to its machine's timeline.
     """
     wanted = tuple(purposes)
-    row = context.store.row(_BY_HASH, token_hash=digest(raw))
+    hashed = digest(raw)
+    row = context.store.row(_BY_HASH, token_hash=hashed)
     if row is not None and row.used_at is not None and _refusal(context, row, rack, address, wanted) is None:
         return _caller(row, rack, address)  # Most calls: a good token that was used before needs no write.
-    statement = select(BootToken).where(BootToken.token_hash == digest(raw))
     with changing(context) as session:
-        token = session.scalars(statement.with_for_update()).one_or_none()
-        if token is None or not hmac.compare_digest(token.token_hash, digest(raw)):
+        token = _HELD_BY_HASH.first(session, token_hash=hashed)
+        if token is None or not hmac.compare_digest(token.token_hash, hashed):
             raise Unauthorized("boot token: unknown; boot this machine through its rack's boot script")
         refusal = _refusal(context, token, rack, address, wanted, beside=_beside(session, token, rack))
         if refusal is None:
             if token.used_at is None:
-                token.used_at = context.clock()
-                token.address = token.address or address
+                _USE.run(session, token_id=token.id, now=context.clock(), client=token.address or address)
             return _caller(token, rack, address)
         known = token.machine_id is not None and session.get(Machine, token.machine_id) is not None
         event(
@@ -175,7 +209,7 @@ def check(context: Context, rack: KnownRack | Rack, address: str, raw: str, purp
     raise refusal
 
 
-def _caller(token: BootToken | Row[Any], rack: KnownRack | Rack, address: str) -> MachineCaller:
+def _caller(token: Row[Any], rack: KnownRack | Rack, address: str) -> MachineCaller:
     return MachineCaller(
         rack_id=rack.id,
         rack_name=rack.name,
@@ -188,7 +222,7 @@ def _caller(token: BootToken | Row[Any], rack: KnownRack | Rack, address: str) -
     )
 
 
-def _beside(session: Session, token: BootToken, rack: KnownRack | Rack) -> bool:
+def _beside(session: Session, token: Row[Any], rack: KnownRack | Rack) -> bool:
     """Whether the rack may pass on this token for the one that handed it out, because machines call both by one name.
 
     Only an installed system's call goes by name (`app.services.rack_names`), to a rack of the same subnet.
@@ -204,7 +238,7 @@ def _beside(session: Session, token: BootToken, rack: KnownRack | Rack) -> bool:
 
 def _refusal(
     context: Context,
-    token: BootToken | Row[Any],
+    token: Row[Any],
     rack: KnownRack | Rack,
     address: str,
     purposes: tuple[str, ...],

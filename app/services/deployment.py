@@ -26,17 +26,11 @@ from app.services.boot import MACHINE_PORT, base_url, machine_port
 from app.services.boot_tokens import MachineCaller
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
-from app.services.held import AnyMachine
+from app.services.held import AnyMachine, HeldMachine
 from app.services.rack_names import RackWords
-from app.store.models import (
-    Disk,
-    Domain,
-    Image,
-    Machine,
-    Operation,
-    Rack,
-    SshKey,
-)
+from app.services.racks import ServingRack
+from app.services.transition import write
+from app.store.models import Disk, Domain, Image, Machine, SshKey, Subnet
 from app.store.prepared import Prepared
 from renderers.boot import cloudinit, phone_home, rsyslog, storage
 
@@ -48,6 +42,8 @@ _DISKS = Prepared(
     .where(Disk.machine_id == bindparam("machine_id"))
     .order_by(Disk.name)
 )
+_DOMAIN = Prepared(select(Domain.name).where(Domain.id == bindparam("domain_id")))
+_KEYS = Prepared(select(SshKey.public_key).where(SshKey.user_id == bindparam("user_id")).order_by(SshKey.id))
 KERNEL_OPTIONS = "console=ttyS0,115200"
 
 
@@ -61,16 +57,25 @@ def check(session: Session, machine: AnyMachine, user_data: str) -> None:
 
 
 def plan(
-    session: Session, context: Context, machine: Machine, operation: Operation, caller: MachineCaller
+    session: Session,
+    context: Context,
+    machine: HeldMachine,
+    operation_id: int,
+    parameters: dict[str, Any],
+    caller: MachineCaller,
 ) -> dict[str, Any]:
-    """The contract's `install` document. It holds a new token for the installed system's first call; older ones die."""
-    rack = session.get_one(Rack, caller.rack_id)
+    """The contract's `install` document. It holds a new token for the installed system's first call; older ones die.
+
+    parameters: the operation's.
+    """
+    rack = racks.serving_rack(session, caller.rack_id)
     rack_address = racks.address_towards(session, rack, caller.address)
-    image = images.current(session, str(operation.parameters["image"]))
+    subnet = subnets.subnet_of(session, caller.address)
+    image = images.current(session, str(parameters["image"]))
     rootfs = images.file_of(image, "rootfs")
     nics, static = installed_network.plan(session, context, machine, rack_address)
-    domain = session.get_one(Domain, machine.domain_id)
-    installed_names.note(session, context, machine, domain)
+    domain = str(_DOMAIN.one(session, domain_id=machine.domain_id).name)
+    installed_names.note(session, context, machine.id, f"{machine.hostname}.{domain}")
     token = boot_tokens.issue(
         session,
         context,
@@ -79,25 +84,25 @@ def plan(
         address=static,
         seconds=PHONE_HOME_SECONDS,
         machine_id=machine.id,
-        operation_id=operation.id,
+        operation_id=operation_id,
     )
     words = rack_names.words_for(session, machine.id, rack_address)
     seed = cloudinit.SeedIntent(
-        instance_id=f"muster-{machine.id}-{operation.id}",
+        instance_id=f"muster-{machine.id}-{operation_id}",
         hostname=machine.hostname,
-        domain=domain.name,
-        nics=tuple(replace(nic, search=(domain.name,)) if nic.nameservers else nic for nic in nics),
+        domain=domain,
+        nics=tuple(replace(nic, search=(domain,)) if nic.nameservers else nic for nic in nics),
         ssh_keys=_keys(session, machine),
         ntp_servers=_clocks(session, rack_address),
-        proxy=_proxy(session, rack, words, caller.address),
-        user_data=(user_data_of(context, operation),),
+        proxy=_proxy(session, subnet, rack, words),
+        user_data=(user_data_of(context, parameters),),
     )
     base = base_url(rack_address, machine_port(rack))
-    machine.image_id = image.id
+    write(session, machine, {"image_id": image.id})
     try:
         seed_files = cloudinit.seed(seed)
         sources = package_repositories.source_files(session, image)
-        sources |= _syslog(session, rack, words, caller.address)
+        sources |= _syslog(subnet, rack, words)
         call = phone_home.document(words.word("machine_http", MACHINE_PORT), rack_address, machine_port(rack), token)
     except ValueError as error:
         raise Conflict(f"{machine.hostname}: its first-boot configuration cannot be made: {error}") from error
@@ -119,34 +124,32 @@ def plan(
     }
 
 
-def user_data_of(context: Context, operation: Operation) -> str:
-    """The user data that came with the request; it is kept sealed. Empty when there was none."""
-    sealed = str(operation.parameters.get("user_data") or "")
+def user_data_of(context: Context, parameters: dict[str, Any]) -> str:
+    """The user data in an operation's parameters, where it is kept sealed. Empty when there is none."""
+    sealed = str(parameters.get("user_data") or "")
     return context.secrets.open(sealed) if sealed else ""
 
 
 def _clocks(session: Session, rack_address: str) -> tuple[str, ...]:
     """The NTP servers of the system: the external ones where machines are told only those, else its rack."""
-    value = settings.get(session, "ntp_upstreams", {})
+    value = settings.stored(session, "ntp_upstreams", {})
     servers = value.get("servers", ()) if value.get("external_only") else ()
     return tuple(one for one in servers if (":" in one) == (":" in rack_address)) or (rack_address,)
 
 
-def _syslog(session: Session, rack: Rack, words: RackWords, client_address: str) -> dict[str, str]:
+def _syslog(subnet: Subnet | None, rack: ServingRack, words: RackWords) -> dict[str, str]:
     """Path and text of the file by which the system sends its rack what it logs; {} where its rack would not hear it."""
-    subnet = subnets.subnet_of(session, client_address)
     if subnet is None or not subnet.managed:
         return {}
     host = words.word("syslog", SYSLOG_PORT)
     return {rsyslog.PATH: rsyslog.forward(host, int(rack.ports.get("syslog", SYSLOG_PORT)))}
 
 
-def _proxy(session: Session, rack: Rack, words: RackWords, client_address: str) -> str | None:
+def _proxy(session: Session, subnet: Subnet | None, rack: ServingRack, words: RackWords) -> str | None:
     """URL of the system's package proxy; None where there is none, or its subnet may not use the rack's."""
-    value = settings.get(session, "proxy", {"mode": "built-in"})
+    value = settings.stored(session, "proxy", {"mode": "built-in"})
     if value["mode"] == "external":
         return str(value["url"])
-    subnet = subnets.subnet_of(session, client_address)
     if value["mode"] == "none" or subnet is None or not (subnet.managed and subnet.allow_proxy):
         return None
     return base_url(words.word("proxy", PROXY_PORT), int(rack.ports.get("proxy", PROXY_PORT)))
@@ -171,8 +174,7 @@ def _storage(session: Session, machine: AnyMachine) -> dict[str, object]:
         raise Conflict(f"{machine.hostname}: {error}") from error
 
 
-def _keys(session: Session, machine: Machine) -> tuple[str, ...]:
+def _keys(session: Session, machine: HeldMachine) -> tuple[str, ...]:
     if machine.owner_id is None:
         return ()
-    statement = select(SshKey.public_key).where(SshKey.user_id == machine.owner_id).order_by(SshKey.id)
-    return tuple(session.scalars(statement))
+    return tuple(row.public_key for row in _KEYS.all(session, user_id=machine.owner_id))

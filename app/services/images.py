@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session, selectinload
@@ -25,14 +26,39 @@ DEFAULT_NAME = "debian-12-amd64"
 CHUNK = 1 << 20
 KINDS = ("kernel", "initrd", "squashfs", "rootfs")
 _CURRENT_NAME = Prepared(select(Image.id).where(Image.name == bindparam("name"), Image.current).limit(1))
-_CURRENT = (
-    select(Image)
-    .where(Image.name == bindparam("name"), Image.current)
-    .options(selectinload(Image.files))
-    .order_by(Image.id.desc())
-    .limit(1)
+_NEWEST = select(Image.id).where(Image.name == bindparam("name"), Image.current).order_by(Image.id.desc()).limit(1)
+_CURRENT = Prepared(
+    select(
+        *(Image.id, Image.name, Image.os, Image.release, Image.architecture),
+        *(ImageFile.kind, ImageFile.name.label("file_name"), ImageFile.sha256, ImageFile.blake2b, ImageFile.size_bytes),
+    )
+    .outerjoin(ImageFile, ImageFile.image_id == Image.id)
+    .where(Image.id == _NEWEST.scalar_subquery())
+    .order_by(ImageFile.id)
 )
 _KEYS = ("name", "os", "release", "architecture", "recipe", "files")
+
+
+class CurrentFile(NamedTuple):
+    """A file of an image that machines fetch: columns of `app.store.models.ImageFile`."""
+
+    kind: str
+    name: str
+    sha256: str
+    blake2b: str | None
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class CurrentImage:
+    """An image that is booted or installed now: columns of `app.store.models.Image`, and its files."""
+
+    id: int
+    name: str
+    os: str
+    release: str
+    architecture: str
+    files: tuple[CurrentFile, ...]
 
 
 def import_folder(context: Context, path: str | Path) -> Image:
@@ -92,12 +118,14 @@ def get(context: Context, image_id: int) -> Image:
     return image
 
 
-def current(session: Session, name: str) -> Image:
-    """The image that is installed when `name` is asked for. Conflict when there is none."""
-    image = session.scalars(_CURRENT, {"name": name}).one_or_none()
-    if image is None:
+def current(session: Session, name: str) -> CurrentImage:
+    """The image that is installed when `name` is asked for. Conflict when there is none. One query."""
+    rows = _CURRENT.all(session, name=name)
+    if not rows:
         raise _no_current(name)
-    return image
+    files = tuple(CurrentFile(*row[5:]) for row in rows if row.kind is not None)
+    first = rows[0]
+    return CurrentImage(first.id, first.name, first.os, first.release, first.architecture, files)
 
 
 def _no_current(name: str) -> Conflict:
@@ -106,7 +134,7 @@ def _no_current(name: str) -> Conflict:
     )
 
 
-def file_of(image: Image, kind: str) -> ImageFile:
+def file_of(image: CurrentImage, kind: str) -> CurrentFile:
     """The image's file of one kind. Conflict when it has none."""
     for file in image.files:
         if file.kind == kind:

@@ -9,14 +9,18 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
 from app.services.context import Context
 from app.services.domains import domain_row
 from app.store.models import Domain, InstalledName, Machine
+from app.store.prepared import Prepared
 from app.store.queries.page import page
+
+_FORGET = Prepared(delete(InstalledName).where(InstalledName.machine_id == bindparam("machine_id")))
+_NOTE = Prepared(insert(InstalledName), "machine_id", "name", "at")
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,10 @@ class StaleName:
     installed_at: dt.datetime
 
 
-def note(session: Session, context: Context, machine: Machine, domain: Domain) -> None:
+def note(session: Session, context: Context, machine_id: int, name: str) -> None:
     """Remember the name that the system is installed with; that of an earlier one is forgotten."""
-    session.execute(delete(InstalledName).where(InstalledName.machine_id == machine.id))
-    name = f"{machine.hostname}.{domain.name}"
-    session.add(InstalledName(machine_id=machine.id, name=name, at=context.clock()))
+    _FORGET.run(session, machine_id=machine_id)
+    _NOTE.run(session, machine_id=machine_id, name=name, at=context.clock())
 
 
 def stale(context: Context, domain_id: int, after: int | None = None, limit: int | None = None) -> list[StaleName]:

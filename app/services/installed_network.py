@@ -9,51 +9,72 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.orm import Session, aliased, selectinload
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.orm import Session, aliased
 
 from app.services import installed_routes
 from app.services.context import Context
 from app.services.errors import Conflict
+from app.services.held import AnyMachine
 from app.services.installed_routes import Given, Route
-from app.store.models import (
-    InstalledGateway,
-    Interface,
-    InterfaceLink,
-    IpAddress,
-    Machine,
-    StaticRoute,
-    Subnet,
-    Vlan,
-)
+from app.store.models import InstalledGateway, Interface, InterfaceLink, IpAddress, StaticRoute, Subnet, Vlan
+from app.store.prepared import Prepared
 from renderers.boot import netplan
 
 DHCP_METRIC = 200
 """Of routes that interfaces other than the first get by DHCP: networkd gives the first one's 100."""
+_OF_MACHINE = Interface.machine_id == bindparam("machine_id")
+_INTERFACES = Prepared(
+    select(Interface.id, Interface.name, Interface.mac, Vlan.mtu)
+    .outerjoin(Vlan, Vlan.id == Interface.vlan_id)
+    .where(_OF_MACHINE)
+    .order_by(Interface.boot.desc(), Interface.id)
+)
+_ADDRESSES = Prepared(
+    select(
+        *(IpAddress.interface_id, IpAddress.address, IpAddress.subnet_id),
+        *(Subnet.cidr, Subnet.gateway, Subnet.dns_servers),
+    )
+    .join(Interface, Interface.id == IpAddress.interface_id)
+    .join(Subnet, Subnet.id == IpAddress.subnet_id)
+    .where(_OF_MACHINE)
+    .order_by(IpAddress.address_key)
+)
+_ASKING = Prepared(
+    select(InterfaceLink.interface_id, Subnet.cidr)
+    .join(Interface, Interface.id == InterfaceLink.interface_id)
+    .join(Subnet, Subnet.id == InterfaceLink.subnet_id)
+    .where(_OF_MACHINE, InterfaceLink.mode == "dhcp")
+)
+_DESTINATION = aliased(Subnet)
+_SOURCES = select(IpAddress.subnet_id).join(Interface, Interface.id == IpAddress.interface_id).where(_OF_MACHINE)
+_ROUTES = Prepared(
+    select(StaticRoute.source_id, _DESTINATION.cidr, StaticRoute.gateway, StaticRoute.metric)
+    .join(_DESTINATION, _DESTINATION.id == StaticRoute.destination_id)
+    .where(StaticRoute.source_id.in_(_SOURCES))
+    .order_by(StaticRoute.metric, StaticRoute.id)
+)
+_FORGET = Prepared(delete(InstalledGateway).where(InstalledGateway.machine_id == bindparam("machine_id")))
+_NOTE = Prepared(insert(InstalledGateway), "machine_id", "subnet_id", "interface", "gateway", "at")
 
 
 def plan(
-    session: Session, context: Context, machine: Machine, rack_address: str
+    session: Session, context: Context, machine: AnyMachine, rack_address: str
 ) -> tuple[list[netplan.Nic], str | None]:
     """The interfaces, and the address from which the installed system will call the rack; None when DHCP gives it.
 
-    Gateways and static routes are noted as those that the machine is installed with.  Conflict when it has no address in the family of
-    its rack's.
+    Gateways and static routes are noted as those that the machine is installed with.  Conflict when it has no address in
+    the family of its rack's.  Four queries.
     """
-    statement = (
-        select(Interface)
-        .where(Interface.machine_id == machine.id)
-        .options(
-            selectinload(Interface.addresses).selectinload(IpAddress.subnet),
-            selectinload(Interface.links).selectinload(InterfaceLink.subnet),
-        )
-        .order_by(Interface.boot.desc(), Interface.id)
-        .execution_options(populate_existing=True)
-    )
-    interfaces = list(session.scalars(statement))
-    mtus = _mtus(session, interfaces)
-    routes = _routes(session, {row.subnet_id for interface in interfaces for row in interface.addresses})
+    interfaces = _INTERFACES.all(session, machine_id=machine.id)
+    addresses = _by_key(_ADDRESSES.all(session, machine_id=machine.id))
+    asking = _by_key(_ASKING.all(session, machine_id=machine.id))
+    routes = {
+        subnet_id: [netplan.Route(row.cidr, row.gateway, row.metric) for row in rows]
+        for subnet_id, rows in _by_key(_ROUTES.all(session, machine_id=machine.id)).items()
+    }
     nics: list[netplan.Nic] = []
     given: list[Given] = []
     gateways: dict[int, tuple[int, str, str]] = {}
@@ -61,35 +82,35 @@ def plan(
     calling: str | None = None
     is_near = False
     for interface in interfaces:
-        rows = sorted(interface.addresses, key=lambda row: row.address_key)
+        rows = addresses.get(interface.id, [])
         own: list[str] = []
         for row in rows:
             family = 6 if ":" in row.address else 4
             # Who has an address in the rack's subnet calls from that one, else from the first of the family.
-            near = rack in ipaddress.ip_network(row.subnet.cidr)
+            near = rack in ipaddress.ip_network(row.cidr)
             if family == rack.version and (calling is None or (near and not is_near)):
                 calling, is_near = row.address, near
-            if row.subnet.gateway and family not in gateways:
-                gateways[family] = (row.subnet_id, interface.name, row.subnet.gateway)
-                own.append(row.subnet.gateway)
+            if row.gateway and family not in gateways:
+                gateways[family] = (row.subnet_id, interface.name, row.gateway)
+                own.append(row.gateway)
         for row in rows:
             given += [
                 Given(row.subnet_id, interface.name, Route(one.to, one.via, one.metric))
                 for one in routes.get(row.subnet_id, ())
             ]
-        servers = [str(server) for row in rows for server in row.subnet.dns_servers] or [rack_address]
-        dhcp4, dhcp6 = (_asks(interface.links, family) for family in (4, 6))
+        servers = [str(server) for row in rows for server in row.dns_servers] or [rack_address]
+        families = {6 if ":" in row.cidr else 4 for row in asking.get(interface.id, ())}
         nics.append(
             netplan.Nic(
                 name=interface.name,
                 mac=interface.mac,
-                addresses=tuple(f"{row.address}/{row.subnet.cidr.partition('/')[2]}" for row in rows),
+                addresses=tuple(f"{row.address}/{row.cidr.partition('/')[2]}" for row in rows),
                 gateways=tuple(own),
                 nameservers=tuple(dict.fromkeys(servers)) if rows else (),
-                mtu=mtus.get(interface.vlan_id or 0, netplan.STANDARD_MTU),
+                mtu=netplan.STANDARD_MTU if interface.mtu is None else interface.mtu,
                 routes=tuple(route for row in rows for route in routes.get(row.subnet_id, ())),
-                dhcp4=dhcp4,
-                dhcp6=dhcp6,
+                dhcp4=4 in families,
+                dhcp6=6 in families,
                 dhcp_metric=DHCP_METRIC if nics else None,
             )
         )
@@ -104,36 +125,17 @@ def plan(
     return nics, None if asks else calling
 
 
-def _asks(links: Iterable[InterfaceLink], family: int) -> bool:
-    return any(link.mode == "dhcp" and (":" in link.subnet.cidr) is (family == 6) for link in links)
-
-
-def _mtus(session: Session, interfaces: Iterable[Interface]) -> dict[int, int]:
-    wanted = {interface.vlan_id for interface in interfaces if interface.vlan_id is not None}
-    return {row.id: row.mtu for row in session.execute(select(Vlan.id, Vlan.mtu).where(Vlan.id.in_(wanted)))}
-
-
-def _routes(session: Session, subnet_ids: set[int]) -> dict[int, list[netplan.Route]]:
-    """Static routes by source subnet. One query."""
-    destination = aliased(Subnet)
-    statement = (
-        select(StaticRoute.source_id, destination.cidr, StaticRoute.gateway, StaticRoute.metric)
-        .join(destination, destination.id == StaticRoute.destination_id)
-        .where(StaticRoute.source_id.in_(subnet_ids))
-        .order_by(StaticRoute.metric, StaticRoute.id)
-    )
-    found: dict[int, list[netplan.Route]] = defaultdict(list)
-    for source_id, cidr, gateway, metric in session.execute(statement):
-        found[source_id].append(netplan.Route(cidr, gateway, metric))
+def _by_key(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    """Rows by their first column, in order."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row[0]].append(row)
     return found
 
 
-def _note(session: Session, context: Context, machine: Machine, gateways: Iterable[tuple[int, str, str]]) -> None:
+def _note(session: Session, context: Context, machine: AnyMachine, gateways: Iterable[tuple[int, str, str]]) -> None:
     """Remember which gateways the system is installed with; those of an earlier one are forgotten."""
-    session.execute(delete(InstalledGateway).where(InstalledGateway.machine_id == machine.id))
-    rows = [
-        {"machine_id": machine.id, "subnet_id": subnet_id, "interface": name, "gateway": gateway, "at": context.clock()}
-        for subnet_id, name, gateway in gateways
-    ]
-    if rows:
-        session.execute(insert(InstalledGateway), rows)
+    _FORGET.run(session, machine_id=machine.id)
+    for subnet_id, name, gateway in gateways:
+        values = {"machine_id": machine.id, "subnet_id": subnet_id, "interface": name, "gateway": gateway}
+        _NOTE.run(session, **values, at=context.clock())

@@ -12,16 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.lifecycle.states import State
 from app.services.context import Context
 from app.services.subnets import subnet_row
 from app.store.models import InstalledName, InstalledRoute, Interface, IpAddress, Machine, StaticRoute, Subnet
+from app.store.prepared import Prepared
 from app.store.queries.page import page
 
 _DESTINATION = aliased(Subnet)
+_FORGET = Prepared(delete(InstalledRoute).where(InstalledRoute.machine_id == bindparam("machine_id")))
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +58,7 @@ class Given:
 
 def note(session: Session, machine_id: int, given: Iterable[Given]) -> None:
     """Remember the routes that the system is installed with; those of an earlier one are forgotten."""
-    session.execute(delete(InstalledRoute).where(InstalledRoute.machine_id == machine_id))
+    _FORGET.run(session, machine_id=machine_id)
     rows = [
         {
             "machine_id": machine_id,

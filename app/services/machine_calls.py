@@ -20,7 +20,7 @@ from app.services.boot_tokens import ENLIST, PHONE_HOME, MachineCaller
 from app.services.changes import changing, event, touch_machine
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
-from app.services.transition import locked
+from app.services.transition import taken
 from app.store.models import Machine, Operation, ScriptResult
 from app.store.prepared import Prepared
 
@@ -56,7 +56,7 @@ _UNDERWAY = Prepared(
     .where(Operation.id == bindparam("operation_id"))
     .with_for_update(of=(Operation, Machine), key_share=True)
 )
-_OPERATION = select(Operation).where(Operation.id == bindparam("operation_id"))
+_PARAMETERS = Prepared(select(Operation.parameters).where(Operation.id == bindparam("operation_id")))
 _SAY = Prepared(
     update(Operation).where(Operation.id == bindparam("of_operation")).values(progress=bindparam("new_progress"))
 )
@@ -132,14 +132,14 @@ def task(context: Context, caller: MachineCaller) -> dict[str, Any]:
         if caller.purpose == "commission":
             answer["scripts"] = commissioning.task()
         else:
-            operation = session.scalars(_OPERATION, {"operation_id": run.id}).one()
+            parameters = _PARAMETERS.one(session, operation_id=run.id).parameters
             if caller.purpose == "erase":
-                answer["erase"] = {"mode": str(operation.parameters["erase"])}
+                answer["erase"] = {"mode": str(parameters["erase"])}
             else:
-                machine = locked(session, run.machine_id, bare=True)
+                machine = taken(session, run.machine_id)
                 try:
                     with session.begin_nested():
-                        answer["install"] = deployment.plan(session, context, machine, operation, caller)
+                        answer["install"] = deployment.plan(session, context, machine, run.id, parameters, caller)
                 except ServiceError as error:
                     refusal = error
         if refusal is None:

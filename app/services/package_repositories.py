@@ -9,16 +9,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.services import openpgp, urls, versions
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
+from app.services.images import CurrentImage
 from app.services.names import check_label
 from app.store.locks import hold
 from app.store.models import Image, PackageRepository
+from app.store.prepared import Prepared
 from app.store.queries.page import page
 from renderers.boot import apt
 
@@ -26,6 +28,15 @@ SYSTEMS = ("debian",)
 CHANGEABLE = ("name", "url", "os", "main", "enabled", "suites", "components", "architectures", "key")
 LOCK = "package-repositories"
 MOST_WORDS = 20
+_SHOWN = (
+    *(PackageRepository.name, PackageRepository.url, PackageRepository.main, PackageRepository.suites),
+    *(PackageRepository.components, PackageRepository.architectures, PackageRepository.key),
+)
+_ENABLED = Prepared(
+    select(*_SHOWN)
+    .where(PackageRepository.enabled, PackageRepository.os == bindparam("system"))
+    .order_by(PackageRepository.id)
+)
 _RULES = {"suites": apt.SUITE, "components": apt.WORD, "architectures": apt.ARCHITECTURE}
 _LIKE = {"suites": "$RELEASE-backports or bookworm", "components": "main", "architectures": "amd64"}
 
@@ -103,23 +114,21 @@ def delete(context: Context, repository_id: int) -> None:
         session.delete(row)
 
 
-def source_files(session: Session, image: Image) -> dict[str, str]:
+def source_files(session: Session, image: Image | CurrentImage) -> dict[str, str]:
     """Path and text of the source files of a system that is installed from the image. ValueError as `apt.files`."""
-    statement = select(PackageRepository).where(PackageRepository.enabled, PackageRepository.os == image.os)
-    rows = session.scalars(statement.order_by(PackageRepository.id))
-    return apt.files(tuple(_repository(row) for row in rows), image.release, image.architecture)
-
-
-def _repository(row: PackageRepository) -> apt.Repository:
-    return apt.Repository(
-        name=row.name,
-        url=row.url,
-        main=row.main,
-        suites=tuple(row.suites),
-        components=tuple(row.components),
-        architectures=tuple(row.architectures),
-        key=row.key,
-    )
+    repositories = [
+        apt.Repository(
+            name=row.name,
+            url=row.url,
+            main=row.main,
+            suites=tuple(row.suites),
+            components=tuple(row.components),
+            architectures=tuple(row.architectures),
+            key=row.key,
+        )
+        for row in _ENABLED.all(session, system=image.os)
+    ]
+    return apt.files(tuple(repositories), image.release, image.architecture)
 
 
 def _checked(given: dict[str, Any]) -> dict[str, Any]:

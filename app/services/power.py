@@ -237,10 +237,9 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
         deadline = now + dt.timedelta(seconds=OPERATION_SECONDS + GRACE_SECONDS)
         if not _CLAIM.run(session, order_id=row.id, now=now, answer_by=deadline):
             raise Conflict(f"power operation {operation_id}: it is not waiting any more; fetch the list again")
-        found = _CONTROLLER.first(session, machine_id=row.machine_id)
-        if found is None:
+        bmc = controller_of(session, row.machine_id)
+        if bmc is None:
             raise Conflict(f"power operation {operation_id}: its machine has no BMC any more; fetch the list again")
-        bmc = Controller(*found)
         if bmc.secrets and not (row.verb == "query" and _asks_regularly(session, row)):
             audit(
                 session,
@@ -257,7 +256,7 @@ def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
             "id": row.id,
             "verb": row.verb,
             "driver": bmc.driver,
-            "parameters": _parameters_of(context, bmc),
+            "parameters": parameters_of(context, bmc),
             "deadline_seconds": OPERATION_SECONDS,
             "request_id": row.request_id,
         }
@@ -279,7 +278,13 @@ def _asks_regularly(session: Session, row: Order) -> bool:
     return session.scalar(earlier.limit(1)) is not None
 
 
-def _parameters_of(context: Context, bmc: Controller) -> dict[str, str]:
+def controller_of(session: Session, machine_id: int) -> Controller | None:
+    """The machine's BMC; None when it has none."""
+    row = _CONTROLLER.first(session, machine_id=machine_id)
+    return None if row is None else Controller(*row)
+
+
+def parameters_of(context: Context, bmc: Controller) -> dict[str, str]:
     """All parameters of the BMC's driver, secrets included: for the rack that carries out one operation only."""
     secret: dict[str, str] = json.loads(context.secrets.open(bmc.secrets)) if bmc.secrets else {}
     full = {name: str(value) for name, value in (bmc.parameters | secret).items()}

@@ -13,11 +13,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.services.internal_names import subnet_name
 from app.store.models import Interface, InterfaceLink, IpAddress, Rack, Subnet
+from app.store.prepared import Prepared
+
+_GIVEN = (
+    select(IpAddress.subnet_id)
+    .join(Interface, Interface.id == IpAddress.interface_id)
+    .where(Interface.machine_id == bindparam("machine_id"))
+)
+_LINKED = (
+    select(InterfaceLink.subnet_id)
+    .join(Interface, Interface.id == InterfaceLink.interface_id)
+    .where(Interface.machine_id == bindparam("machine_id"))
+)
+_SUBNETS = Prepared(select(Subnet.dns_servers, Subnet.allow_dns).where(Subnet.id.in_(_GIVEN.union(_LINKED))))
+_HERE = select(IpAddress.subnet_id).where(IpAddress.kind == "rack", IpAddress.address == bindparam("rack_address"))
+_RACKS = Prepared(
+    select(Subnet.cidr, Rack.ports)
+    .join(IpAddress, IpAddress.subnet_id == Subnet.id)
+    .join(Rack, Rack.id == IpAddress.rack_id)
+    .where(IpAddress.kind == "rack", Subnet.id.in_(_HERE), Rack.token_hash.is_not(None))
+)
 
 
 @dataclass(frozen=True)
@@ -39,20 +59,10 @@ class RackWords:
 
 def words_for(session: Session, machine_id: int, rack_address: str) -> RackWords:
     """What the machine's installed system may call the rack of this address. Two queries."""
-    of_machine = select(Interface.id).where(Interface.machine_id == machine_id)
-    given = select(IpAddress.subnet_id).where(IpAddress.interface_id.in_(of_machine))
-    linked = select(InterfaceLink.subnet_id).where(InterfaceLink.interface_id.in_(of_machine))
-    statement = select(Subnet.dns_servers, Subnet.allow_dns).where(Subnet.id.in_(given.union(linked)))
-    subnets = session.execute(statement).all()
+    subnets = _SUBNETS.all(session, machine_id=machine_id)
     if not subnets or any(row.dns_servers or not row.allow_dns for row in subnets):
         return RackWords(rack_address, None, ())
-    here = select(IpAddress.subnet_id).where(IpAddress.kind == "rack", IpAddress.address == rack_address)
-    racks = session.execute(
-        select(Subnet.cidr, Rack.ports)
-        .join(IpAddress, IpAddress.subnet_id == Subnet.id)
-        .join(Rack, Rack.id == IpAddress.rack_id)
-        .where(IpAddress.kind == "rack", Subnet.id.in_(here), Rack.token_hash.is_not(None))
-    ).all()
+    racks = _RACKS.all(session, rack_address=rack_address)
     cidrs = {row.cidr for row in racks}
     name = subnet_name(cidrs.pop()) if len(cidrs) == 1 else None
     return RackWords(rack_address, name, tuple(row.ports or {} for row in racks))

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import secrets
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
@@ -219,7 +219,16 @@ class KnownRack:
     name: str
 
 
+@dataclass(frozen=True)
+class ServingRack(KnownRack):
+    """A rack as the machines that it serves reach it: the columns of `app.store.models.Rack`."""
+
+    interfaces: list[dict[str, Any]]
+    ports: dict[str, Any]
+
+
 _BY_TOKEN = Prepared(select(Rack.id, Rack.name).where(Rack.token_hash == bindparam("token_hash")))
+_SERVING = Prepared(select(Rack.id, Rack.name, Rack.interfaces, Rack.ports).where(Rack.id == bindparam("rack_id")))
 _BY_NAME = Prepared(select(Rack.id, Rack.name, Rack.relay_token_hash).where(Rack.name == bindparam("rack_name")))
 
 
@@ -242,7 +251,13 @@ def authenticate_relay(context: Context, header: str) -> KnownRack:
     raise Unauthorized("the request does not come through an enrolled rack", rule="X-Muster-Rack: <name>:<relay token>")
 
 
-def address_towards(session: Session, rack: Rack, client_address: str) -> str:
+def serving_rack(session: Session, rack_id: int) -> ServingRack:
+    """The rack as its machines reach it. NotFound when there is none."""
+    row = _SERVING.first(session, rack_id=rack_id)
+    return ServingRack(*row) if row is not None else _missing(rack_id)
+
+
+def address_towards(session: Session, rack: Rack | ServingRack, client_address: str) -> str:
     """The rack's address that a client is served from: the one in the client's own network, else the rack's first.
 
     Conflict when the rack has none at all.
@@ -269,10 +284,11 @@ def current_offer(context: Context, rack_id: int) -> Offer | None:
 
 def rack_row(session: Session, rack_id: int) -> Rack:
     """The rack, inside an open transaction. NotFound when there is none."""
-    rack = session.get(Rack, rack_id)
-    if rack is None:
-        raise NotFound(f"there is no rack {rack_id}", field="rack_id")
-    return rack
+    return session.get(Rack, rack_id) or _missing(rack_id)
+
+
+def _missing(rack_id: int) -> NoReturn:
+    raise NotFound(f"there is no rack {rack_id}", field="rack_id")
 
 
 def sha256(token: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.services import retention_rules, urls, versions
@@ -22,9 +22,11 @@ from app.services.context import Context
 from app.services.errors import Invalid, NotFound
 from app.store.locks import hold
 from app.store.models import Rack, Setting
+from app.store.prepared import Prepared
 
 PROXY_MODES = ("built-in", "none", "external", "peer")
 VALIDATION = ("auto", "yes", "no")
+_VALUE = Prepared(select(Setting.value).where(Setting.name == bindparam("setting")))
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
 )
@@ -33,6 +35,12 @@ HOST = re.compile(
 def get(session: Session, name: str, default: dict[str, Any]) -> dict[str, Any]:
     """The setting's value, or `default` when nobody has set it."""
     row = session.get(Setting, name)
+    return row.value if row is not None else default
+
+
+def stored(session: Session, name: str, default: dict[str, Any]) -> dict[str, Any]:
+    """The same, at a fraction of the cost, where this transaction does not change it."""
+    row = _VALUE.first(session, setting=name)
     return row.value if row is not None else default
 
 

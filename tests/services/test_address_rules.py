@@ -35,7 +35,6 @@ from app.services.errors import Conflict, Invalid, ServiceError
 from app.services.installed_routes import Route
 from app.store.models import (
     BootToken,
-    Domain,
     Event,
     Interface,
     IpAddress,
@@ -447,7 +446,7 @@ def test_machines_on_old_routes_are_listed(context: Context, seeded: Seeded) -> 
         with changing(context) as session:
             row = session.get_one(Machine, machine.id)
             installed_network.plan(session, context, row, "10.20.0.1")
-            installed_names.note(session, context, row, session.get_one(Domain, row.domain_id))
+            installed_names.note(session, context, row.id, f"{row.hostname}.{row.domain.name}")
             row.state = state
         return machine.id
 

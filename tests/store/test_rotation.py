@@ -18,8 +18,8 @@ from app.services import bmc, deployment, idempotency, lifecycle, offers, rotati
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Forbidden
-from app.services.power import parameters_of
-from app.store.models import Base, ChangeEvent, Machine, Operation
+from app.services.power import controller_of, parameters_of
+from app.store.models import Base, ChangeEvent, Operation
 from app.wiring.secret_box import FernetBox, KeyFile
 from tests.factories.control import Seeded, make_machine, seed
 
@@ -71,11 +71,11 @@ def fill(context: Context) -> tuple[Seeded, int, int]:
 def opened(context: Context, machine_id: int, operation_id: int) -> tuple[str, str]:
     """What the secrets say."""
     with context.store.read() as session:
-        machine = session.get_one(Machine, machine_id)
-        assert machine.bmc is not None
+        found = controller_of(session, machine_id)
+        assert found is not None
         offers.sign(session, context, 1, "rack-1", b"x")
-        password = parameters_of(context, machine, machine.bmc)["password"]
-        return password, deployment.user_data_of(context, session.get_one(Operation, operation_id))
+        password = parameters_of(context, found)["password"]
+        return password, deployment.user_data_of(context, session.get_one(Operation, operation_id).parameters)
 
 
 def test_everything_moves_to_the_new_key(living: Context, file: KeyFile) -> None:
@@ -148,9 +148,9 @@ def test_writers_go_on_meanwhile(living: Context, file: KeyFile) -> None:
     rotation.reseal_all(living, FernetBox(file.keys))
     file.keep_newest()
     with living.store.read() as session:
-        last = session.get_one(Machine, machine_ids[number[0] % 8])
-        assert last.bmc is not None
-        password = parameters_of(living, last, last.bmc)["password"]
+        last = controller_of(session, machine_ids[number[0] % 8])
+        assert last is not None
+        password = parameters_of(living, last)["password"]
 
     assert number[0] > 0
     assert f"p{number[0]}" == password

@@ -73,7 +73,7 @@ def test_deploy_with_image_and_user_data(context: Context, seeded: Seeded, alice
     operation = lifecycle.operations(context, machine, 1)[0]
 
     assert "debian-12-amd64" == operation.parameters["image"]
-    assert text == deployment.user_data_of(context, operation)
+    assert text == deployment.user_data_of(context, operation.parameters)
 
 
 def test_comment(context: Context, seeded: Seeded, alice: Browser) -> None:
