@@ -11,7 +11,17 @@ from types import MappingProxyType
 import bench
 
 MACHINERY = (
-    *("discover_stream", "figure", "ironic", "ironic_install", "played", "postgres", "scene", "standing_hosts"),
+    *(
+        "discover_stream",
+        "figure",
+        "ironic",
+        "ironic_install",
+        "played",
+        "postgres",
+        "rack_site",
+        "scene",
+        "standing_hosts",
+    ),
     "__main__",
 )
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,7 @@ from typing import Self
 import requests
 
 PASSWORD_LINE = re.compile(r"password[^:]*:\s*(\S+)", re.IGNORECASE)
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 
 
@@ -48,12 +49,15 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 class ControlPlane:
-    """A running control plane; a context manager. sockets: already listening."""
+    """A running control plane; a context manager. sockets: already listening; environment: settings of its own."""
 
-    def __init__(self, state: Path, sockets: list[socket.socket], url: str) -> None:
+    def __init__(
+        self, state: Path, sockets: list[socket.socket], url: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.state = state
         self.sockets = sockets
         self.url = url
+        self.environment = dict(environment or {})
         self.log = state / "muster-run.log"
         self.password: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +65,11 @@ class ControlPlane:
     def __enter__(self) -> Self:
         """Start it and wait until it answers."""
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     @property
@@ -75,7 +83,7 @@ class ControlPlane:
         argv = [sys.executable, "-m", "app.cli", "run", "--state-dir", str(self.state)]
         for link in self.sockets:
             argv += ["--listen-fd", str(link.fileno())]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self.environment}
         with self.log.open("ab") as log:
             os.fchmod(log.fileno(), 0o600)
             self._process = subprocess.Popen(

@@ -80,7 +80,12 @@ def switch_dhcp_on(api: Api) -> None:
 
 
 def enrol_rack(
-    api: Api, site: VirtualSite | None, root: Path, url: str, python: str, words: Sequence[str] = ()
+    api: Api,
+    site: VirtualSite | None,
+    root: Path,
+    url: str,
+    python: str,
+    words: Sequence[str] = ("--no-hosts-database",),
 ) -> Enrolled:
     """Enrol the rack as a real one is: an administrator's one-time code, typed in on the rack host."""
     code = api.post("/racks/codes", {"name": "rack1"})["code"]
@@ -89,7 +94,6 @@ def enrol_rack(
         "-m",
         "workers.rack",
         "enrol",
-        "--no-hosts-database",
         "--url",
         url,
         "--code-file",

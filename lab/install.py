@@ -45,6 +45,7 @@ WHY = {
 WHY_TEST = {
     "ISC dhcpd under test": ("isc-dhcp-server",),
     "PostgreSQL under test, also as the hosts database of DHCP": ("postgresql", "kea-admin"),
+    "the broker of larger sites, measured": ("redis-server",),
     "package repositories under test": ("gnupg",),
     "pages under test": ("chromium",),
     "the machine agent under test": ("dosfstools", "e2fsprogs", "parted"),

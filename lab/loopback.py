@@ -52,7 +52,7 @@ def show(terminal: Terminal, state: Path, port: int, refusals: Sequence[str], on
             api.post("/domains", {"name": demo.DOMAIN})
             root = state / "rack"
             ports = [word for name, number in PORTS.items() for word in ("--port", f"{name}={number}")]
-            rack = demo.enrol_rack(api, None, root, control.url, sys.executable, ports)
+            rack = demo.enrol_rack(api, None, root, control.url, sys.executable, ("--no-hosts-database", *ports))
             stack.enter_context(Supervisor(None, root, rack_programs("--root", str(root))))
             demo.wait_in_sync(api, rack, ("bind",))
             proof.append(f"BIND serves {demo.DOMAIN} at 127.0.0.1 port {PORTS['dns']}")

@@ -1,6 +1,7 @@
 """What is new for a rack: the long poll, the offer, record changes.
 
-The long poll reads four numbers by index until one is newer.  At most `RACK_WAITERS` requests of a process wait at
+The long poll reads four numbers by index until one is newer: whenever this process has committed something for the rack,
+and every `POLL_SECONDS` for what other processes have.  At most `RACK_WAITERS` requests of a process wait at
 once; the others are answered at once, so that racks never take all threads of the server.
 """
 
@@ -41,13 +42,15 @@ def wait() -> Response:
     waiters: threading.Semaphore = current_app.extensions[EXTENSION]
     place = waiters.acquire(blocking=False)
     try:
-        while True:
-            found = reports.newest(context, rack_id)
-            changed = any(found[name] != have[name] for name in have)
-            left = until - time.monotonic()
-            if changed or left <= 0 or not place:
-                return jsonify(**found, changed=changed)
-            time.sleep(min(POLL_SECONDS, left))
+        with context.wakes.listening(context.actor.name) as rung:
+            while True:
+                rung.clear()
+                found = reports.newest(context, rack_id)
+                changed = any(found[name] != have[name] for name in have)
+                left = until - time.monotonic()
+                if changed or left <= 0 or not place:
+                    return jsonify(**found, changed=changed)
+                rung.wait(min(POLL_SECONDS, left))
     finally:
         if place:
             waiters.release()

@@ -214,7 +214,7 @@ def _write_records(session: Session, context: Context) -> None:
     if context.made is not None:
         context.made.sequence = last
     for name in racks_of_scopes(session, {scope for scope, _ in noted}):
-        after_commit(session, partial(context.ring.rack, name))
+        after_commit(session, partial(context.wake_rack, name))
 
 
 def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from app.services.errors import Forbidden
+from app.services.wakes import Wakes
 from app.store.unit_of_work import Store
 
 ROLES = ("viewer", "operator", "admin")
@@ -71,7 +72,7 @@ class Context:
 
     expected: the versions of a thing, as `app.services.versions` writes them, at one of which the caller wants it
     changed; None when any will do.  asked_at: when the call began, where that is known.
-    made: filled with what the call makes, where somebody wants to know.
+    made: filled with what the call makes, where somebody wants to know.  wakes: who waits in this process.
     """
 
     store: Store
@@ -83,6 +84,12 @@ class Context:
     request_id: str | None = None
     asked_at: dt.datetime | None = None
     made: Made | None = None
+    wakes: Wakes = field(default_factory=Wakes)
+
+    def wake_rack(self, rack_name: str) -> None:
+        """Have a rack fetch what is new: its long poll here is answered, and its doorbell rung by the broker."""
+        self.wakes.ring(rack_name)
+        self.ring.rack(rack_name)
 
     def acting_as(self, actor: Actor) -> Context:
         """The same context for another caller."""

@@ -201,7 +201,7 @@ def order(session: Session, context: Context, machine: AnyMachine, verb: str, op
         "deadline_at": now + dt.timedelta(seconds=CLAIM_SECONDS),
     }
     order_id = int(_WRITE_ORDER.one(session, **values)[0])
-    after_commit(session, partial(context.ring.rack, rack.name))
+    after_commit(session, partial(context.wake_rack, rack.name))
     return order_id
 
 

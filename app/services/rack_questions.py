@@ -162,7 +162,7 @@ def _write(
             session.add(row)
             session.flush()
             found[row.id] = rack_id, rack.name
-            after_commit(session, partial(context.ring.rack, rack.name))
+            after_commit(session, partial(context.wake_rack, rack.name))
         return found, silent
 
 

@@ -102,14 +102,15 @@ def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FE
     """The newest word on every key of the rack's scopes that has one after `sequence`, oldest first.
 
     `last` is what the rack has seen once it has applied these, also when newer records were for other racks.
-    `snapshot` names scopes of which it may have missed a tombstone: it has been away for too long.  `now` is our clock.
+    `snapshot` names scopes of which it may have missed a tombstone: it has been away for too long.  `now` is our clock,
+    `highest` the newest sequence there is: what comes after it is news, and may be made live before a long backlog.
     """
     limit = max(1, min(limit, LARGEST_FETCH))
     with context.store.read() as session:
         highest = last(session)
         now = context.clock().timestamp()
         if highest <= sequence:  # Every wake of a rack asks; mostly there is nothing.
-            return {"records": [], "last": sequence, "more": False, "snapshot": [], "now": now}
+            return {"records": [], "last": sequence, "more": False, "snapshot": [], "now": now, "highest": highest}
         scopes = scopes_of_rack(session, rack_id)
         missed = select(RecordScope.scope).where(RecordScope.scope.in_(scopes), RecordScope.floor > sequence)
         statement = (
@@ -141,6 +142,7 @@ def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FE
         "more": more,
         "snapshot": snapshot,
         "now": now,
+        "highest": highest,
     }
 
 

@@ -257,7 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
                 after, limit = int(query["after"]), int(query.get("limit", "1000"))
                 found = [item for item in control.records if item["sequence"] > after]
                 answer = {"records": found[:limit], "last": len(control.records), "more": len(found) > limit}
-                return self._answer(200, {**answer, "snapshot": [], "now": time.time()})
+                more = {"snapshot": [], "now": time.time(), "highest": len(control.records)}
+                return self._answer(200, {**answer, **more})
             case "/questions":
                 open_ones = [
                     {"id": number, "kind": item["kind"]}

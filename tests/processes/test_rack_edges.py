@@ -153,6 +153,37 @@ def test_an_offer_counts_once_and_never_goes_back(tmp_path: Path) -> None:
         assert plane.observations[-1]["offer"] == 5
 
 
+def test_telling_what_runs_keeps_no_record_waiting(tmp_path: Path) -> None:
+    """While an observation is told, as slowly as may be, records are taken."""
+    told, go_on, stop = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(ControlPlane):
+        def report_observation(self, observation: dict[str, Any]) -> None:
+            told.set()
+            go_on.wait(60)
+
+    with FakeControlPlane() as plane:
+        config = enrolled(plane, tmp_path / "root")
+        plane.set_offer(json.dumps({**json.loads(EMPTY), "scopes": ["zone:a.test"]}).encode())
+        client = Slow(plane.url, plane.token)
+        agent = Agent(config, units=FakeUnits(), specs={}, client=client)
+        running = threading.Thread(target=agent.run, args=(stop,))
+        running.start()
+        try:
+            assert told.wait(60)
+            sequence = plane.add_record("zone:a.test", "rrset:x.a.test.:A", {"n": 1})
+            plane.wait_until(lambda: any(report["applied"] == sequence for report in plane.record_reports))
+            waited = not go_on.is_set()
+        finally:
+            go_on.set()
+            stop.set()
+            running.join(30)
+
+        assert waited
+        assert agent.keeper.store.value("zone:a.test", "rrset:x.a.test.:A") == {"n": 1}
+        assert not plane.observations
+
+
 def test_a_half_written_message_is_set_aside(tmp_path: Path) -> None:
     """Messages arrive in order; what does not decode is put away and the rest is read; hidden parts are not seen."""
     app = make_app(f"file://{tmp_path}/broker")

@@ -18,8 +18,9 @@ from werkzeug.test import TestResponse
 from app import identity, rackapi
 from app.api import errors
 from app.config import load
+from app.rackapi import news
 from app.services import addresses, offers, power, rack_interfaces, rack_overview, racks
-from app.services.changes import changing
+from app.services.changes import changing, put_record
 from app.services.context import Context
 from app.services.errors import Unauthorized
 from app.store.models import EnrolmentCode, IpAddress, Machine, Observation, PowerOperation, Rack, Vlan
@@ -331,6 +332,27 @@ def test_wait_wakes_up(application: Flask, context: Context, seeded: Seeded) -> 
     assert answer["changed"] is True
     assert answer["power"] == have["power"] + 1
     assert ended - changed[0] < 1
+
+
+def test_wait_hears_of_a_commit_at_once(
+    application: Flask, context: Context, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits in the process that commits a change is woken by it, however seldom it looks by itself."""
+    monkeypatch.setattr(news, "POLL_SECONDS", 60)
+    have = call(application, "GET", "/wait?seconds=0").json
+    assert have is not None
+    query = f"/wait?offer={have['offer']}&records={have['records']}&power={have['power']}&seconds=30"
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call, application, "GET", query)
+        time.sleep(1)
+        with changing(context) as session:
+            put_record(session, f"vlan:{seeded.vlan_id}", "host:1:52:54:00:00:00:01", None)
+        answer = waiting.result().json
+
+    assert answer is not None
+    assert (answer["changed"], answer["records"]) == (True, have["records"] + 1)
+    assert time.monotonic() - began < 20
 
 
 def test_too_many_waiters_are_answered_at_once(application: Flask) -> None:

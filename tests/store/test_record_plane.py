@@ -6,9 +6,10 @@ The rack is its real store, keeper and flow with no daemon to serve; the control
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,20 @@ class Died(Exception):
 
 
 class Wire:
-    """The control plane as a rack calls it, without the wire; `fault` may end the process before or after a call."""
+    """The control plane as a rack calls it, without the wire; `fault` may end the process before or after a call.
+
+    meanwhile: what others do to the control plane between two calls, one thing each.
+    """
 
     def __init__(self, context: Context, rack_id: int, page: int) -> None:
         self.context, self.rack_id, self.page = context, rack_id, page
         self.fault: int | None = None
         self.asked: list[str] = []
+        self.meanwhile: list[Callable[[], None]] = []
 
-    def records(self, after: int) -> dict[str, Any]:
-        return self._call("records", lambda: records.after(self.context, self.rack_id, after, self.page))
+    def records(self, after: int, limit: int = 1000) -> dict[str, Any]:
+        most = min(limit, self.page)
+        return self._call("records", lambda: records.after(self.context, self.rack_id, after, most))
 
     def snapshot(self, scopes: dict[str, tuple[int, int]]) -> dict[str, Any]:
         return self._call(
@@ -72,6 +78,8 @@ class Wire:
 
     def _call(self, name: str, call: Callable[[], Any]) -> Any:
         self.asked.append(name)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         if self.fault is not None:
             self.fault -= 1
             if self.fault < 0:
@@ -86,6 +94,7 @@ class Host:
         self.path, self.wire = path, Wire(context, rack_id, page)
         self.scopes = frozenset(SCOPES[:1])
         self.time = 0.0
+        self.live: dict[tuple[str, str], int] = {}
         self.start()
 
     @property
@@ -101,6 +110,17 @@ class Host:
         )
         keeper = RecordKeeper(self.store, hosts, lambda: BindUpdater("c2VjcmV0"), lambda name: False)
         self.flow = RecordFlow(keeper, self.wire, lambda name: False, lambda: self.time)  # type: ignore[arg-type]
+        commit = self.store.commit
+
+        def committed(changes: Iterable[Word]) -> None:
+            """No key goes back to an older word."""
+            words = list(changes)
+            for word in words:
+                assert word.sequence >= self.live.get((word.scope, word.key), 0), word
+                self.live[word.scope, word.key] = word.sequence
+            commit(words)
+
+        self.store.commit = committed  # type: ignore[method-assign]
 
     def turn(self, fault: int | None = None) -> None:
         """Everything once; a fault ends the process, and another is started."""
@@ -169,7 +189,8 @@ STEPS = st.lists(
         WORDS,
         WORDS,
         WORDS,
-        st.tuples(st.just("turn"), st.one_of(st.none(), st.integers(0, 4))),
+        st.tuples(st.just("turn"), st.one_of(st.none(), st.integers(0, 4)), st.just([])),
+        st.tuples(st.just("turn"), st.one_of(st.none(), st.integers(0, 9)), st.lists(WORDS, max_size=6)),
         st.tuples(st.just("forget")),
         st.tuples(st.just("serve"), st.sets(st.sampled_from(SCOPES), min_size=1)),
         st.tuples(st.just("fold")),
@@ -183,7 +204,7 @@ STEPS = st.lists(
 def test_the_rack_ends_with_the_newest_words(
     empty_url: str, tmp_path_factory: pytest.TempPathFactory, steps: list[Any], page: int
 ) -> None:
-    """Changes, compaction, absence, new and lost scopes and a process that ends at any call, in any order."""
+    """Changes before and between the rack's calls, compaction, absence, new and lost scopes, a process that ends at any."""
     path = tmp_path_factory.mktemp("plane")
     context = make_context(path, None if empty_url.startswith("sqlite") else empty_url)
     try:
@@ -192,16 +213,21 @@ def test_the_rack_ends_with_the_newest_words(
         seeded = make_zones(context)
         host = Host(context, seeded.rack_id, path, page)
         known: dict[str, dict[str, Any]] = {scope: {} for scope in SCOPES}
+
+        def say(scope: str, key: str, value: int | None) -> None:
+            put(context, scope, **{key: value})
+            known[scope].pop(key, None)
+            if value is not None:
+                known[scope][key] = {"n": value}
+
         for name, *rest in steps:
             match name:
                 case "put":
-                    scope, key, value = rest
-                    put(context, scope, **{key: value})
-                    known[scope].pop(key, None)
-                    if value is not None:
-                        known[scope][key] = {"n": value}
+                    say(*rest)
                 case "turn":
-                    host.turn(*rest)
+                    host.wire.meanwhile = [partial(say, *word[1:]) for word in rest[1]]
+                    host.turn(rest[0])
+                    host.wire.meanwhile.clear()
                 case "serve":
                     host.scopes = frozenset(rest[0])
                 case "forget":
@@ -217,6 +243,7 @@ def test_the_rack_ends_with_the_newest_words(
         assert {scope: standing(context, scope) for scope in host.scopes} == held
         assert not drifted
         assert host.store.unfinished() is None
+        assert host.store.ahead() == {}
     finally:
         context.store.engine.dispose()
 
@@ -447,3 +474,45 @@ def test_who_holds_an_address_is_found_without_reading_the_whole_scope(tmp_path:
         connection.set_progress_handler(None, 1)
     assert found == {words[500].key: words[500].value}
     assert len(steps) < 200  # SQLite's own steps; a reading of the scope takes thousands.
+
+
+def test_news_overtake_a_backlog(context: Context, host: Host) -> None:
+    """A change made while a long backlog is read is live after the page in hand; the rest follows, each word once."""
+    host.turn()
+    host.wire.page = 100
+    put(context, SCOPES[0], **{f"k{n:04}": n for n in range(2000)})
+    stood: list[int] = []
+    host.wire.meanwhile = [
+        *[lambda: None] * 4,  # Two pages, each told.
+        lambda: put(context, SCOPES[0], news=1, k1999=-1),
+        *[lambda: None] * 3,
+        lambda: stood.append(len(host.store.values(SCOPES[0])) if host.store.value(SCOPES[0], "news") else 0),
+    ]
+    host.turn()
+    held = host.store.values(SCOPES[0])
+
+    assert 0 < stood[0] < 500
+    assert (2001, {"n": -1}) == (len(held), held["k1999"])
+    assert host.store.ahead() == {}
+    assert host.store.sequence == 2002
+
+
+def test_a_process_that_ends_amid_overtaking_has_its_place(context: Context, host: Host) -> None:
+    """What overtook is live, the sequence is that of the backlog, digests are not compared before its end."""
+    host.turn()
+    put(context, SCOPES[0], **{f"k{n}": n for n in range(40)})
+    host.wire.meanwhile = [lambda: None, lambda: None, lambda: put(context, SCOPES[0], k39=-1, k1=-2)]
+    host.turn(6)  # It ends when the third page is asked for.
+    held, place, ahead = host.store.values(SCOPES[0]), host.store.sequence, host.store.ahead()
+    host.compare()
+    asked = list(host.wire.asked)
+    host.turn()
+    host.compare()
+
+    assert ({"n": -1}, {"n": -2}) == (held["k39"], held["k1"])
+    assert 0 < place < 40
+    assert {41, 42} == set(ahead.values())
+    assert "compare" not in asked
+    assert standing(context, SCOPES[0]) == host.store.values(SCOPES[0])
+    assert (42, {}) == (host.store.sequence, host.store.ahead())
+    assert "drift" not in host.wire.asked

@@ -14,6 +14,7 @@ def test_every_benchmark_is_found() -> None:
         "intent_load",
         "lifecycle_cost",
         "list_machines",
+        "live_host",
         "live_host_rack",
         "live_name",
         "no_lost_discover",
@@ -48,7 +49,7 @@ def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 == main(["nosuch"])
     assert (
         "bench: there is no benchmark 'nosuch'; there are boot_steps, bulk_create, intent_load, lifecycle_cost,"
-        " list_machines, live_host_rack, live_name, no_lost_discover, no_op\n" == capsys.readouterr().err
+        " list_machines, live_host, live_host_rack, live_name, no_lost_discover, no_op\n" == capsys.readouterr().err
     )
 
 
@@ -61,6 +62,7 @@ def test_the_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
         "intent_load",
         "lifecycle_cost",
         "list_machines",
+        "live_host",
         "live_host_rack",
         "live_name",
         "no_lost_discover",

@@ -4,6 +4,9 @@ It works with nothing but a control plane to ask, and keeps what it serves alive
 that was last good runs again from this host's disk.  An offer is believed only with a signature by the pinned key and a
 number higher than the last; one that failed is not tried again, because the control plane sends a new number when there
 is reason to.  What came of it is kept on disk until it could be said.  Nothing that goes wrong in a turn ends the loop.
+
+Telling what runs here takes seconds (probes, leases), so it is done beside the turns, and a record never waits for it;
+only what changes the structure does, so that a service is not called dead because it is just being restarted.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ from workers.rack.zone_watch import ZoneWatch
 log = structlog.get_logger()
 
 TURN_SECONDS = 10.0
+TELL_SECONDS = 1.0
 OBSERVE_SECONDS = 30.0
 NEIGHBOUR_SECONDS = 60.0
 UNSENT_REPORTS = 200
@@ -99,6 +103,9 @@ class Agent:
         )
         self._zone_watch: ZoneWatch | None = None
         self.flow = RecordFlow(self.keeper, self._client, self._serving)
+        self._teller = client or ControlPlane(config.control_plane, self._secrets.read(RACK_TOKEN))
+        self._structure = threading.Lock()
+        self._wake = threading.Event()
         self._done = self._read_done()
         self._offer = self._load("current.json") or self._load("last-good.json")
         self._unsent = self._read_unsent()
@@ -106,10 +113,10 @@ class Agent:
         self._resume_again = True
         self._observed: tuple[float, str] = (0.0, "")
         self._neighbours_told: float | None = None
-        self.leases = LeaseSensor(self.applier.directories, self._serving, self._client)
+        self.leases = LeaseSensor(self.applier.directories, self._serving, self._teller)
         self._omapi_key = OmapiKey(self.applier, self._secrets, self._wanted_dhcpd, self._report)
         # What changes what is applied waits for its turn; the rest is answered beside the turns.
-        self._questions = Questions(self._client, self._secrets, {"new-omapi-key": self._omapi_key})
+        self._questions = Questions(self._client, self._secrets, {"new-omapi-key": self._change_omapi_key})
         self.answerers: dict[str, Answerer] = {
             "check": ConfigChecker(self._specs),
             "end-lease": LeaseEnder(self.applier.directories, self._secrets, self._serving, self.leases.soon),
@@ -117,7 +124,7 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Until a stop is asked for."""
-        wake = threading.Event()
+        wake = self._wake
         Doorbell(self.config.doorbell_path, wake, stop).start()
         waiter = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
         self._guard("resume", self.resume)
@@ -130,27 +137,61 @@ class Agent:
         spool = self.applier.directories(rsyslog.NAME).state / rsyslog.SPOOL
         teller = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
         SyslogSensor(spool, teller, stop).start()
+        tell = threading.Event()
+        threading.Thread(target=self._tell_on, args=(tell, stop), name="teller", daemon=True).start()
         while not stop.is_set():
-            self.turn()
+            self.work()
+            tell.set()
             wait_for(wake, stop, TURN_SECONDS)
 
     def turn(self) -> None:
-        """Everything once, each part on its own: a failure of one does not keep the others from their work."""
+        """Everything once."""
+        self.work()
+        self.tell()
+
+    def work(self) -> None:
+        """Make true what is new, each part on its own: a failure of one does not keep the others from their work.
+
+        Records come first, as somebody may be waiting for one; again after an offer, which may bring their zone, and
+        between any two parts when the rack is woken meanwhile.
+        """
+        parts: dict[str, Callable[[], None]] = {
+            "offer": self.take_offer,
+            "retries": self.retry_records,
+            "hosts": self.tend_hosts,
+            "drift": self.check_records,
+            "questions": self._questions.turn,
+            "reports": self.send_reports,
+        }
         if self._resume_again:
             self._guard("resume", self.resume)
-        self._guard("offer", self.take_offer)
         self._guard("records", self.take_records)
-        self._guard("retries", self.retry_records)
-        self._guard("hosts", self.tend_hosts)
-        self._guard("drift", self.check_records)
-        self._guard("questions", self._questions.turn)
-        self._guard("reports", self.send_reports)
+        for name, part in parts.items():
+            done = self._done
+            self._guard(name, part)
+            if self._done != done or self._wake.is_set():  # It stays set: the wake may be for more than records.
+                self._guard("records", self.take_records)
+
+    def tell(self) -> None:
+        """Say what runs here and who else is there, each part on its own."""
         self._guard("observe", self.report_observation)
         self._guard("neighbours", self.report_neighbours)
         self._guard("leases", self.leases.tell)
 
+    def _tell_on(self, tell: threading.Event, stop: threading.Event) -> None:
+        """Tell after each turn, and not more often than every TELL_SECONDS: probes cost the daemons work too."""
+        while not stop.is_set():
+            wait_for(tell, stop, TURN_SECONDS)
+            if not stop.is_set():
+                self.tell()
+                stop.wait(TELL_SECONDS)
+
     def resume(self) -> None:
         """Last-good runs again, from this host's own disk."""
+        with self._structure:
+            self._resume()
+
+    def _resume(self) -> None:
         broken, recovered = self.applier.resume()
         self._omapi_key.recover()
         for report in recovered:
@@ -174,7 +215,10 @@ class Agent:
         except (OfferError, OSError) as error:
             self._refuse(envelope.number, words(error) if isinstance(error, OSError) else str(error))
             raise
-        with structlog.contextvars.bound_contextvars(offer=offer.number, request_id=envelope.request_id):
+        with (
+            self._structure,
+            structlog.contextvars.bound_contextvars(offer=offer.number, request_id=envelope.request_id),
+        ):
             self._carry_out(envelope, offer)
 
     def _carry_out(self, envelope: Envelope, offer: Offer) -> None:
@@ -284,21 +328,22 @@ class Agent:
 
     def report_observation(self) -> None:
         """At every change and every OBSERVE_SECONDS."""
-        observation = observe(
-            self.config.root,
-            self._done,
-            self.keeper.store.sequence,
-            self.applier,
-            self._units,
-            self._prober,
-            self.config.hosts_database,
-            self._certificate(),
-        )
+        with self._structure:
+            observation = observe(
+                self.config.root,
+                self._done,
+                self.keeper.store.sequence,
+                self.applier,
+                self._units,
+                self._prober,
+                self.config.hosts_database,
+                self._certificate(),
+            )
         said, now = summary(observation), time.monotonic()
         if any(not item["running"] for item in observation["services"].values()):
             self._resume_again = True
         if said != self._observed[1] or now - self._observed[0] >= OBSERVE_SECONDS:
-            self._client.report_observation(observation)
+            self._teller.report_observation(observation)
             self._observed = (now, said)
 
     def report_neighbours(self) -> None:
@@ -306,7 +351,7 @@ class Agent:
         now = time.monotonic()
         if self._neighbours_told is None or now - self._neighbours_told >= NEIGHBOUR_SECONDS:
             self._neighbours_told = now
-            self._client.report_neighbours(neighbours.read())
+            self._teller.report_neighbours(neighbours.read())
 
     def _report(self, report: ApplyReport, request_id: str | None = None) -> None:
         self._unsent = [*self._unsent, {**report.as_data(), "request_id": request_id}][-UNSENT_REPORTS:]
@@ -325,6 +370,10 @@ class Agent:
                 self._unsent_path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("report.unkept", reason=str(error))
+
+    def _change_omapi_key(self, particulars: Mapping[str, Any]) -> Mapping[str, Any]:
+        with self._structure:
+            return self._omapi_key(particulars)
 
     def _read_unsent(self) -> list[dict[str, Any]]:
         try:

@@ -2,7 +2,8 @@
 
 A scope that is new here, or of which something was given up while the rack was away, comes as a snapshot, bucket by
 bucket, and only that scope; where it breaks off it goes on.  Everything else is the tail: what is newer than the
-sequence read so far.  Now and then the digests of all scopes are compared with the control plane's, and what the daemons
+sequence read so far.  A rack that has much to read looks after each page for what was changed meanwhile, and makes that
+live first: somebody waits for it.  Now and then the digests of all scopes are compared with the control plane's, and what the daemons
 hold with the rack's own copy; where they differ, that bucket is read again and mended, and people are told.
 """
 
@@ -29,6 +30,8 @@ COMPARE_SECONDS = 60.0
 READ_BACK_SECONDS = 300.0
 SOON_SECONDS = 5.0
 NAMED_KEYS = 20
+OVERTAKING = 100
+"""Words that may be made live before a backlog at once; more are a backlog of their own."""
 
 
 class RecordFlow:
@@ -50,6 +53,7 @@ class RecordFlow:
         self._reported: int | None = None
         self._recovered = False
         self._compare_at = 0.0
+        self._news_after: int | None = None
         self._read_back_at = clock() + READ_BACK_SECONDS
 
     def take(self, offer: Offer) -> None:
@@ -65,6 +69,7 @@ class RecordFlow:
                 self.keeper.refill_zones(offer)
             self.keeper.raise_serials(offer)
             self.zones_unsure = False
+        self._news_after = None
         self._take_snapshots(offer)
         self._take_tail(offer)
 
@@ -79,7 +84,7 @@ class RecordFlow:
     def check(self, offer: Offer) -> None:
         """Find what differs, when it is time, and mend it."""
         now = self._clock()
-        if now >= self._compare_at and not self._store.missing():
+        if now >= self._compare_at and not self._store.missing() and not self._store.ahead():
             self._compare_at = now + (COMPARE_SECONDS if self._compare(offer) else SOON_SECONDS)
         if now >= self._read_back_at:
             self._read_back_at = now + READ_BACK_SECONDS
@@ -126,11 +131,15 @@ class RecordFlow:
             parts, as_of = list(answer.get("parts", ())), int(answer["as_of"])
             if not parts:
                 return
+            if self._news_after is None:
+                self._news_after = as_of
             for part in parts:
                 report = self._take_part(part, as_of, offer)
                 self._store.have(str(part["scope"]), int(part["last"]), as_of)
                 if report.failed:
                     self._say(report)
+                if part["records"]:
+                    self._overtake(offer)
 
     def _take_part(self, part: dict[str, Any], as_of: int, offer: Offer) -> RecordsReport:
         scope, first, last = str(part["scope"]), int(part["first"]), int(part["last"])
@@ -143,6 +152,7 @@ class RecordFlow:
             asked = time.monotonic()
             page = self._client.records(self._store.sequence)
             fetched = time.monotonic() - asked
+            self._believe(page)
             if missed := page.get("snapshot"):
                 self._store.miss(str(scope) for scope in missed)
                 self._take_snapshots(offer)
@@ -153,6 +163,31 @@ class RecordFlow:
                 return
             report = self.keeper.apply(changes, last, offer)
             self._say(report, {"fetched": page.get("now"), "fetch": fetched})
+            if more:
+                if self._news_after is None and "highest" in page:  # A control plane of before does not say.
+                    self._news_after = int(page["highest"])
+                self._overtake(offer)
+
+    def _believe(self, page: dict[str, Any]) -> None:
+        """A control plane that was restored from a backup knows nothing of words that overtook others: neither do we."""
+        if lost := [key for key, number in self._store.ahead().items() if number > int(page.get("highest", number))]:
+            self._store.not_ahead(lost)
+
+    def _overtake(self, offer: Offer) -> None:
+        """Make live what was changed since this rack began to catch up, before it goes on with the rest."""
+        if self._news_after is None:
+            return
+        asked = time.monotonic()
+        page = self._client.records(self._news_after, OVERTAKING)
+        fetched = time.monotonic() - asked
+        if page.get("more"):  # Not one change but many: they come in their turn, and what is newer still may overtake.
+            self._news_after = int(page.get("highest") or self._news_after)
+            return
+        if words := [change_of(item) for item in page.get("records", [])]:
+            report = self.keeper.overtake(words, offer)
+            if report.count:
+                self._say(report, {"fetched": page.get("now"), "fetch": fetched})
+        self._news_after = max(self._news_after, int(page.get("last") or 0))
 
     def _compare(self, offer: Offer) -> bool:
         """Compare the digests of all scopes with the control plane's; whether they could be."""

@@ -2,10 +2,13 @@
 
 One SQLite file.  It holds the present value of each key and the value before it (the inverse), the digests of its buckets
 (`renderers.record_digest`), the words that could not be made live, the scopes it keeps and how much of each it has, the
-sequence up to which it has read, and a journal.  It can be rebuilt from the control plane by deleting it.
+sequence up to which it has read, the words beyond it that were made live before their turn, and a journal.  It can be
+rebuilt from the control plane by deleting it.
 
 The journal says what is being made live: it is written before a daemon is touched and ended when the outcome is written
 down.  Whoever finds one has died in between, and does not know which of it the daemons have.
+
+Only `commit` waits for the disk: what else is written may be lost with the host's power, and is then read or done again.
 """
 
 from __future__ import annotations
@@ -46,6 +49,9 @@ CREATE TABLE IF NOT EXISTS failed (
 CREATE TABLE IF NOT EXISTS journal (
   scope TEXT NOT NULL, key TEXT NOT NULL, value TEXT, inverse TEXT, sequence INTEGER NOT NULL, PRIMARY KEY (scope, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ahead (
+  scope TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
 """
 
 
@@ -76,6 +82,7 @@ class RecordStore:
         self._path = path
         self._mine = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # SQLite gives the files beside it the same mode.
         with self._connection() as connection:
             if self._read(connection, "version") != VERSION:
                 _rebuild(connection)
@@ -100,7 +107,7 @@ class RecordStore:
             return False
         with self._connection() as connection:
             for scope in known - scopes:
-                for table in ("record", "digest", "place", "failed", "journal"):
+                for table in ("record", "digest", "place", "failed", "journal", "ahead"):
                     connection.execute(f"DELETE FROM {table} WHERE scope = ?", (scope,))  # noqa: S608 - our own names
                 connection.execute("DELETE FROM scope WHERE name = ?", (scope,))
             connection.executemany(
@@ -136,13 +143,16 @@ class RecordStore:
                 (key, sequence)
                 for key, sequence in connection.execute("SELECT key, sequence FROM failed WHERE scope = ?", (scope,))
             }
+            ahead = dict(connection.execute("SELECT key, sequence FROM ahead WHERE scope = ?", (scope,)).fetchall())
         held = {key: json.loads(value) for key, value in rows}
         wanted = {word.key for word in words}
         gone = [RecordChange(as_of, scope, key, None) for key in sorted(held) if key not in wanted]
         return [
             word
             for word in (*words, *gone)
-            if held.get(word.key) != word.value and (word.key, word.sequence) not in failed
+            if held.get(word.key) != word.value
+            and (word.key, word.sequence) not in failed
+            and word.sequence >= ahead.get(word.key, 0)
         ]
 
     def have(self, scope: str, last: int, as_of: int) -> None:
@@ -161,6 +171,7 @@ class RecordStore:
                 lowest = min(moment for _, moment in states)
                 known = int(self._read(connection, "sequence") or 0)
                 self._set(connection, "sequence", str(max(lowest, known)))
+                connection.execute("DELETE FROM ahead WHERE sequence <= ?", (lowest,))
 
     def value(self, scope: str, key: str) -> dict[str, Any] | None:
         """What a key holds, None if nothing."""
@@ -201,9 +212,9 @@ class RecordStore:
         return found
 
     def commit(self, changes: Iterable[RecordChange]) -> None:
-        """Remember what is live now: one transaction, digests included."""
+        """Remember what is live now: one transaction, digests included, on the disk before this returns."""
         deltas: dict[tuple[str, int], int] = defaultdict(int)
-        with self._connection() as connection:
+        with self._connection(durable=True) as connection:
             for change in changes:
                 where = (change.scope, change.key)
                 before = connection.execute("SELECT value FROM record WHERE scope = ? AND key = ?", where).fetchone()
@@ -288,10 +299,17 @@ class RecordStore:
         """The digest of each scope."""
         return {scope: total(buckets) for scope, buckets in self.digests(scopes).items()}
 
-    def begin(self, changes: Sequence[RecordChange]) -> None:
-        """Write down what is about to be made live, with its inverse; an older journal of other keys stays."""
+    def begin(self, changes: Sequence[RecordChange], ahead: Iterable[RecordChange] = ()) -> None:
+        """Write down what is about to be made live, with its inverse; an older journal of other keys stays.
+
+        ahead: words that are live, or are about to be, before their turn: an older one of their keys is passed over.
+        """
         held = self.held(changes)
         with self._connection() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO ahead (scope, key, sequence) VALUES (?, ?, ?)",
+                [(change.scope, change.key, change.sequence) for change in ahead],
+            )
             connection.executemany(
                 "INSERT OR REPLACE INTO journal (scope, key, value, inverse, sequence) VALUES (?, ?, ?, ?, ?)",
                 [
@@ -338,6 +356,18 @@ class RecordStore:
             known = int(self._read(connection, "sequence") or 0)
             if sequence > known:
                 self._set(connection, "sequence", str(sequence))
+                connection.execute("DELETE FROM ahead WHERE sequence <= ?", (sequence,))
+
+    def ahead(self) -> dict[RecordKey, int]:
+        """The words that were made live before their turn: the sequence of each by its key."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT scope, key, sequence FROM ahead").fetchall()
+        return {(scope, key): sequence for scope, key, sequence in rows}
+
+    def not_ahead(self, keys: Iterable[RecordKey]) -> None:
+        """These are to wait for their turn after all."""
+        with self._connection() as connection:
+            connection.executemany("DELETE FROM ahead WHERE scope = ? AND key = ?", list(keys))
 
     def _meta(self, name: str) -> str | None:
         with self._connection() as connection:
@@ -354,16 +384,21 @@ class RecordStore:
         )
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection, in a transaction; another one when the file is no longer the one it was opened on."""
+    def _connection(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, in a transaction; another one when the file is no longer the one it was opened on.
+
+        durable: the transaction, and all before it, are on the disk at its end (SQLite's "PRAGMA synchronous", for WAL).
+        """
         known: tuple[sqlite3.Connection, int] | None = getattr(self._mine, "connection", None)
         number = self._path.stat().st_ino if self._path.exists() else 0
         if known is None or known[1] != number:
             if known is not None:
                 known[0].close()
             opened = sqlite3.connect(self._path, timeout=30)
+            opened.execute("PRAGMA journal_mode = WAL")
             opened.executescript(_SCHEMA)
             known = self._mine.connection = (opened, self._path.stat().st_ino)
+        known[0].execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         with known[0]:
             yield known[0]
 

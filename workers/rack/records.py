@@ -92,7 +92,8 @@ class RecordKeeper:
         for change in sorted(changes, key=lambda item: item.sequence):
             if change.scope in offer.scopes:
                 latest[change.scope, change.key] = change
-        held, known = self.store.held(latest.values()), self.store.failed()
+        held, known, ahead = self.store.held(latest.values()), self.store.failed(), self.store.ahead()
+        latest = {key: item for key, item in latest.items() if item.sequence >= ahead.get(key, 0)}
         fresh = [item for key, item in latest.items() if key not in known or known[key][0].sequence < item.sequence]
         todo = [item for item in fresh if held.get((item.scope, item.key)) != item.value]
         self.store.settled(item for item in fresh if held.get((item.scope, item.key)) == item.value)
@@ -100,6 +101,26 @@ class RecordKeeper:
         self.store.advance(last)
         self.retries.note(fresh, failed)
         return self._report(last, todo, failed, time.monotonic() - begin)
+
+    def overtake(self, changes: Sequence[RecordChange], offer: Offer) -> RecordsReport:
+        """Make words live that are newer than a backlog that is still being read.  RecordsLater if a daemon is away.
+
+        What cannot be live now may need a word that is still to come (an address may have to become free): it is put back,
+        not called failed, and comes again in its turn.
+        """
+        begin = time.monotonic()
+        latest = {(item.scope, item.key): item for item in changes if item.scope in offer.scopes}
+        held = self.store.held(latest.values())
+        todo = [item for key, item in latest.items() if held.get(key) != item.value]
+        failed: dict[tuple[str, str], str] = {}
+        if latest:
+            self.store.begin(todo, ahead=latest.values())
+            failed = self._carry_out(todo, offer)
+            self.store.not_ahead(failed)
+            self.store.end()
+        live = [item for item in todo if (item.scope, item.key) not in failed]
+        self.retries.note(live, ())
+        return self._report(self.store.sequence, live, {}, time.monotonic() - begin)
 
     def apply_part(
         self, scope: str, first: int, last: int, words: Sequence[RecordChange], as_of: int, offer: Offer

@@ -251,7 +251,7 @@ def _offer(
     )
     name = rack.name
     log.info("rack.offered", rack=name, offer=number, services=plan.services, request_id=requests)
-    after_commit(session, lambda: context.ring.rack(name))
+    after_commit(session, lambda: context.wake_rack(name))
     return number
 
 
