@@ -17,19 +17,29 @@ from typing import Self
 from lab import namespace
 from workers.rack.probes.dhcp4 import build_discover, parse_mac
 
+BEHIND_SECONDS = 0.02
+"""A stream that was kept from sending for longer goes on at its rate: a burst would be another question."""
 GRACE_SECONDS = 3.0
 """After the last question, for its answer."""
 _CHECKSUM, _OPERATION, _TRANSACTION = slice(40, 42), 42, slice(46, 50)
 _ALL = 0x0003
+_RCVBUFFORCE, _PACKET, _IGNORE_OUTGOING = 33, 263, 23
+"""socket(7), packet(7) and linux/if_packet.h."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What came of a stream. worst: seconds to the latest answer."""
+    """What came of a stream. worst: seconds to the latest answer; rate: questions a second.
+
+    late: the longest, in seconds, that a question was sent too late.  It tells of the host and not of the server: so long the
+    stream itself was not given a processor.
+    """
 
     sent: int
     lost: int
     worst: float
+    rate: float = 0.0
+    late: float = 0.0
 
 
 class DiscoverStream:
@@ -79,20 +89,25 @@ def _stream(pipe: Connection, interface: str, macs: tuple[str, ...], rate: int) 
     first = int.from_bytes(os.urandom(4), "big") & 0x7FFFFFFF
     sent: list[float] = []
     waiting: dict[int, float] = {}
-    worst = 0.0
+    worst = late = 0.0
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL)) as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+        wire.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 1 << 24)  # Room for answers while it is not given a processor.
+        wire.setsockopt(_PACKET, _IGNORE_OUTGOING, 1)
         wire.bind((interface, _ALL))
-        begin, end = time.monotonic(), 0.0
+        begin = due = time.monotonic()
+        end = stopped = 0.0
         while not end or (waiting and time.monotonic() < end):
             now = time.monotonic()
-            while not end and begin + len(sent) / rate <= now:
+            if not end and now - due > BEHIND_SECONDS:
+                late, due = max(late, now - due), now
+            while not end and due <= now:
                 number = first + len(sent)
                 frame = frames[len(sent) % len(frames)]
                 frame[_TRANSACTION] = struct.pack("!I", number)
                 wire.send(frame)
                 waiting[number] = now
                 sent.append(now)
+                due += 1 / rate
             for _ in range(64):
                 if not select.select([wire], [], [], 0.0005)[0]:
                     break
@@ -100,7 +115,8 @@ def _stream(pipe: Connection, interface: str, macs: tuple[str, ...], rate: int) 
                 if len(packet) > 50 and packet[12:14] == b"\x08\x00" and packet[23] == 17 and packet[_OPERATION] == 2:
                     asked = waiting.pop(struct.unpack("!I", packet[_TRANSACTION])[0], None)
                     worst = max(worst, time.monotonic() - asked) if asked is not None else worst
-            if not end and len(sent) % 20 == 0 and pipe.poll():
+            if not end and pipe.poll():
                 pipe.recv()
-                end = time.monotonic() + GRACE_SECONDS
-    return Heard(len(sent), len(waiting), worst)
+                stopped = time.monotonic()
+                end = stopped + GRACE_SECONDS
+    return Heard(len(sent), len(waiting), worst, len(sent) / (stopped - begin), late)
