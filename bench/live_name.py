@@ -43,13 +43,13 @@ from lab import binds, namespace
 from lab.binds import NameRack
 from renderers.intent import RackPorts
 from workers.rack.channels.bind import BindUpdater
-from workers.rack.client import ControlPlane
+from workers.rack.client import ControlPlane, ControlPlaneDown
 from workers.rack.files import ServiceDirectories
 from workers.rack.host_keeper import HostKeeper
 from workers.rack.offer import Offer
 from workers.rack.record_flow import RecordFlow
 from workers.rack.record_store import RecordChange, RecordStore
-from workers.rack.records import RecordKeeper
+from workers.rack.records import RecordKeeper, RecordsLater
 from workers.rack.secret_files import SecretFiles
 from workers.rack.waiting import Doorbell, ring
 
@@ -257,10 +257,18 @@ def working(
         store.commit(names)
         flow.take(offer)
         ready.set()
+        again = False
         while not stop.is_set():
-            if wake.wait(1.0):
+            if wake.wait(1.0) or again:
                 wake.clear()
-                flow.take(offer)
+                try:
+                    flow.take(offer)
+                    again = False
+                except (
+                    ControlPlaneDown,
+                    RecordsLater,
+                ):  # As the agent does: on a busy host somebody may not answer in time.
+                    again = True
 
     Doorbell(bell.path, wake, stop).start()
     thread = threading.Thread(target=lambda: host.inside(work), daemon=True)

@@ -81,7 +81,7 @@ def test_options_that_somebody_else_has_changed_are_found_and_mended(lab: HostLa
     options = [{"name": name, "value": value} for name, value in said.items()]
     assert lab.send([(1, "10.20.0.10")], options=options) == {}
     (stored,) = lab.daemon.stored(SUBNET)
-    lab.on_rack(lambda: lab.keeper.tend(lab.offer, lambda service: 1))
+    lab.on_rack(lambda: lab.keeper.settle(lab.offer))
     lab.restart()
 
     assert [stored] == list(lab.on_rack(lambda: lab.keeper.present(lab.offer))[SUBNET].values())
@@ -184,7 +184,7 @@ def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(
         host_keeper, "SETTLE_SECONDS", 0.0
     )  # Else they are written down some seconds after the last time.
     lab.send([(1, "10.20.0.16"), (2, "10.20.0.17")])
-    lab.on_rack(lambda: lab.keeper.tend(lab.offer, lambda service: 1))
+    lab.on_rack(lambda: lab.keeper.settle(lab.offer))
     lab.restart()
     eventually(lambda: _equal("10.20.0.16", lab.offered(1).address), 15)
 

@@ -173,7 +173,8 @@ class Agent:
                 self._guard("records", self.take_records)
 
     def tell(self) -> None:
-        """Say what runs here and who else is there, each part on its own."""
+        """Say what runs here and who else is there, each part on its own, and write down what may wait that long."""
+        self._guard("settle", self.settle_hosts)
         self._guard("observe", self.report_observation)
         self._guard("neighbours", self.report_neighbours)
         self._guard("leases", self.leases.tell)
@@ -315,6 +316,12 @@ class Agent:
         """A DHCP server that was started anew may have lost hosts, or have some that were taken away meanwhile."""
         if self._offer is not None:
             self.keeper.tend_hosts(self._offer, self._units.pid)
+
+    def settle_hosts(self) -> None:
+        """A DHCP server that keeps hosts in its memory finds them when it starts anew."""
+        with self._structure:
+            if self._offer is not None:
+                self.keeper.settle_hosts(self._offer)
 
     def send_reports(self) -> None:
         """What could not be said when it happened."""

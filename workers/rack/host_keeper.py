@@ -6,6 +6,7 @@ not get, is taken back by its inverse.  Hosts of a daemon that does not run here
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -62,6 +63,7 @@ class HostKeeper:
         self._started: dict[str, tuple[int | None, ...]] = {}
         self._unsettled: dict[str, set[int]] = {}
         self._settled_at = -SETTLE_SECONDS
+        self._settling = threading.Lock()
 
     def apply(self, changes: Sequence[RecordChange], offer: Offer) -> Failures:
         """Make record changes of hosts live; those that are not, with the reason.  ChannelDown: all of them later."""
@@ -100,10 +102,7 @@ class HostKeeper:
             base.choose(daemon).load(daemon, chosen)
 
     def tend(self, offer: Offer, pid: Callable[[str], int | None]) -> None:
-        """Compare the hosts of daemons that were started since, and let strategies write down what is only in memory.
-
-        pid: the process of a service.  ChannelDown.
-        """
+        """Compare the hosts of daemons that were started since.  pid: the process of a service.  ChannelDown."""
         if self._store.sequence == 0:
             return
         for service in filter(self._serving, base.FAMILIES):
@@ -112,13 +111,30 @@ class HostKeeper:
                 daemon = self.daemon(service, offer)
                 base.choose(daemon).load(daemon, self._wanted(daemon, offer))
                 self._started[service] = started
-        if self._unsettled and self._clock() - self._settled_at >= SETTLE_SECONDS:
-            self._settled_at = self._clock()
-            for service, subnet_ids in self._unsettled.items():
+
+    def settle(self, offer: Offer) -> None:
+        """Let strategies write down what is only in memory, beside the changes: it costs more the more hosts there are.
+
+        Nobody may change the structure meanwhile.  ChannelDown.
+        """
+        if not self._unsettled or self._clock() - self._settled_at < SETTLE_SECONDS:
+            return
+        self._settled_at = self._clock()
+        with self._settling:
+            todo, self._unsettled = self._unsettled, {}
+        try:
+            for service, subnet_ids in todo.items():
                 daemon = self.daemon(service, offer)
                 wanted = {subnet_id: list(daemon.stored(subnet_id)) for subnet_id in subnet_ids}
                 base.choose(daemon).settle(daemon, wanted)
-            self._unsettled.clear()
+        except ChannelDown:
+            for service, subnet_ids in todo.items():
+                self._unsettle(service, subnet_ids)
+            raise
+
+    def _unsettle(self, service: str, subnet_ids: Iterable[int]) -> None:
+        with self._settling:
+            self._unsettled.setdefault(service, set()).update(subnet_ids)
 
     def daemon(self, service: str, offer: Offer) -> base.HostDaemon:
         """One daemon, with what the store holds for it."""
@@ -135,7 +151,7 @@ class HostKeeper:
         daemon = self.daemon(service, offer)
         strategy = base.choose(daemon)
         failed = strategy.apply(daemon, changes)
-        self._unsettled.setdefault(service, set()).update(item.subnet_id for item in changes)
+        self._unsettle(service, (item.subnet_id for item in changes))
         live = [item for item in changes if (item.scope, item.key) not in failed]
         gone = [item.before for item in live if item.before is not None and _moved(item)]
         given = [item.after for item in live if item.after is not None]

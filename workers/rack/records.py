@@ -197,6 +197,13 @@ class RecordKeeper:
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
 
+    def settle_hosts(self, offer: Offer) -> None:
+        """Have hosts that a daemon keeps in its memory written down; the structure must stay.  RecordsLater."""
+        try:
+            self.hosts.settle(offer)
+        except ChannelDown as error:
+            raise RecordsLater(str(error)) from error
+
     def _make_live(self, todo: Sequence[RecordChange], offer: Offer) -> dict[tuple[str, str], str]:
         """Make changes live and remember those that are; the others, with the reason.  RecordsLater.
 
