@@ -89,8 +89,9 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """What it has said."""
-        return (self.base / "output.log").read_text(errors="replace")
+        """What it has said; nothing before it was started."""
+        path = self.base / "output.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
 
 @dataclass

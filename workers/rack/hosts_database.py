@@ -65,7 +65,8 @@ def prepare(current: Path, state: Path) -> None:
     if not _is_usable(state, stamp):
         shutil.rmtree(data, ignore_errors=True)
         argv = [f"{programs()}/initdb", "-D", str(data), "-U", hosts_db.USER, "-A", "peer", "-E", "UTF8"]
-        run([*_as_user(), *argv, "--locale=C"], START_SECONDS)
+        # What it writes is made safe with the rest, before anybody relies on it.
+        run([*_as_user(), *argv, "--locale=C", "--no-sync"], START_SECONDS)
     sockets = Path(tempfile.mkdtemp(prefix="muster-hosts-db-"))
     try:
         change_owner(sockets, hosts_db.USER)
