@@ -17,6 +17,7 @@ SECONDS = {
     "muster.region.expire_leases": 30.0,
     "muster.region.fold_list_revision": 60.0,
     "muster.region.prune": 3600.0,
+    "muster.region.renew_keys": 3600.0,
 }
 
 

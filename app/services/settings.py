@@ -26,6 +26,8 @@ from app.store.prepared import Prepared
 
 PROXY_MODES = ("built-in", "none", "external", "peer")
 VALIDATION = ("auto", "yes", "no")
+RACK_KEYS = "rack_keys"
+MOST_DAYS = 3650
 _VALUE = Prepared(select(Setting.value).where(Setting.name == bindparam("setting")))
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
@@ -73,6 +75,18 @@ def _validation(value: dict[str, Any]) -> dict[str, Any]:
     if set(value) != {"mode"} or value["mode"] not in VALIDATION:
         raise ValueError(f'must be {{"mode": one of {", ".join(VALIDATION)}}}')
     return {"mode": value["mode"]}
+
+
+def _key_ages(value: dict[str, Any]) -> dict[str, Any]:
+    days = value.get("omapi_days")
+    if (
+        set(value) != {"omapi_days"}
+        or not isinstance(days, int)
+        or isinstance(days, bool)
+        or not 0 <= days <= MOST_DAYS
+    ):
+        raise ValueError(f'must be {{"omapi_days": a whole number of days from 1 to {MOST_DAYS}, or 0 for never}}')
+    return {"omapi_days": days}
 
 
 def _hosts(value: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +162,7 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
     "ntp_upstreams": ({"servers": [], "external_only": False}, _clocks),
     "proxy": ({"mode": "built-in", "url": ""}, _proxy),
     "network_discovery": ({"on": True}, _policy),
+    RACK_KEYS: ({"omapi_days": 0}, _key_ages),
     retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),
 }
 
@@ -197,6 +212,6 @@ def change(context: Context, name: str, value: dict[str, Any]) -> SettingValue:
         versions.check(context, before, f"setting {name}")
         put(session, name, checked)
         audit(session, context, "change", "setting", None, name=name, value=checked)
-        if name != retention_rules.SETTING:
+        if name not in (retention_rules.SETTING, RACK_KEYS):
             touch_racks(session, session.scalars(select(Rack.id)))
     return SettingValue(name, checked)

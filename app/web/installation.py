@@ -21,17 +21,24 @@ TITLES = {
     "network_discovery": "Let networks appear by themselves",
     "proxy": "Package proxy of machines",
     "dnssec_validation": "Validation of DNS answers",
+    "rack_keys": "When racks make new keys by themselves",
     "retention": "What is kept, and how long",
 }
 SUBJECTS = ("on", "servers", "mode")
 """Keys that stand for the whole setting, so that they go by its title."""
-LABELS = {"external_only": "Tell machines only these", "mode": "Mode", "url": "URL"}
+LABELS = {
+    "omapi_days": "Days that a key for ISC dhcpd is used (OMAPI)",
+    "external_only": "Tell machines only these",
+    "mode": "Mode",
+    "url": "URL",
+}
 CHOICES = {"proxy": settings.PROXY_MODES, "dnssec_validation": settings.VALIDATION}
 HELP = {
     "enrolment_policy": "A machine that boots from the network in a served subnet is then added as New.",
     "dns_forwarders": "Addresses apart by blanks. Racks ask them about names that are not Muster's.",
     "ntp_upstreams": "Names or addresses apart by blanks.",
     "proxy": "built-in: the racks; peer: the racks, through the parent proxy at the URL; external: the one at the URL.",
+    "rack_keys": "0: only when somebody asks. ISC dhcpd starts again for a new key; Kea has none.",
     "network_discovery": "Fabrics, VLANs and subnets that racks and machines report are shown; nothing is served there yet.",
 }
 

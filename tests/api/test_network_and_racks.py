@@ -126,12 +126,16 @@ def test_settings(admin: Caller, viewer: Caller, context: Context) -> None:
         "ntp_upstreams",
         "network_discovery",
         "proxy",
+        "rack_keys",
         "retention",
     } == set(shown)
     assert 200 == changed.status_code
     assert ["0.debian.pool.ntp.org"] == viewer.get("/settings").get_json()["settings"]["ntp_upstreams"]["servers"]
     assert 422 == admin("PUT", "/settings/dns_forwarders", {"value": {"servers": ["resolver"]}}).status_code
     assert 422 == admin("PUT", "/settings/enrolment_policy", {"value": {"on": "yes"}}).status_code
+    for days in (-1, 3651, True, "90"):
+        assert 422 == admin("PUT", "/settings/rack_keys", {"value": {"omapi_days": days}}).status_code
+    assert {"omapi_days": 90} == admin("PUT", "/settings/rack_keys", {"value": {"omapi_days": 90}}).get_json()["value"]
     assert 404 == admin("PUT", "/settings/offer_key", {"value": {"public": "x"}}).status_code
     assert 403 == viewer("PUT", "/settings/enrolment_policy", {"value": {"on": True}}).status_code
     assert any(call[0] == "reconcile" for call in ring_of(context).take())

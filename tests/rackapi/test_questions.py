@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,15 +12,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from app import identity, rackapi
 from app.api import errors
 from app.config import load
-from app.services import idempotency, leases, rack_keys, rack_questions
+from app.services import idempotency, leases, rack_keys, rack_questions, settings
 from app.services.context import Actor, Context
 from app.services.errors import Conflict, Forbidden, TooMany, Unanswered
-from app.store.models import Lease, Rack, RackQuestion, utc_now
+from app.store.models import ChangeEvent, Event, Lease, Rack, RackQuestion, utc_now
 from tests.factories.control import RACK_TOKEN, make_context, seed, sha256
 
 OTHER_TOKEN = "token-of-another-rack"
@@ -187,3 +189,42 @@ def test_a_rack_with_kea_has_no_key_to_change(context: Context) -> None:
         rack_keys.new_omapi_key(context, FIRST)
     with pytest.raises(Forbidden):
         rack_keys.new_omapi_key(context.acting_as(Actor("ops", "operator")), FIRST)
+
+
+def test_old_keys_are_renewed_by_age(context: Context, application: Flask) -> None:
+    """Not unless it is set, not before their time, not at Kea; what a rack cannot do is told, and asked again a day later."""
+    begin = utc_now()
+
+    def at(days: float) -> int:
+        now = begin + dt.timedelta(days=days)
+        with context.store.write() as session:
+            for rack in session.scalars(select(Rack)):
+                rack.seen_at = now
+        return rack_keys.renew_old(replace(context, clock=lambda: now))
+
+    with context.store.write() as session:
+        for rack in session.scalars(select(Rack)):
+            rack.enrolled_at = begin
+        session.get_one(Rack, SECOND).dhcp_server = "dhcpd"
+    with answering(application, OTHER_TOKEN, {"answer": {"gap": 0.4}}) as asked:
+        off = at(1000)
+        settings.change(context, "rack_keys", {"omapi_days": 90})
+        early, due, again = at(89.9), at(90), at(91)
+    with answering(application, OTHER_TOKEN, {"reason": "dhcpd does not come up"}) as refused:
+        failed = [at(days) for days in (179.9, 180, 180.5, 181)]
+    with context.store.read() as session:
+        audited = session.execute(
+            select(ChangeEvent.actor, ChangeEvent.thing_id, ChangeEvent.detail).where(ChangeEvent.verb == "new key")
+        ).all()
+        told = [row.message for row in session.scalars(select(Event).where(Event.level == "error"))]
+        assert begin + dt.timedelta(days=90) == session.get_one(Rack, SECOND).omapi_key_at
+        assert None is session.get_one(Rack, FIRST).omapi_key_at
+
+    assert (0, 0, 1, 0) == (off, early, due, again)
+    assert ["new-omapi-key"] == [one["kind"] for one in asked]
+    assert [("root", SECOND, {"key": "omapi"})] == [tuple(row) for row in audited]
+    assert ([0, 0, 0, 0], 2) == (failed, len(refused))
+    assert 2 == len(told)
+    assert (
+        "rack-2 has no new OMAPI key, though its own is older than 90 days: rack rack-2: dhcpd does not come" in told[0]
+    )

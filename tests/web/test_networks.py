@@ -156,14 +156,24 @@ def test_all_is_made_changed_and_deleted(seeded: Seeded, root: Browser) -> None:
 
 def test_settings_of_several_values_are_changed_in_a_form(root: Browser) -> None:
     """Each setting's page asks for all that it has; a refusal is told on the page, and what is right is kept."""
-    names = ("proxy", "ntp_upstreams", "dnssec_validation", "retention", "enrolment_policy", "dns_forwarders")
+    names = (
+        "proxy",
+        "ntp_upstreams",
+        "dnssec_validation",
+        "retention",
+        "enrolment_policy",
+        "dns_forwarders",
+        "rack_keys",
+    )
     for name in names:
         root.page(f"/settings/{name}")
     wrong = root.post("/settings/proxy", {"value": "peer", "url": ""})
     answer = root.post("/settings/proxy", {"value": "peer", "url": "http://proxy.example.org:3128"})
     clocks = root.post("/settings/ntp_upstreams", {"value": "192.0.2.9 192.0.2.8", "external_only": "on"})
+    assert 303 == root.post("/settings/rack_keys", {"value": "90"}).status_code
     shown = root.get("/settings").text
 
+    assert "omapi days 90" in shown
     assert "needs the URL" in wrong.text
     assert (422, 303, 303) == (wrong.status_code, answer.status_code, clocks.status_code)
     assert "peer http://proxy.example.org:3128" in shown

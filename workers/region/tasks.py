@@ -14,7 +14,7 @@ import structlog
 from celery import Celery
 
 from app import metrics
-from app.services import health, internal_names, jobs, leases, machines, retention
+from app.services import health, internal_names, jobs, leases, machines, rack_keys, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region.lifecycle import runner
@@ -70,6 +70,10 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Delete what is old or too much."""
         retention.prune(context())
 
+    def renew_keys() -> None:
+        """Have racks make new keys for those that are too old."""
+        rack_keys.renew_old(context())
+
     started: list[dt.datetime] = []
 
     def sign() -> None:
@@ -81,7 +85,17 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         app.task(name=f"muster.region.{rung.__name__}", ignore_result=True)(_counted(rung))
     periodic = {
         f"muster.region.{task.__name__}": _counted(task)
-        for task in (sweep, reconcile_all, jobs_left, names, expire_leases, fold_list_revision, prune, sign)
+        for task in (
+            sweep,
+            reconcile_all,
+            jobs_left,
+            names,
+            expire_leases,
+            fold_list_revision,
+            prune,
+            renew_keys,
+            sign,
+        )
     }
     watch = Watch(periodic, SECONDS)
     for name, task in periodic.items():

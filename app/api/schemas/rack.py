@@ -24,6 +24,10 @@ class RackSchema(Schema):
     agreed_at = fields.DateTime(allow_none=True)
     interfaces = fields.List(fields.Dict())
     dhcp_server = fields.String(metadata={"description": "which server answers DHCPv4: kea or dhcpd"})
+    omapi_key_at = fields.DateTime(
+        allow_none=True,
+        metadata={"description": "when it last made a new key for ISC dhcpd; null: not since it enrolled"},
+    )
     version = fields.String(allow_none=True)
     seen_at = fields.DateTime(allow_none=True)
     enrolled_at = fields.DateTime()

@@ -29,6 +29,7 @@ class Rack(Base):
     daemon serves DHCP there.  ha_certificate: with which its Kea speaks to its partner's (PEM).  request_id: the requests whose
     changes have raised the generation since the last plan, a space apart.  agreed_records: the sequence at which the
     digests of its records last agreed with ours, at agreed_at; differing: scopes in which they did not, when it last asked.
+    omapi_key_at: when it last made a new OMAPI key, None since it enrolled; omapi_key_tried_at: when that was last due.
     """
 
     __tablename__ = "rack"
@@ -55,6 +56,8 @@ class Rack(Base):
     version: Mapped[str | None]
     ha_certificate: Mapped[str | None] = mapped_column(Text)
     dhcp_server: Mapped[str] = mapped_column(default="kea", server_default="kea")
+    omapi_key_at: Mapped[dt.datetime | None]
+    omapi_key_tried_at: Mapped[dt.datetime | None]
     seen_at: Mapped[dt.datetime | None]
     enrolled_at: Mapped[CreatedAt]
 
