@@ -74,30 +74,30 @@ def judge(context: Context, draft: Draft) -> Verdict:
             snippet_rules.read_body(draft, families)
         except BodyError as error:
             return Verdict((Finding(str(error), error.line),))
-        intents = _intents(session, draft)
+        intents, more = _intents(session, draft)
     if not intents:
         return Verdict(unchecked=("no enrolled rack serves DHCP there yet; racks check it before they use it",))
     findings: dict[str, Finding] = {}
     checked: list[str] = []
     unchecked: list[str] = []
-    for found in _answers(context, intents[:MOST_RACKS], draft):
+    for found in _answers(context, intents, draft):
         if isinstance(found, Finding):
             findings.setdefault(found.message, found)
         else:
             (checked if not found.startswith("!") else unchecked).append(found.lstrip("!"))
-    if len(intents) > MOST_RACKS:
-        unchecked.append(f"{len(intents) - MOST_RACKS} more racks; they check it before they use it")
+    if more:
+        unchecked.append(f"{more} more rack{'s' if more > 1 else ''}, to check it before they use it")
     if not findings and not checked and not unchecked:
         unchecked.append("no rack there runs a server that reads it")
     return Verdict(tuple(findings.values()), tuple(dict.fromkeys(checked)), tuple(dict.fromkeys(unchecked)))
 
 
-def _intents(session: Session, draft: Draft) -> list[tuple[RackIntent, RackIntent]]:
-    """What each rack serves without and with the draft; a machine's draft is tried on the racks of all VLANs it is in."""
+def _intents(session: Session, draft: Draft) -> tuple[list[tuple[RackIntent, RackIntent]], int]:
+    """What racks serve without and with the draft, and how many more there are; a machine's draft is tried on one rack."""
     rack_ids = snippet_rules.racks_of(session, draft if draft.scope != "machine" else replace(draft, scope="global"))
     made = SnippetIntent(draft.snippet_id, draft.name, draft.kind, draft.body)
     pairs = []
-    for rack_id in rack_ids:
+    for rack_id in rack_ids[: MOST_RACKS if draft.scope != "machine" else 1]:
         intent = load_intent(session, rack_id)
         others = {
             scope: tuple(one for one in found if not draft.snippet_id or one.snippet_id != draft.snippet_id)
@@ -110,7 +110,7 @@ def _intents(session: Session, draft: Draft) -> list[tuple[RackIntent, RackInten
         scope: Scope = (draft.scope, draft.target_id)
         mine = sorted((*others.get(scope, ()), made), key=lambda one: (one.snippet_id == 0, one.snippet_id))
         pairs.append((before, place(intent, {**others, scope: tuple(mine)})))
-    return pairs[: MOST_RACKS + 1] if draft.scope != "machine" else pairs[:1]
+    return pairs, len(rack_ids) - len(pairs) if draft.scope != "machine" else 0
 
 
 @dataclass(frozen=True)

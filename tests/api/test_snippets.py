@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from app.services import snippet_check
+from app.services.context import Context
+from app.store.models import Rack
 from tests.api.conftest import Caller
 from tests.factories.control import Seeded
 
@@ -16,6 +21,19 @@ def test_a_check_names_the_line_and_saves_nothing(admin: Caller, seeded: Seeded)
     assert (False, 2, "") == (verdict["ok"], verdict["findings"][0]["line"], verdict["findings"][0]["program"])
     assert "no IPv4 address" in verdict["findings"][0]["message"]
     assert [] == admin.get("/dhcp-snippets").get_json()["items"]
+
+
+def test_the_racks_that_are_not_asked_are_counted(
+    admin: Caller, context: Context, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many racks a few are tried; what they serve is all that is read, and the others are told to the last one."""
+    with context.store.write() as session:
+        for number in range(3):
+            session.add(Rack(name=f"far-{number}", token_hash=f"far-{number}", layout={}))
+    monkeypatch.setattr(snippet_check, "MOST_RACKS", 1)
+    verdict = admin.post("/dhcp-snippets/check", {"kind": "option", "scope": "global", "body": "tcode a"}).get_json()
+
+    assert "3 more racks, to check it before they use it" == verdict["unchecked"][-1]
 
 
 def test_snippets_are_found_changed_at_their_version_and_reverted(admin: Caller, seeded: Seeded) -> None:
