@@ -11,6 +11,7 @@ QUEUE = "region"
 SECONDS = {
     "muster.region.sweep": 2.0,
     "muster.region.reconcile_all": 30.0,
+    "muster.region.advance_rollouts": 5.0,
     "muster.region.jobs_left": 20.0,
     "muster.region.sign": 15.0,
     "muster.region.names": 15.0,

@@ -35,6 +35,7 @@ from app.api import (
     ranges,
     reservations,
     results,
+    rollouts,
     routes,
     session,
     settings,
@@ -55,7 +56,7 @@ RESOURCES = (
     changes, jobs,
     accounts, addresses, allocation, devices, dns_records, dns_secondaries, domains, events, fabrics, health, images,
     interfaces, keys, leases, lifecycle, machines, neighbours, operations, package_repositories, places, power, racks,
-    ranges, reservations, results, routes, session, settings, snippets, spaces, streams, subnets, syslog, tokens,
+    ranges, reservations, results, rollouts, routes, session, settings, snippets, spaces, streams, subnets, syslog, tokens,
     users, vlans,
 )  # fmt: skip
 ABOUT = (

@@ -58,7 +58,10 @@ def show(rack_id: int) -> Any:
 @blueprint.arguments(RackChangeSchema)
 @blueprint.response(200, RackSchema)
 def change(body: dict[str, Any], rack_id: int) -> Any:
-    """Choose a rack's DHCP server. Leases are kept; clients notice a few seconds of silence."""
+    """Choose a rack's DHCP server, or whether it is the canary.
+
+    Leases are kept when the server changes; clients notice a few seconds of silence.
+    """
     context = current_context()
     racks.change(context, rack_id, **body)
     return racks.get(context, rack_id)

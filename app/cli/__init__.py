@@ -33,6 +33,7 @@ from app.cli import (
     place,
     rack,
     reservation,
+    rollout,
     setting,
     snippet,
     subnet,
@@ -63,7 +64,7 @@ _PARTS = (
     account, address, completion, device, dns, event, image, lease, local, machine, model_file, neighbour, network,
     package_repository,
     place, rack,
-    reservation, setting,
+    reservation, rollout, setting,
     snippet, subnet, syslog,
     upkeep,
 )  # fmt: skip

@@ -9,6 +9,7 @@ import click
 
 from app.cli import output
 from app.cli.client import CliError, Session
+from app.cli.rollout import show as show_rollout
 
 COLUMNS = {"id": "id", "name": "name", "offer": "offer_number", "applied": "applied_offer", "last seen": "seen_at"}
 
@@ -70,6 +71,9 @@ def rack_show(session: Session, rack: str) -> None:
         _show_refusal(one)
     for plan in found["held"]:
         _show_held(plan)
+    if found["rollout"]:
+        click.echo()
+        show_rollout(session, found["rollout"])
     for one in found["failures"]:
         by = f" Changed by {one['actor']}." if one["actor"] else ""
         click.echo(f"\nNot live: {one['key']} in {one['scope']}\n  {one['reason']}.{by}")
@@ -200,13 +204,16 @@ def rack_approve(session: Session, plan_id: int) -> None:
 
 @rack.command("set")
 @click.argument("rack")
-@click.option("--dhcp-server", type=click.Choice(("kea", "dhcpd")), required=True, help="Which server answers DHCPv4.")
+@click.option("--dhcp-server", type=click.Choice(("kea", "dhcpd")), help="Which server answers DHCPv4.")
+@click.option("--canary/--no-canary", default=None, help="It is the first to take what many racks are to take.")
 @click.pass_obj
-def rack_set(session: Session, rack: str, dhcp_server: str) -> None:
-    """Choose a rack's DHCP server; its leases are kept."""
-    body = {"dhcp_server": dhcp_server}
+def rack_set(session: Session, rack: str, dhcp_server: str | None, canary: bool | None) -> None:
+    """Choose a rack's DHCP server (its leases are kept), or whether it is the canary."""
+    body = {name: one for name, one in (("dhcp_server", dhcp_server), ("canary", canary)) if one is not None}
+    if not body:
+        raise click.UsageError("say what to change: --dhcp-server or --canary")
     answer = session.call("PATCH", f"/racks/{_find(session, rack)['id']}", body)
-    output.show_one(answer, session.as_json, ("id", "name", "dhcp_server"))
+    output.show_one(answer, session.as_json, ("id", "name", "dhcp_server", "canary"))
 
 
 @rack.command("new-omapi-key")

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
+from app.services import rollout_start
 from app.services.context import Context
 from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange, Vlan
 from app.store.prepared import Prepared
@@ -27,7 +28,7 @@ from renderers.record_digest import bucket_of, weight
 RECORDS = "records"
 _RECORDS, _RACKS, _MACHINES = "muster.records", "muster.racks", "muster.machines"
 _EVENTS, _AUDIT, _NUMBERED, _AUTHORS = "muster.events", "muster.audit", "muster.numbered", "muster.authors"
-_REQUEST = "muster.request"
+_REQUEST, _FIRST = "muster.request", "muster.first"
 LONGEST_REQUESTS = 600
 """How many characters of request ids a rack collects between two plans; the first ones are kept."""
 _WRITE_AUDIT = Prepared(
@@ -154,11 +155,13 @@ def touch_racks(session: Session, rack_ids: Iterable[int | None]) -> None:
 def touch_vlans(session: Session, vlan_ids: Iterable[int]) -> None:
     """Note that the structure of these VLANs has changed, on whichever racks serve them at this moment.
 
-    A standby knows all subnets of its partner, so it is touched too.
+    A standby knows all subnets of its partner, so it is touched too.  Where other racks have to take the change as well,
+    those of the VLAN take it first.
     """
     racks = {rack_id for found in racks_of_vlans(session, vlan_ids).values() for rack_id in found}
     if racks:
         touch_racks(session, racks)
+        session.info.setdefault(_FIRST, set()).update(racks)
         partners = select(Vlan.secondary_rack_id).where(Vlan.rack_id.in_(racks), Vlan.secondary_rack_id.is_not(None))
         touch_racks(session, session.scalars(partners.distinct()))
 
@@ -229,8 +232,11 @@ def racks_of_scopes(session: Session, scopes: set[str]) -> list[str]:
 def _raise_generations(session: Session, context: Context, changes: list[int | None]) -> None:
     """Raise the generations of the racks noted, and remember behind each which changes and requests it came of."""
     noted = sorted(session.info.pop(_RACKS, ()))
+    first = session.info.pop(_FIRST, set())
     if not noted:
         return
+    if len(noted) > 1:
+        rollout_start.start(session, context, noted, first=first, changes=changes)
     rows = []
     values: dict[str, Any] = {"generation": Rack.generation + 1}
     if (request_id := request_of(session)) is not None:
@@ -239,11 +245,12 @@ def _raise_generations(session: Session, context: Context, changes: list[int | N
             (func.length(Rack.request_id) < LONGEST_REQUESTS, Rack.request_id + literal(f" {request_id}")),
             else_=Rack.request_id,
         )
-    for rack_id in noted:
-        raised = update(Rack).where(Rack.id == rack_id).values(values)
-        generation = session.execute(raised.returning(Rack.generation)).scalar_one_or_none()
-        if generation is None:  # The rack was deleted in this transaction.
-            continue
+    if len(noted) > 1:  # In id order; an update of many takes them in any.
+        mine = select(Rack.id).where(Rack.id.in_(noted)).order_by(Rack.id)
+        session.execute(mine.with_for_update(key_share=True))
+    raised = update(Rack).where(Rack.id.in_(noted)).values(values).returning(Rack.id, Rack.generation)
+    # A rack that was deleted in this transaction is not among them.
+    for rack_id, generation in sorted((row[0], row[1]) for row in session.execute(raised)):
         if context.made is not None:
             context.made.generations[rack_id] = generation
         common = {"rack_id": rack_id, "generation": generation, "actor": context.actor.name, "at": context.clock()}

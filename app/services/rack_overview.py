@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.services import plans, rack_serving, refusals, reports, zone_reports
+from app.services import plans, rack_serving, refusals, reports, rollouts, zone_reports
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict
 from app.services.rack_serving import Served
 from app.services.racks import rack_row
 from app.services.refusals import WHOLE_OFFER, Refusal
+from app.services.rollouts import RolloutView
 from app.services.zone_reports import Behind
 from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordDrift, RecordFailure
 from app.store.queries.scopes import scopes_of_rack
@@ -29,7 +30,7 @@ ZONES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Overview:
-    """One rack with what is known of it. refused: what it would not run; serves: its VLANs.
+    """One rack with what is known of it. refused: what it would not run; serves: its VLANs; rollout: the open one it is in.
 
     reasons: why it is not in sync, empty when it is.
     """
@@ -43,6 +44,7 @@ class Overview:
     serves: list[Served]
     reasons: list[str]
     drift: list[RecordDrift]
+    rollout: RolloutView | None
 
     @property
     def in_sync(self) -> bool:
@@ -64,6 +66,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
             select(Offer.digests).where(Offer.rack_id == rack_id).order_by(Offer.number.desc()).limit(1)
         )
         serves = rack_serving.of_rack(session, rack)
+        rollout = rollouts.of_rack(session, rack_id)
         late = _oldest_unapplied(session, rack)
         behind = zone_reports.behind(session, context.clock()).get(rack_id, [])
         drift = list(
@@ -75,6 +78,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
     held = plans.held(context, rack_id, limit=SHOWN)
     reasons = [
         *_lags(context, rack, late),
+        *_waits(rack, rollout),
         *([f"plan {held[0].id} is held and waits for approval"] if held else []),
         *(f"{one.title}: {one.reason}" for one in refused),
         *_failed_records(failures),
@@ -83,7 +87,16 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         *_services(rack, services, digests or {}, {one.service for one in refused}),
     ]
     return Overview(
-        rack, services, reports.applies(context, rack_id, SHOWN), held, failures, refused, serves, reasons, drift
+        rack,
+        services,
+        reports.applies(context, rack_id, SHOWN),
+        held,
+        failures,
+        refused,
+        serves,
+        reasons,
+        drift,
+        rollout,
     )
 
 
@@ -146,6 +159,16 @@ def _lags(context: Context, rack: Rack, late: dt.datetime | None) -> list[str]:
     if waited > LATE_SECONDS:
         found.append(f"hosts or names wait to go live since {waited:.0f} s (applied up to {rack.applied_records})")
     return found
+
+
+def _waits(rack: Rack, rollout: RolloutView | None) -> list[str]:
+    """What a rack has not yet been offered of the open rollout."""
+    mine = [one for one in rollout.racks if one.rack_id == rack.id and one.status == "waiting"] if rollout else []
+    if rollout is None or not mine:
+        return []
+    where = f"wave {mine[0].wave} of {rollout.waves}" if mine[0].wave else "its turn"
+    stopped = f", which has stopped at rack {rollout.stopped_rack}" if rollout.status == "halted" else ""
+    return [f"it waits for {where} of rollout {rollout.id}{stopped}"]
 
 
 def _failed_records(failures: list[RecordFailure]) -> list[str]:

@@ -77,13 +77,19 @@ def get(context: Context, rack_id: int) -> Rack:
         return rack_row(session, rack_id)
 
 
-def change(context: Context, rack_id: int, *, dhcp_server: str | None = None) -> None:
-    """Choose which server answers DHCPv4 on a rack; its leases are brought over. Conflict while it is one of a pair."""
+def change(context: Context, rack_id: int, *, dhcp_server: str | None = None, canary: bool | None = None) -> None:
+    """Choose which server answers DHCPv4 on a rack; its leases are brought over. Conflict while it is one of a pair.
+
+    canary: whether it is the first to take what many racks are to take.
+    """
     context.require("admin", "change a rack")
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
         rack = rack_row(session, rack_id)
         versions.check(context, rack, f"rack {rack.name}")
+        if canary is not None and canary != rack.canary:
+            audit(session, context, "update", "rack", rack.id, canary=[rack.canary, canary])
+            rack.canary = canary
         if dhcp_server is None or dhcp_server == rack.dhcp_server:
             return
         if dhcp_server not in DHCP_SERVERS:

@@ -164,6 +164,12 @@ def _causes(session: Session, rack_id: int, spans: list[tuple[int, int]]) -> lis
     return found[::-1]
 
 
+def causes_of(session: Session, change_ids: Sequence[int]) -> list[Cause]:
+    """The changes of these ids, oldest first. One query."""
+    statement = select(ChangeEvent).where(ChangeEvent.id.in_(change_ids)).order_by(ChangeEvent.id)
+    return [Cause(audit.actor, _what(audit), audit.at, audit.id) for audit in session.scalars(statement)]
+
+
 def _what(audit: ChangeEvent) -> str:
     """`update subnet 3 (lease_seconds 600 -> 900)`."""
     number = f" {audit.thing_id}" if audit.thing_id is not None else ""

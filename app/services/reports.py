@@ -17,7 +17,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.services import discovery, internal_names, power, rack_questions, racks, records, refusals
+from app.services import discovery, internal_names, power, rack_questions, racks, records, refusals, rollout_start
 from app.services.changes import RECORDS, changing, event, follow, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -125,6 +125,8 @@ def observation(
         rack.seen_at = now
         if rack.applied_offer != offer:
             _wake_partner(session, context, rack_id)
+            if rollout_start.is_open(session, rack_id):
+                after_commit(session, partial(context.ring.reconcile, rack_id))
         if was_away:
             internal_names.put(session, now)
         rack.applied_offer, rack.applied_records = offer, records

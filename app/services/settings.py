@@ -29,6 +29,8 @@ VALIDATION = ("auto", "yes", "no")
 RACK_KEYS = "rack_keys"
 MOST_DAYS = 3650
 _VALUE = Prepared(select(Setting.value).where(Setting.name == bindparam("setting")))
+ROLLOUT = "rollout"
+"""How a change goes to many racks: waves of so many racks, or of so many in a hundred where that is 0, and the pause between."""
 HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE
 )
@@ -155,6 +157,17 @@ def _servers(value: dict[str, Any]) -> list[str]:
     return servers
 
 
+def _rollout(value: dict[str, Any]) -> dict[str, Any]:
+    bounds = {"wave_percent": (1, 100), "wave_racks": (0, 10_000), "pause_seconds": (0, 86_400)}
+    if set(value) != set(bounds):
+        raise ValueError(f"must have {', '.join(bounds)} and nothing else")
+    for name, (low, high) in bounds.items():
+        number = value[name]
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            raise ValueError(f"{name} must be a whole number from {low} to {high}, and is {number!r}")
+    return dict(value)
+
+
 EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "enrolment_policy": ({"on": True}, _policy),
     "dns_forwarders": ({"servers": []}, _addresses),
@@ -163,6 +176,7 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
     "proxy": ({"mode": "built-in", "url": ""}, _proxy),
     "network_discovery": ({"on": True}, _policy),
     RACK_KEYS: ({"omapi_days": 0}, _key_ages),
+    ROLLOUT: ({"wave_percent": 10, "wave_racks": 0, "pause_seconds": 30}, _rollout),
     retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),
 }
 
@@ -212,6 +226,6 @@ def change(context: Context, name: str, value: dict[str, Any]) -> SettingValue:
         versions.check(context, before, f"setting {name}")
         put(session, name, checked)
         audit(session, context, "change", "setting", None, name=name, value=checked)
-        if name not in (retention_rules.SETTING, RACK_KEYS):
+        if name not in (retention_rules.SETTING, RACK_KEYS, ROLLOUT):
             touch_racks(session, session.scalars(select(Rack.id)))
     return SettingValue(name, checked)

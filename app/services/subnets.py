@@ -125,7 +125,8 @@ def create(
         session.add(subnet)
         session.flush()
         attach_all(session, context)
-        # The subnet's reverse zones are served by every rack.
+        # The subnet's reverse zones are served by every rack; those of the VLAN take it first.
+        touch_vlans(session, [vlan.id])
         touch_racks(session, session.scalars(select(Rack.id)))
         audit(session, context, "create", "subnet", subnet.id, cidr=subnet.cidr, vlan=vlan.name)
         session.refresh(subnet, ["vlan", "domain"])
@@ -175,10 +176,10 @@ def update(context: Context, subnet_id: int, **changes: Any) -> Subnet:
             address_records.move_reservations(session, subnet, left_domain)
         if "reverse_dns" in differ:
             reverse.mode_changed(session, subnet, changed["reverse_dns"][0])
+        if differ - _WORDS:
+            touch_vlans(session, [left.id, subnet.vlan_id])
         if differ & _EVERYWHERE:
             touch_racks(session, session.scalars(select(Rack.id)))
-        elif differ - _WORDS:
-            touch_vlans(session, [left.id, subnet.vlan_id])
         audit(session, context, "update", "subnet", subnet.id, **changed)
         return subnet
 
@@ -201,8 +202,9 @@ def delete(context: Context, subnet_id: int) -> None:
 
 def take_away(session: Session, context: Context, subnet: Subnet) -> None:
     """Delete a subnet that nobody uses any more, inside an open transaction. Conflict when DHCP would lose its last one."""
-    touch_racks(session, session.scalars(select(Rack.id)))
     vlan = subnet.vlan
+    touch_vlans(session, [vlan.id])
+    touch_racks(session, session.scalars(select(Rack.id)))
     session.execute(sa.delete(IpAddress).where(IpAddress.subnet_id == subnet.id))
     session.execute(sa.update(Interface).where(Interface.subnet_id == subnet.id).values(subnet_id=None))
     audit(session, context, "delete", "subnet", subnet.id, cidr=subnet.cidr)

@@ -11,7 +11,7 @@ from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
 from app.identity import current_context
-from app.services import plans, rack_overview, racks
+from app.services import plans, rack_overview, racks, rollouts
 from app.services.errors import Invalid, NotFound
 from app.web.forms import Answer, Field, Form, done
 
@@ -29,6 +29,9 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule(f"/racks/{RACK}", "rack_page", rack_page)
     blueprint.add_url_rule(f"/racks/{RACK}/reconcile", "rack_reconcile", rack_reconcile, methods=["POST"])
     blueprint.add_url_rule(f"/racks/{RACK}/retry", "rack_retry", rack_retry, methods=["POST"])
+    going = f"/racks/{RACK}/rollouts/<int(max={LARGEST}):rollout_id>"
+    blueprint.add_url_rule(going, "rollout", rollout_go_on, methods=["POST"])
+    blueprint.add_url_rule(f"/racks/{RACK}/canary", "rack_canary", rack_canary, methods=["POST"])
     blueprint.add_url_rule(f"/racks/{RACK}/plans/<int(max={LARGEST}):plan_id>", "plan", approve, methods=["POST"])
 
 
@@ -104,6 +107,19 @@ def rack_reconcile(rack_id: int) -> Response | str:
 def rack_retry(rack_id: int) -> Response | str:
     """Have the rack try again what it refused."""
     rack_overview.retry(current_context(), rack_id)
+    return _back(rack_id)
+
+
+def rollout_go_on(rack_id: int, rollout_id: int) -> Response | str:
+    """Let a halted rollout go on without the rack that stopped it."""
+    rollouts.go_on(current_context(), rollout_id)
+    return _back(rack_id)
+
+
+def rack_canary(rack_id: int) -> Response | str:
+    """Make the rack the first to take what many racks are to take, or take that back."""
+    context = current_context()
+    racks.change(context, rack_id, canary=not racks.get(context, rack_id).canary)
     return _back(rack_id)
 
 

@@ -19,7 +19,7 @@ from app.lifecycle.table import actions
 from app.services import rack_questions, reports
 from app.services.addressing import address_key
 from app.services.context import Context
-from app.store.models import ChangeEvent, Lease, Machine, Plan, Rack
+from app.store.models import ChangeEvent, Lease, Machine, Plan, Rack, Rollout
 from lab.tiny_image import make_tiny_image
 from tests.api.conftest import Caller
 from tests.api.test_accounts import a_public_key
@@ -210,6 +210,10 @@ def racks(walk: Walk, seeded: Seeded, folder: Path) -> None:
         )
         session.add(plan)
     walk("POST /plans/*/approve", plan.id)
+    with walk.context.store.write() as session:
+        halted = Rollout(status="halted", cause="change", actor="root", stopped_rack_id=seeded.rack_id)
+        session.add(halted)
+    walk("POST /rollouts/*/continue", halted.id)
     walk("PATCH /racks/*", seeded.rack_id, body={"dhcp_server": "dhcpd"})
     questions(walk, seeded)
     walk("PATCH /vlans/*", seeded.vlan_id, body={"dhcp_on": False})

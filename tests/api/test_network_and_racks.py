@@ -128,6 +128,7 @@ def test_settings(admin: Caller, viewer: Caller, context: Context) -> None:
         "proxy",
         "rack_keys",
         "retention",
+        "rollout",
     } == set(shown)
     assert 200 == changed.status_code
     assert ["0.debian.pool.ntp.org"] == viewer.get("/settings").get_json()["settings"]["ntp_upstreams"]["servers"]

@@ -6,7 +6,18 @@ import datetime as dt
 
 from app.services import events
 from app.services.context import Context
-from app.store.models import Apply, Observation, Plan, Rack, RecordDrift, RecordFailure, Vlan
+from app.store.models import (
+    Apply,
+    ChangeEvent,
+    Observation,
+    Plan,
+    Rack,
+    RecordDrift,
+    RecordFailure,
+    Rollout,
+    RolloutRack,
+    Vlan,
+)
 from tests.factories.control import Seeded, clock_of, ring_of
 from tests.web.conftest import Browser, checked
 
@@ -233,3 +244,37 @@ def test_what_it_serves_and_where_it_differed(context: Context, seeded: Seeded, 
     assert "3 of zone/lab in the rack's own copy, all mended: <b>one, two, three" in differed
     assert "3 of zone/lab in what its daemon serves, 2 not mended" in differed
     assert "four" not in differed
+
+
+def test_a_rollout_that_has_stopped(
+    context: Context, seeded: Seeded, vera: Browser, alice: Browser, root: Browser
+) -> None:
+    """Its page says where, why, by whose change and who has it; an operator goes on; an administrator marks the canary."""
+    settle(context, seeded)
+    with context.store.write() as session:
+        other = Rack(name="other-rack", token_hash="o", enrolled_at=context.clock(), seen_at=context.clock())
+        change = ChangeEvent(actor="root", verb="change", thing="setting", detail={"name": "proxy"}, at=context.clock())
+        session.add_all([other, change])
+        session.flush()
+        rollout = Rollout(
+            status="halted", wave=0, cause="change", actor="root", changes=[change.id], stopped_rack_id=other.id,
+            reason="squid did not serve: 403", begun_at=context.clock(),
+        )  # fmt: skip
+        session.add(rollout)
+        session.flush()
+        refused = RolloutRack(rollout_id=rollout.id, rack_id=other.id, wave=0, canary=True, status="refused")
+        session.add_all([refused, RolloutRack(rollout_id=rollout.id, rack_id=seeded.rack_id, wave=1)])
+    path = f"/racks/{seeded.rack_id}"
+    card = vera.page(path).one("section", id="card-rollout").text
+    going, marking = f"{path}/rollouts/{rollout.id}", f"{path}/canary"
+
+    for words in ("halted", "other-rack", "squid did not serve: 403", "root: change setting (name proxy)", "rack-1"):
+        assert words in card
+    assert "it waits for wave 2 of 2 of rollout" in vera.page(path).one("ul", class_="reasons").text
+    assert ([], 403) == (vera.page(path).all("form", id="go-on"), vera.post(going).status_code)
+    assert going == alice.page(path).one("form", id="go-on").attributes["action"]
+    assert path == alice.post(going).location
+    assert "running" in alice.page(path).one("section", id="card-rollout").text
+    assert 403 == alice.post(marking).status_code
+    assert path == root.post(root.page(path).one("form", id="ask-canary").attributes["action"]).location
+    assert "first to take what many racks are to take" in root.page(path).one("section", id="card-rack").text

@@ -1,4 +1,4 @@
-"""Which rack waits for which: two partners take a change one after the other.
+"""Which of two partners waits for the other: they take a change one after the other.
 
 A `config-set` of Kea's primary costs the pair about 4 seconds of answers, because the HA hook starts over and the standby
 waits with it; of both at once it costs 9; of the standby alone nothing (Kea 2.2.0, measured with the numbers of
@@ -8,6 +8,7 @@ changes, somebody asks for a retry, or the pair is dissolved.
 When a pair is formed it is the other way round: a standby that does not hear its partner's hook serves alone after some
 seconds, beside a primary that does not have the hook yet.
 A rack that is silent holds up nobody: then the other one serves alone anyway.
+What many racks are to take goes in waves besides (`rollouts`); a partner for whom the other one waits goes with its wave.
 """
 
 from __future__ import annotations
@@ -24,6 +25,23 @@ from renderers.dhcp.kea_ha import PEERS_FILE
 
 def waits_for(session: Session, context: Context, rack: Rack) -> str | None:
     """Name of the partner that has to take its change before this rack may; None when there is none. At most five queries."""
+    found = partner_of(session, rack)
+    if found is None:
+        return None
+    partner, is_primary = found
+    if partner.token_hash is None or partner.seen_at is None:
+        return None
+    if (context.clock() - partner.seen_at).total_seconds() > SILENT_SECONDS:
+        return None
+    if is_primary:
+        waits = _is_paired(session, partner) and (_is_behind(partner) or _refuses(session, partner))
+    else:
+        waits = not _is_paired(session, rack) and (not _is_paired(session, partner) or _is_behind(partner))
+    return partner.name if waits else None
+
+
+def partner_of(session: Session, rack: Rack) -> tuple[Rack, bool] | None:
+    """The rack's partner, and whether the rack itself is the primary; None when it has none."""
     statement = (
         select(Vlan.rack_id, Vlan.secondary_rack_id)
         .where(Vlan.dhcp_on, Vlan.secondary_rack_id.is_not(None))
@@ -34,16 +52,7 @@ def waits_for(session: Session, context: Context, rack: Rack) -> str | None:
     if pair is None:
         return None
     is_primary = pair.rack_id == rack.id
-    partner = session.get_one(Rack, pair.secondary_rack_id if is_primary else pair.rack_id)
-    if partner.token_hash is None or partner.seen_at is None:
-        return None
-    if (context.clock() - partner.seen_at).total_seconds() > SILENT_SECONDS:
-        return None
-    if is_primary:
-        waits = _is_paired(session, partner) and (_is_behind(partner) or _refuses(session, partner))
-    else:
-        waits = not _is_paired(session, rack) and (not _is_paired(session, partner) or _is_behind(partner))
-    return partner.name if waits else None
+    return session.get_one(Rack, pair.secondary_rack_id if is_primary else pair.rack_id), is_primary
 
 
 def _is_behind(rack: Rack) -> bool:

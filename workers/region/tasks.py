@@ -17,6 +17,7 @@ from app import metrics
 from app.services import health, internal_names, jobs, leases, machines, rack_keys, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
+from workers.region import rollouts
 from workers.region.lifecycle import runner
 from workers.region.watch import Watch
 from workers.schedule import SECONDS
@@ -45,6 +46,10 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
     def reconcile_all() -> None:
         """Compare every rack with what it should be."""
         reconciling.reconcile_all(context())
+
+    def advance_rollouts() -> None:
+        """Take what many racks are to take to the next of them."""
+        rollouts.advance_all(context())
 
     def job(job_id: int) -> None:
         """Carry out a bulk job."""
@@ -88,6 +93,7 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         for task in (
             sweep,
             reconcile_all,
+            advance_rollouts,
             jobs_left,
             names,
             expire_leases,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from app.api.frame import PageQuery
+from app.api.schemas.cause import CauseSchema
+from app.api.schemas.rollout import RolloutSchema
 
 
 class RackSchema(Schema):
@@ -28,6 +30,7 @@ class RackSchema(Schema):
         allow_none=True,
         metadata={"description": "when it last made a new key for ISC dhcpd; null: not since it enrolled"},
     )
+    canary = fields.Boolean(metadata={"description": "it is the first to take what many racks are to take"})
     version = fields.String(allow_none=True)
     seen_at = fields.DateTime(allow_none=True)
     enrolled_at = fields.DateTime()
@@ -37,6 +40,7 @@ class RackChangeSchema(Schema):
     """What can be chosen for a rack."""
 
     dhcp_server = fields.String(validate=validate.OneOf(("kea", "dhcpd")))
+    canary = fields.Boolean(metadata={"description": "it is the first to take what many racks are to take"})
 
 
 class RackQuery(PageQuery):
@@ -118,15 +122,6 @@ class DriftSchema(Schema):
     at = fields.DateTime()
 
 
-class CauseSchema(Schema):
-    """One change of desired state behind a refusal."""
-
-    actor = fields.String()
-    what = fields.String()
-    at = fields.DateTime()
-    change_event_id = fields.Integer(allow_none=True)
-
-
 class RefusalSchema(Schema):
     """A part of an offer that a rack does not run: what, why, by whose change, what was put back, what to do."""
 
@@ -172,6 +167,9 @@ class OverviewSchema(Schema):
     drift = fields.List(fields.Nested(DriftSchema))
     refused = fields.List(fields.Nested(RefusalSchema))
     serves = fields.List(fields.Nested(ServedSchema))
+    rollout = fields.Nested(
+        RolloutSchema, allow_none=True, metadata={"description": "the open rollout that the rack is part of"}
+    )
 
 
 class RetriedSchema(Schema):

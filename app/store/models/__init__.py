@@ -43,6 +43,7 @@ from app.store.models.rack import (
     RecordFailure,
     RecordScope,
 )
+from app.store.models.rollout import Rollout, RolloutRack
 from app.store.models.syslog import SyslogLine, SyslogPosition
 from app.store.models.user import ApiToken, IdempotencyKey, LoginAttempts, SshKey, User, WebSession
 from app.store.models.worker import Worker
@@ -54,6 +55,6 @@ __all__ = [
     "InterfaceLink", "IpAddress", "IpRange", "Job", "JobBatch", "Lease", "ListChange", "LoginAttempts", "Machine",
     "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",
     "Pool", "PowerOperation", "Rack", "RackChange", "RackQuestion", "RecordApply", "RecordChange", "RecordDigest", "RecordDrift",
-    "RecordFailure", "RecordScope", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet",
+    "RecordFailure", "RecordScope", "Rollout", "RolloutRack", "ScriptResult", "Setting", "Space", "SshKey", "StaticRoute", "Subnet",
     "SyslogLine", "SyslogPosition", "Tag", "User", "Vlan", "WebSession", "Worker", "Zone", "ZoneObservation", "machine_tag", "utc_now",
 ]  # fmt: skip
