@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SOLICIT, ADVERTISE, REQUEST, REPLY, RELEASE, INFORMATION_REQUEST = 1, 2, 3, 7, 8, 11
+SOLICIT, ADVERTISE, REQUEST, REBIND, REPLY, RELEASE, INFORMATION_REQUEST = 1, 2, 3, 6, 7, 8, 11
 SERVERS = ("ff02::1:2", 547)
 CLIENT_PORT = 546
 UEFI_X64, UEFI_HTTP = 7, 16
@@ -70,6 +70,10 @@ class Client6:
         """Ask for settings alone."""
         return self.ask(INFORMATION_REQUEST, REPLY)
 
+    def rebind(self, lease: Lease6) -> Lease6:
+        """Ask any server to go on with an address, as the one that gave it does not answer (RFC 8415, section 18.2.5)."""
+        return self.ask(REBIND, REPLY, lease)
+
     def release(self, lease: Lease6) -> Lease6:
         """Give an address back."""
         return self.ask(RELEASE, REPLY, lease)
@@ -99,7 +103,7 @@ class Client6:
 
     def _options(self, kind: int, before: Lease6 | None) -> bytes:
         made = _option(1, self.duid) + _option(6, struct.pack(f"!{len(WANTED)}H", *WANTED)) + _option(8, bytes(2))
-        if before is not None:
+        if before is not None and kind != REBIND:
             made += _option(2, before.server)
         if kind != INFORMATION_REQUEST:
             held = b""

@@ -160,11 +160,16 @@ class HaPeerIntent:
 
 @dataclass(frozen=True)
 class HaIntent:
-    """The pair that this rack is one of. lease_only: id and network of the primary's subnets that it does not serve."""
+    """The pair that this rack is one of. lease_only: id and network of the primary's subnets that it does not serve.
+
+    dhcp4, dhcp6: whether both racks serve the family; else the primary serves it alone.
+    """
 
     name: str
     peers: tuple[HaPeerIntent, ...]
     lease_only: tuple[tuple[int, str], ...] = ()
+    dhcp4: bool = True
+    dhcp6: bool = False
 
 
 @dataclass(frozen=True)

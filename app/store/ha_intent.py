@@ -29,7 +29,8 @@ def with_partner(
         return intent
     first = shared[0]
     primary, standby = racks[first.rack_id or 0], racks[first.secondary_rack_id or 0]
-    addresses = _addresses(intent, shared, (primary, standby))
+    by_family = {family: _addresses(intent, shared, (primary, standby), family) for family in (4, 6)}
+    addresses = by_family[4] or by_family[6]
     if unable(primary, standby) is not None or addresses is None:
         return _silent(intent, vlans, rack)
     return replace(
@@ -41,6 +42,8 @@ def with_partner(
                 for one, address in zip((primary, standby), addresses, strict=True)
             ),
             lease_only=_lease_only(session, intent, primary) if rack.id == standby.id else (),
+            dhcp4=by_family[4] is not None,
+            dhcp6=by_family[6] is not None,
         ),
     )
 
@@ -57,9 +60,11 @@ def unable(primary: Rack, standby: Rack) -> str | None:
     return None
 
 
-def _addresses(intent: RackIntent, shared: Sequence[Vlan], pair: tuple[Rack, Rack]) -> tuple[str, str] | None:
-    """An address of each in one IPv4 subnet of a VLAN that both serve."""
-    cidrs = {vlan.vlan_id: [sub.cidr for sub in vlan.subnets if sub.family == 4] for vlan in intent.vlans}
+def _addresses(
+    intent: RackIntent, shared: Sequence[Vlan], pair: tuple[Rack, Rack], family: int
+) -> tuple[str, str] | None:
+    """An address of each in one subnet of this family of a VLAN that both serve."""
+    cidrs = {vlan.vlan_id: [sub.cidr for sub in vlan.subnets if sub.family == family] for vlan in intent.vlans}
     for vlan in shared:
         for cidr in cidrs.get(vlan.id, ()):
             one, other = (Standings(rack.interfaces).on([cidr]) for rack in pair)
@@ -69,7 +74,7 @@ def _addresses(intent: RackIntent, shared: Sequence[Vlan], pair: tuple[Rack, Rac
 
 
 def _lease_only(session: Session, intent: RackIntent, primary: Rack) -> tuple[tuple[int, str], ...]:
-    """The IPv4 subnets on which the primary serves DHCP and the standby does not."""
+    """The subnets on which the primary serves DHCP and the standby does not."""
     own = {
         subnet.subnet_id
         for vlan in intent.vlans
@@ -83,7 +88,7 @@ def _lease_only(session: Session, intent: RackIntent, primary: Rack) -> tuple[tu
         .where(served_by(primary.id), Vlan.dhcp_on)
         .order_by(Subnet.id)
     )
-    return tuple((row.id, row.cidr) for row in session.execute(statement) if ":" not in row.cidr and row.id not in own)
+    return tuple((row.id, row.cidr) for row in session.execute(statement) if row.id not in own)
 
 
 def _silent(intent: RackIntent, vlans: Sequence[Vlan], rack: Rack) -> RackIntent:

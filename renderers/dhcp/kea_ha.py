@@ -8,6 +8,10 @@ That listener is reachable by every machine of the VLAN, and basic authenticatio
 only TLS will do: each rack makes a key that never leaves it, tells its certificate, and trusts its partner's and its own
 and no other (`trust-anchor`, `require-client-certs`).  `restrict-commands` leaves the partner what the hook needs.
 
+Each family's server is a pair of its own, with its own port and the same keys, since `kea-dhcp6` may be gone or broken while
+`kea-dhcp4` is not.  DHCPv6 servers are told apart by their DUIDs, which stay different: the probe must know who answers,
+and a client whose server is gone asks all others (Rebind, RFC 8415, section 18.2.5).
+
 The hook covers a whole server.  The primary sends every lease that it gives to the standby, so the standby knows all
 subnets of the primary, also those that it does not serve: these have no pool, no interface and no host there.
 """
@@ -22,10 +26,13 @@ from renderers.dhcp.kea_options import Entry
 from renderers.intent import HaIntent, RackIntent
 
 HOOK = "libdhcp_ha.so"
-PORT = 8647
-PEERS_FILE = "ha-peers.pem"
+PORTS = {"kea4": 8647, "kea6": 8648}
+PEERS_FILES = {"kea4": "ha-peers.pem", "kea6": "ha-peers6.pem"}
+"""The certificates by service; a name of its own for each tells from an offer whether it asks for the hook."""
+KEY_SERVICE = "kea4"
+"""Below whose state directory both servers find key and certificate."""
 KEY, CERTIFICATE = "ha/key.pem", "ha/certificate.pem"
-"""Below the service's state directory; the rack makes them."""
+"""The rack makes them."""
 NUMBERS = {"heartbeat-delay": 2000, "max-response-delay": 4000, "max-ack-delay": 2000, "max-unacked-clients": 0}
 """Milliseconds, and how many clients may go unanswered before the standby believes that its partner is gone."""
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n")
@@ -33,7 +40,7 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTI
 
 def hook(intent: RackIntent, service: str) -> list[Entry]:
     """The hook's entry, if this rack has a partner.  It goes after the lease commands, which it uses."""
-    ha = intent.ha
+    ha = partners(intent, service)
     if ha is None:
         return []
     library = f"{intent.layout.kea_lease_hook.rpartition('/')[0]}/{HOOK}"
@@ -49,13 +56,13 @@ def hook(intent: RackIntent, service: str) -> list[Entry]:
         },
         "restrict-commands": True,
         "require-client-certs": True,
-        "trust-anchor": intent.layout.config_path(service, PEERS_FILE),
-        "cert-file": intent.layout.state_path(service, CERTIFICATE),
-        "key-file": intent.layout.state_path(service, KEY),
+        "trust-anchor": intent.layout.config_path(service, PEERS_FILES[service]),
+        "cert-file": intent.layout.state_path(KEY_SERVICE, CERTIFICATE),
+        "key-file": intent.layout.state_path(KEY_SERVICE, KEY),
         "peers": [
             {
                 "name": peer.name,
-                "url": f"https://{text.bracketed(peer.address)}:{PORT}/",
+                "url": f"https://{text.bracketed(peer.address)}:{PORTS[service]}/",
                 "role": "primary" if peer.primary else "standby",
                 "auto-failover": True,
             }
@@ -65,22 +72,38 @@ def hook(intent: RackIntent, service: str) -> list[Entry]:
     return [{"library": library, "parameters": {"high-availability": [relationship]}}]
 
 
-def settings(intent: RackIntent) -> Entry:
+def partners(intent: RackIntent, service: str) -> HaIntent | None:
+    """The pair, if a service's servers are one: only where both racks serve the family."""
+    ha = intent.ha
+    return ha if ha is not None and (ha.dhcp6 if service == "kea6" else ha.dhcp4) else None
+
+
+def peers_files(ha: HaIntent) -> tuple[str, ...]:
+    """Files that the offer of a rack has when all its servers ask for the hook that should."""
+    return (PEERS_FILES["kea4"],) * ha.dhcp4 + (PEERS_FILES["kea6"],) * ha.dhcp6
+
+
+def settings(intent: RackIntent, service: str) -> Entry:
     """What the whole server needs for the hook."""
-    return {"multi-threading": {"enable-multi-threading": True}} if intent.ha is not None else {}
+    paired = partners(intent, service) is not None
+    return {"multi-threading": {"enable-multi-threading": True}} if paired else {}
 
 
-def known_subnets(intent: RackIntent) -> list[Entry]:
+def known_subnets(intent: RackIntent, service: str) -> list[Entry]:
     """Subnets of the primary's alone, whose leases a standby keeps and never gives."""
-    found = intent.ha.lease_only if intent.ha is not None else ()
+    ha = partners(intent, service)
+    found = (
+        [(subnet_id, cidr) for subnet_id, cidr in ha.lease_only if (":" in cidr) == (service == "kea6")] if ha else []
+    )
     return [{"id": subnet_id, "subnet": text.network(cidr), "pools": []} for subnet_id, cidr in found]
 
 
-def files(intent: RackIntent) -> tuple[RenderedFile, ...]:
+def files(intent: RackIntent, service: str) -> tuple[RenderedFile, ...]:
     """The certificates that this rack's Kea trusts.  ValueError for what is no certificate."""
-    if intent.ha is None:
+    ha = partners(intent, service)
+    if ha is None:
         return ()
-    return (RenderedFile(PEERS_FILE, "".join(_certificates(intent.ha)), 0o640, "_kea"),)
+    return (RenderedFile(PEERS_FILES[service], "".join(_certificates(ha)), 0o640, "_kea"),)
 
 
 def _certificates(ha: HaIntent) -> list[str]:

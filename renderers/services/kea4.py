@@ -33,7 +33,7 @@ def served_vlans(intent: RackIntent) -> Served:
     pairs = [
         (vlan, tuple(sub for sub in vlan.subnets if sub.family == 4 and sub.rack_address is not None))
         for vlan in intent.vlans
-        if vlan.dhcp_on
+        if vlan.dhcp_on and (not vlan.secondary or kea_ha.partners(intent, NAME) is not None)
     ]
     return tuple((vlan, subnets) for vlan, subnets in pairs if subnets)
 
@@ -41,7 +41,7 @@ def served_vlans(intent: RackIntent) -> Served:
 def render(intent: RackIntent) -> Bundle:
     """One JSON file. ValueError names what Kea's syntax or DHCPv4 cannot say."""
     configuration = RenderedFile(FILE, kea.dump({"Dhcp4": _dhcp4(intent)}), 0o640, "_kea")
-    return Bundle(NAME, (*kea_ha.files(intent), configuration))
+    return Bundle(NAME, (*kea_ha.files(intent, NAME), configuration))
 
 
 def listening(served: Served) -> dict[str, str]:
@@ -63,7 +63,7 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
         },
         "control-socket": {"socket-type": "unix", "socket-name": intent.layout.run_path(NAME, "kea4-ctrl-socket")},
         "hooks-libraries": [*kea.hooks(intent), *kea_ha.hook(intent, NAME)],
-        **kea_ha.settings(intent),
+        **kea_ha.settings(intent, NAME),
         **kea.hosts_database(intent),
         "lease-database": {
             "type": "memfile",
@@ -88,7 +88,7 @@ def _dhcp4(intent: RackIntent) -> dict[str, object]:
         ],
         "shared-networks": [network_entry(vlan, subnets) for vlan, subnets in lists if shared[vlan.vlan_id]],
         "subnet4": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets]
-        + kea_ha.known_subnets(intent),
+        + kea_ha.known_subnets(intent, NAME),
         "loggers": [{"name": "kea-dhcp4", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     }
     return kea_layers.whole(entry, intent, NAME)

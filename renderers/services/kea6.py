@@ -23,7 +23,7 @@ import ipaddress
 
 from renderers import kea, text
 from renderers.bundle import Bundle, RenderedFile
-from renderers.dhcp import kea_layers
+from renderers.dhcp import kea_ha, kea_layers
 from renderers.dhcp.boot import LOADERS, boot_files
 from renderers.dhcp.kea_classes import TESTS6, ipxe_test, kinds
 from renderers.dhcp.kea_options import option
@@ -44,11 +44,14 @@ _SOCKET_RETRIES, _SOCKET_WAIT_MILLISECONDS = 60, 1000
 
 
 def served_vlans(intent: RackIntent) -> Served:
-    """The VLANs on which this rack serves DHCPv6, each with the subnets in which the rack has an address."""
+    """The VLANs on which this rack serves DHCPv6, each with the subnets in which the rack has an address.
+
+    Where it is secondary it does so as a partner or not at all.
+    """
     pairs = [
         (vlan, tuple(sub for sub in vlan.subnets if sub.family == 6 and sub.rack_address is not None))
         for vlan in intent.vlans
-        if vlan.dhcp_on and not vlan.secondary
+        if vlan.dhcp_on and (not vlan.secondary or kea_ha.partners(intent, NAME) is not None)
     ]
     return tuple((vlan, subnets) for vlan, subnets in pairs if subnets)
 
@@ -64,7 +67,8 @@ def _identifier(intent: RackIntent) -> bytes:
 
 def render(intent: RackIntent) -> Bundle:
     """One JSON file. ValueError names what Kea's syntax or DHCPv6 cannot say."""
-    return Bundle(NAME, (RenderedFile(FILE, kea.dump({"Dhcp6": _dhcp6(intent)}), 0o640, "_kea"),))
+    configuration = RenderedFile(FILE, kea.dump({"Dhcp6": _dhcp6(intent)}), 0o640, "_kea")
+    return Bundle(NAME, (*kea_ha.files(intent, NAME), configuration))
 
 
 def _dhcp6(intent: RackIntent) -> dict[str, object]:
@@ -86,7 +90,8 @@ def _dhcp6(intent: RackIntent) -> dict[str, object]:
         },
         "data-directory": intent.layout.state_path(NAME),
         "control-socket": {"socket-type": "unix", "socket-name": intent.layout.run_path(NAME, "kea6-ctrl-socket")},
-        "hooks-libraries": kea.hooks(intent),
+        "hooks-libraries": [*kea.hooks(intent), *kea_ha.hook(intent, NAME)],
+        **kea_ha.settings(intent, NAME),
         **kea.hosts_database(intent),
         "lease-database": {
             "type": "memfile",
@@ -113,7 +118,8 @@ def _dhcp6(intent: RackIntent) -> dict[str, object]:
             for vlan, subnets in lists
             if shared[vlan.vlan_id]
         ],
-        "subnet6": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets],
+        "subnet6": [subnet for vlan, subnets in lists if not shared[vlan.vlan_id] for subnet in subnets]
+        + kea_ha.known_subnets(intent, NAME),
         "loggers": [{"name": "kea-dhcp6", "output_options": [{"output": "stdout"}], "severity": "INFO"}],
     }
     return kea_layers.whole(entry, intent, NAME)
@@ -241,5 +247,5 @@ SERVICE = ServiceSpec(
     packages=("kea-dhcp6-server", "ipxe"),
     environment=kea.ENVIRONMENT,
     run_mode=kea.RUN_MODE,
-    contents=lambda bundle: kea.contents(bundle.files[0].text, "Dhcp6", "subnet6"),
+    contents=lambda bundle: kea.contents(bundle.files[-1].text, "Dhcp6", "subnet6"),
 )

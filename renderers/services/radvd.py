@@ -6,8 +6,10 @@ serves DHCPv6 for a subnet with a dynamic range that is not left to autoconfigur
 the flag and no address), the O flag (other settings by DHCPv6) where it serves DHCPv6 at all.  A prefix may be
 autoconfigured from only where that was chosen for its subnet, which must be a /64.
 A VLAN without an IPv6 subnet still gets an advertisement, without a prefix.
-Of two racks on a VLAN only the primary advertises: it alone serves DHCPv6, so the other's flags would be others, and iPXE
-goes by the first advertisement that it hears (RFC 4861, section 6.2.7, wants routers to say the same).
+Of two racks on a VLAN both advertise where they are partners and the secondary serves all of the VLAN's IPv6 subnets, also
+while it stands by: they say the same then (RFC 4861, section 6.2.7, wants it, and iPXE goes by the first advertisement that
+it hears), and no machine waits for one while the primary is away.  Only the resolvers differ: each names its own, and
+machines take both.  Elsewhere the primary alone advertises, because the secondary's flags would be others.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import ipaddress
 
 from renderers import text
 from renderers.bundle import Bundle, RenderedFile
+from renderers.dhcp import kea_ha
 from renderers.intent import RackIntent, SubnetIntent, VlanIntent
 from renderers.services import kea6
 from renderers.spec import ProbeSpec, ServiceSpec
@@ -27,8 +30,15 @@ SLAAC_LENGTH = 64
 
 
 def _vlans(intent: RackIntent) -> list[VlanIntent]:
-    """Where it is wanted, and the rack is on the link and the one that serves DHCPv6 there, if any does."""
-    return [vlan for vlan in intent.vlans if vlan.router_advertisements and not vlan.relayed and not vlan.secondary]
+    """Where it is wanted, the rack is on the link, and it says what the VLAN's other rack says, if there is one."""
+    wanted = [vlan for vlan in intent.vlans if vlan.router_advertisements and not vlan.relayed]
+    return [vlan for vlan in wanted if not vlan.secondary or _says_the_same(intent, vlan)]
+
+
+def _says_the_same(intent: RackIntent, vlan: VlanIntent) -> bool:
+    """Whether a secondary serves DHCPv6 on the VLAN as its primary does."""
+    addressed = all(subnet.rack_address is not None for subnet in vlan.subnets if subnet.family == 6)
+    return vlan.dhcp_on and addressed and kea_ha.partners(intent, kea6.NAME) is not None
 
 
 def _leased_from(subnet: SubnetIntent) -> bool:

@@ -140,6 +140,13 @@ def check(spec: ServiceSpec, base: Path, inside: str) -> subprocess.CompletedPro
 def running(spec: ServiceSpec, intent: RackIntent, inside: str) -> Iterator[Path]:
     """Install a service and run its daemon inside a namespace; end exactly that process afterwards."""
     base = install(spec, intent)
+    with daemon(spec, intent, inside, base):
+        yield base
+
+
+@contextmanager
+def daemon(spec: ServiceSpec, intent: RackIntent, inside: str, base: Path) -> Iterator[None]:
+    """Run the daemon of a service that is installed at `base`; end exactly that process afterwards."""
     environment = {**os.environ, **{key: fill((value,), base)[0] for key, value in spec.environment}}
     prefix = namespace.exec_prefix(inside)
     if spec.prepare is not None:
@@ -151,7 +158,7 @@ def running(spec: ServiceSpec, intent: RackIntent, inside: str) -> Iterator[Path
         process = subprocess.Popen([*prefix, *command], stdout=log, stderr=log, env=environment)
     started = name_process(process.pid) or ProcessName(process.pid, -1)
     try:
-        yield base
+        yield
         assert process.poll() is None, (base / "output.log").read_text()
     finally:
         end_processes([started])

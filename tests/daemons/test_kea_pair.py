@@ -16,7 +16,7 @@ import pytest
 from lab import dhcp_client, namespace
 from lab.process import end_processes
 from renderers import registry
-from renderers.dhcp.kea_ha import PORT
+from renderers.dhcp.kea_ha import PORTS
 from renderers.intent import HaIntent, RackIntent
 from tests.daemons.rack_root import at, eventually, rack_directory, running
 from tests.daemons.requires import require
@@ -51,6 +51,7 @@ def pair_network(name: str) -> Iterator[tuple[str, str, str]]:
                     f"link add lan0 type veth peer name port{number} netns {client}",
                     "link set lan0 up",
                     f"addr add 10.20.0.{number + 1}/24 dev lan0",
+                    f"addr add fd20::{number + 1}/64 dev lan0 nodad",
                 ],
             )
             namespace.batch(client, [f"link set port{number} master end0", f"link set port{number} up"])
@@ -62,23 +63,25 @@ def pair_network(name: str) -> Iterator[tuple[str, str, str]]:
             namespace.run(["ip", "netns", "del", space])
 
 
-def pair_of(roots: tuple[str, str]) -> tuple[RackIntent, RackIntent]:
+def pair_of(roots: tuple[str, str], case: str = "standby") -> tuple[RackIntent, RackIntent]:
     """The golden standby and its primary, with keys that were made on them."""
-    standby = load("standby")
+    standby = load(case)
     assert standby.ha is not None
     certificates = [ha_keys.ensure(Path(root), peer.name) for root, peer in zip(roots, standby.ha.peers, strict=True)]
     peers = tuple(replace(peer, certificate=made) for peer, made in zip(standby.ha.peers, certificates, strict=True))
     vlan = standby.vlans[0]
-    own = replace(vlan.subnets[0], rack_address="10.20.0.1")
-    alone = replace(own, subnet_id=7, cidr="10.27.0.0/24", gateway=None, rack_address="10.20.0.1", pools=())
+    served = tuple(
+        replace(subnet, rack_address="10.20.0.1" if subnet.family == 4 else "fd20::1") for subnet in vlan.subnets
+    )
+    alone = replace(served[0], subnet_id=7, cidr="10.27.0.0/24", gateway=None, rack_address="10.20.0.1", pools=())
     primary = replace(
         standby,
         rack_name="rack-1",
         vlans=(
-            replace(vlan, secondary=False, subnets=(own,)),
+            replace(vlan, secondary=False, subnets=served),
             replace(vlan, vlan_id=9, secondary=False, relayed=True, subnets=(alone,)),
         ),
-        ha=HaIntent("rack-1", peers),
+        ha=HaIntent("rack-1", peers, dhcp6=standby.ha.dhcp6),
     )
     second = replace(standby, ha=replace(standby.ha, peers=peers))
     return at(primary, roots[0]), at(second, roots[1])
@@ -116,7 +119,7 @@ def stranger_is_let_in(client: str) -> bool:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with namespace.socket_in(client, socket.AF_INET) as plain:
         plain.settimeout(5)
-        plain.connect(("10.20.0.1", PORT))
+        plain.connect(("10.20.0.1", PORTS["kea4"]))
         try:
             with context.wrap_socket(plain) as link:
                 link.sendall(

@@ -8,7 +8,7 @@ from app.services import rack_interfaces, reports, subnets, vlans
 from app.services.changes import changing
 from app.services.context import Context
 from app.store.models import Rack
-from tests.factories.control import clock_of, make_context, ring_of, seed
+from tests.factories.control import Seeded, clock_of, make_context, ring_of, seed
 from tests.golden.case import load
 from workers.region.reconcile import reconcile
 
@@ -23,9 +23,8 @@ def report(context: Context, rack_id: int, outcome: str = "kept") -> None:
     reports.observation(context, rack_id, offer=number, records=0, services={})
 
 
-def test_partners_go_one_after_the_other(tmp_path: Path) -> None:
-    """Formed from the primary on, changed from the standby on; a refusal stops it, a silent partner does not."""
-    context = make_context(tmp_path)
+def two_racks(context: Context) -> tuple[Seeded, Rack]:
+    """Two racks with an address in one subnet that are able to be partners, and are none yet."""
     seeded = seed(context)
     golden = load("standby").ha
     assert golden is not None
@@ -40,6 +39,13 @@ def test_partners_go_one_after_the_other(tmp_path: Path) -> None:
         primary.control_plane_host = other.control_plane_host = "192.0.2.10"
         session.flush()
         rack_interfaces.attach_all(session, context)
+    return seeded, other
+
+
+def test_partners_go_one_after_the_other(tmp_path: Path) -> None:
+    """Formed from the primary on, changed from the standby on; a refusal stops it, a silent partner does not."""
+    context = make_context(tmp_path)
+    seeded, other = two_racks(context)
     for rack_id in (seeded.rack_id, other.id):
         reconcile(context, rack_id)
         report(context, rack_id)
@@ -68,3 +74,28 @@ def test_partners_go_one_after_the_other(tmp_path: Path) -> None:
     assert ["waits", "offered", "waits", "waits"] == changed
     assert ["offered", "current"] == mended
     assert "offered" == reconcile(context, seeded.rack_id).status
+
+
+def test_servers_of_dhcp6_become_partners_from_the_primary_on(tmp_path: Path) -> None:
+    """Also where those of DHCPv4 are partners already: a standby that hears nobody would serve beside its primary."""
+    context = make_context(tmp_path)
+    seeded, other = two_racks(context)
+    vlans.update(context, seeded.vlan_id, secondary_rack_id=other.id)
+    for rack_id in (seeded.rack_id, other.id):
+        reconcile(context, rack_id)
+        report(context, rack_id)
+    with changing(context) as session:
+        for rack_id, address in ((seeded.rack_id, "fd20::1/64"), (other.id, "fd20::2/64")):
+            rack = session.get_one(Rack, rack_id)
+            nic = rack.interfaces[0]
+            rack.interfaces = [{**nic, "addresses": [*nic["addresses"], address]}]
+    subnets.create(context, "fd20::/64", seeded.vlan_id)
+    formed = [reconcile(context, rack_id).status for rack_id in (other.id, seeded.rack_id, other.id)]
+    report(context, seeded.rack_id)
+    formed.append(reconcile(context, other.id).status)
+    report(context, other.id)
+    subnets.update(context, seeded.subnet_id, lease_seconds=1234)
+    changed = [reconcile(context, rack_id).status for rack_id in (seeded.rack_id, other.id)]
+
+    assert ["waits", "offered", "waits", "offered"] == formed
+    assert ["waits", "offered"] == changed

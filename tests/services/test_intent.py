@@ -241,3 +241,25 @@ def test_partners_are_told_of_each_other_when_both_can(tmp_path: Path) -> None:
         primary.ha.name, primary.ha.lease_only, standby.ha.name, standby.ha.lease_only,
     )  # fmt: skip
     assert [True, True] == [vlan.dhcp_on for vlan in standby.vlans]
+
+    # DHCPv6 is the primary's alone until both racks have an address in a subnet of the pair's VLAN.
+    subnets.create(context, "fd20::/64", seeded.vlan_id)
+    only = subnets.create(context, "fd30::/64", alone.vlan_id)
+    with context.store.read() as session:
+        four = load_intent(session, other.id)
+    with context.store.write() as session:
+        for rack_id, added in ((seeded.rack_id, ("fd20::1/64", "fd30::1/64")), (other.id, ("fd20::3/64",))):
+            row = session.get_one(Rack, rack_id)
+            nics = [
+                {**nic, "addresses": [*nic["addresses"], *more]}
+                for nic, more in zip(row.interfaces, ([one] for one in added), strict=True)
+            ]
+            row.interfaces = nics
+    with context.store.read() as session:
+        both = load_intent(session, other.id)
+
+    assert four.ha is not None
+    assert both.ha is not None
+    assert [(True, False), (True, True)] == [(ha.dhcp4, ha.dhcp6) for ha in (four.ha, both.ha)]
+    assert ((alone.id, "10.30.0.0/24"), (only.id, "fd30::/64")) == both.ha.lease_only
+    assert both.ha.peers == primary.ha.peers

@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from renderers.dhcp.kea_ha import CERTIFICATE, KEY
+from renderers.dhcp.kea_ha import CERTIFICATE, KEY, KEY_SERVICE
 from workers.rack.files import ServiceDirectories, change_owner, write_atomically
 
-SERVICE, USER = "kea4", "_kea"
+USER = "_kea"
 YEARS = 100
 
 
 def ensure(root: Path, rack: str) -> str:
     """This rack's certificate (PEM), made with its key when one of the two is missing.  KeyError without Kea's user."""
-    state = ServiceDirectories(root, SERVICE).state
+    state = ServiceDirectories(root, KEY_SERVICE).state
     key, certificate = state / KEY, state / CERTIFICATE
     if not (key.is_file() and certificate.is_file()):
         private, public = _make(rack)

@@ -2,7 +2,8 @@
 
 A DHCP server without a free address for strangers (no pool, a full one, or one for known clients or a class only) says
 nothing to our DISCOVER and is well all the same, and so is one that stands by while its partner serves.
-There Kea's own counter of received packets must have grown instead.  A DHCPv6 server says that it has none.
+There Kea's own counter of received packets must have grown instead.  A DHCPv6 server says that it has none, and is silent
+only while it stands by.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Prober:
         return tuple(results[spec] for spec in specs)
 
     def _one(self, service: str, spec: ProbeSpec) -> ProbeResult:
-        if spec.kind != "dhcp4":
+        if spec.kind not in ("dhcp4", "dhcp6"):
             return self._ask(spec, self._context)
         directories = ServiceDirectories(self._root, service)
         before = _packets(directories)
@@ -92,7 +93,7 @@ def _packets(directories: ServiceDirectories) -> int | None:
 
 def _silent_because(directories: ServiceDirectories, spec: ProbeSpec) -> str:
     """Why a stranger may rightly get no answer; empty when it should get one."""
-    if silence_is_right(directories, int(spec.parameter("subnet_id"))):
+    if spec.kind == "dhcp4" and silence_is_right(directories, int(spec.parameter("subnet_id"))):
         return "no address is free for strangers"
     return "this server stands by while its partner answers" if stands_by(directories) else ""
 

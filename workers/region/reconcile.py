@@ -29,7 +29,7 @@ from app.store.unit_of_work import after_commit
 from renderers import plan as planning
 from renderers import registry
 from renderers.bundle import Bundle
-from renderers.intent import RackIntent
+from renderers.intent import HaIntent, RackIntent
 from renderers.spec import ServiceSpec
 from workers.region import rollouts
 from workers.region.rollout import partner_of, waits_for
@@ -113,7 +113,7 @@ def _once(context: Context, rack_id: int, specs: tuple[ServiceSpec, ...]) -> Out
         if rack is None or rack.token_hash is None:
             return Outcome("gone")
         seen = _see(session, context, rack)
-        if seen.intent.ha is not None and (partner := waits_for(session, context, rack)) is not None:
+        if seen.intent.ha is not None and (partner := waits_for(session, context, rack, seen.intent.ha)) is not None:
             log.info("rack.waits", rack=rack.name, partner=partner)
             return Outcome("waits", rack.offer_number)
     turn = seen.turn
@@ -185,8 +185,9 @@ def _as_before(content: dict[str, Any], before: dict[str, Any]) -> dict[str, Any
 def _see(session: Session, context: Context, rack: Rack) -> _Seen:
     newest = session.scalar(select(Offer).where(Offer.rack_id == rack.id).order_by(Offer.number.desc()).limit(1))
     approved = session.scalars(select(Plan.dangers).where(Plan.rack_id == rack.id, Plan.status == "approved"))
+    intent = load_intent(session, rack.id)
     return _Seen(
-        intent=load_intent(session, rack.id),
+        intent=intent,
         scopes=scopes_of_rack(session, rack.id),
         offer_number=rack.offer_number,
         newest_number=newest.number if newest is not None else None,
@@ -194,18 +195,18 @@ def _see(session: Session, context: Context, rack: Rack) -> _Seen:
         is_planned=newest is not None
         and rack.planned_generation == rack.generation
         and newest.number == rack.offer_number,
-        turn=_turn(session, context, rack),
+        turn=_turn(session, context, rack, intent.ha),
         approved=frozenset(item for dangers in approved for danger in dangers for item in danger["hashes"]),
     )
 
 
-def _turn(session: Session, context: Context, rack: Rack) -> Turn | None:
+def _turn(session: Session, context: Context, rack: Rack, ha: HaIntent | None) -> Turn | None:
     """The rack's place in the open rollout. It is its turn also where a partner whose turn it is waits for it."""
     turn = rollouts.turn_of(session, rack.id)
-    if turn is None or turn.may or (found := partner_of(session, rack)) is None:
+    if turn is None or turn.may or ha is None or (found := partner_of(session, rack)) is None:
         return turn
     partner = rollouts.turn_of(session, found[0].id)
-    waited_for = partner is not None and partner.may and waits_for(session, context, found[0]) == rack.name
+    waited_for = partner is not None and partner.may and waits_for(session, context, found[0], ha) == rack.name
     return replace(turn, may=True, by_partner=True) if waited_for else turn
 
 

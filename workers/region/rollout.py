@@ -13,18 +13,22 @@ What many racks are to take goes in waves besides (`rollouts`); a partner for wh
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
 from app.services.refusals import REFUSED
 from app.store.models import Apply, Offer, Rack, Vlan
 from app.store.queries.scopes import SILENT_SECONDS
-from renderers.dhcp.kea_ha import PEERS_FILE
+from renderers.dhcp.kea_ha import peers_files
+from renderers.intent import HaIntent
 
 
-def waits_for(session: Session, context: Context, rack: Rack) -> str | None:
-    """Name of the partner that has to take its change before this rack may; None when there is none. At most five queries."""
+def waits_for(session: Session, context: Context, rack: Rack, ha: HaIntent) -> str | None:
+    """Name of the partner that has to take its change before this rack may; None when there is none. At most five queries.
+
+    ha: the pair, as one of the two is to know it.
+    """
     found = partner_of(session, rack)
     if found is None:
         return None
@@ -34,9 +38,9 @@ def waits_for(session: Session, context: Context, rack: Rack) -> str | None:
     if (context.clock() - partner.seen_at).total_seconds() > SILENT_SECONDS:
         return None
     if is_primary:
-        waits = _is_paired(session, partner) and (_is_behind(partner) or _refuses(session, partner))
+        waits = _is_paired(session, partner, ha) and (_is_behind(partner) or _refuses(session, partner))
     else:
-        waits = not _is_paired(session, rack) and (not _is_paired(session, partner) or _is_behind(partner))
+        waits = not _is_paired(session, rack, ha) and (not _is_paired(session, partner, ha) or _is_behind(partner))
     return partner.name if waits else None
 
 
@@ -59,9 +63,10 @@ def _is_behind(rack: Rack) -> bool:
     return rack.planned_generation < rack.generation or rack.applied_offer < rack.offer_number
 
 
-def _is_paired(session: Session, rack: Rack) -> bool:
-    """Whether its newest offer asks for the hook."""
-    statement = select(Offer.content.contains(PEERS_FILE)).where(Offer.rack_id == rack.id)
+def _is_paired(session: Session, rack: Rack, ha: HaIntent) -> bool:
+    """Whether its newest offer asks for the hook in each server that should have it."""
+    asks = and_(*(Offer.content.contains(f'"{name}"') for name in peers_files(ha)))
+    statement = select(asks).where(Offer.rack_id == rack.id)
     return bool(session.scalar(statement.order_by(Offer.number.desc()).limit(1)))
 
 
