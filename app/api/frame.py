@@ -74,8 +74,8 @@ class Resource(flask_smorest.Blueprint):  # type: ignore[misc]
 
         What the query says of fields to show is kept for the answer, not handed on.
         """
-        # webargs would pass over unknown words of a query.
-        parse = super().arguments(schema, location=location, unknown=RAISE, **words)
+        # webargs would pass over unknown words of a query, and make the schema anew for each request.
+        parse = super().arguments(schema(), location=location, unknown=RAISE, **words)
 
         def decorate(view: View) -> View:
             @wraps(view)

@@ -14,10 +14,17 @@ from sqlalchemy.orm import Session
 
 from app.services.changes import put_record
 from app.store.models import DhcpSnippet, Interface, IpAddress, Machine, Subnet
+from app.store.prepared import Prepared
 from renderers.dhcp.options import of_snippets
 from renderers.intent import SnippetIntent
 
 _KEPT = "muster.host-options"
+_ENABLED = Prepared(
+    select(Interface.mac, DhcpSnippet.id, DhcpSnippet.name, DhcpSnippet.kind, DhcpSnippet.body)
+    .join(DhcpSnippet, DhcpSnippet.machine_id == Interface.machine_id)
+    .where(DhcpSnippet.scope == "machine", DhcpSnippet.enabled)
+    .order_by(DhcpSnippet.id)
+)
 
 
 def of_host(session: Session, mac: str, address: str) -> list[dict[str, str]]:
@@ -65,13 +72,8 @@ def host_value(session: Session, subnet_id: int, mac: str, address: str, hostnam
 
 def _load(session: Session) -> dict[str, tuple[SnippetIntent, ...]]:
     """Enabled snippets of machines by MAC. Few machines have any."""
-    statement = (
-        select(Interface.mac, DhcpSnippet)
-        .join(DhcpSnippet, DhcpSnippet.machine_id == Interface.machine_id)
-        .where(DhcpSnippet.scope == "machine", DhcpSnippet.enabled)
-        .order_by(DhcpSnippet.id)
-    )
+    session.flush()
     found: dict[str, list[SnippetIntent]] = defaultdict(list)
-    for mac, row in session.execute(statement):
-        found[mac.lower()].append(SnippetIntent(row.id, row.name, row.kind, row.body))
+    for mac, *snippet in _ENABLED.all(session):
+        found[mac.lower()].append(SnippetIntent(*snippet))
     return {mac: tuple(snippets) for mac, snippets in found.items()}

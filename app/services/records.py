@@ -39,6 +39,7 @@ MODES = "muster.reverse_modes"
 """In a session's notes: `reverse_dns` of the subnets that pointers were put for."""
 LARGEST_FETCH = 1000
 LARGEST_TRANSACTION = 10_000
+_LAST = Prepared(select(Counter.value).where(Counter.name == RECORDS))
 _MOMENT = select(RecordChange.at).where(RecordChange.sequence == bindparam("sequence")).scalar_subquery()
 _TOGETHER = Prepared(  # The records of one transaction share its moment.
     select(RecordChange.scope, RecordChange.sequence).where(
@@ -95,7 +96,7 @@ def put_pointer(session: Session, address: str, cidr: str, ttl: int, name: str |
 
 def last(session: Session) -> int:
     """The highest sequence of all."""
-    return session.scalar(select(Counter.value).where(Counter.name == RECORDS)) or 0
+    return _LAST.value(session) or 0
 
 
 def after(context: Context, rack_id: int, sequence: int, limit: int = LARGEST_FETCH) -> dict[str, Any]:
