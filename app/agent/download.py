@@ -28,6 +28,8 @@ CHUNK = 256 * 1024
 TIMEOUT_SECONDS = 60.0
 # How often in a row a connection may bring no byte before we give up.
 FRUITLESS_TRIES = 6
+# Of 512 bytes each (tar(1), -b): tar's own 20 make it change places with zstd for every 10 KiB, which is half of the work.
+_RECORD_BLOCKS = 2048
 _PAUSE_SECONDS = 3.0
 
 
@@ -95,6 +97,7 @@ def tar_command(folder: str) -> list[str]:
         "tar",
         "--extract",
         "--zstd",
+        f"--blocking-factor={_RECORD_BLOCKS}",
         "--preserve-permissions",
         "--same-owner",
         "--numeric-owner",
