@@ -19,6 +19,10 @@ KINDS = ("ipxe", "uefi-http", "uefi-x64", "bios")
 IPXE_LEASE_SECONDS = 3600
 """An ephemeral system takes iPXE's address over and never renews it, so it must outlast a commissioning."""
 
+IPXE_OPTION, NO_PROXY_DHCP = 175, bytes.fromhex("b00101")
+"""iPXE's own option, and in it `no-pxedhcp` (176): the offer is whole, so that iPXE does not wait three seconds for that of
+a ProxyDHCP server beside it (ipxe.org, "DHCP options"; src/net/udp/dhcp.c)."""
+
 
 def boot_files(intent: RackIntent, subnet: SubnetIntent) -> dict[str, str]:
     """Boot file by kind, for the kinds that are told one in the subnet.

@@ -12,8 +12,8 @@ from __future__ import annotations
 import ipaddress
 
 from renderers import text
-from renderers.dhcp.boot import IPXE_LEASE_SECONDS, boot_files, ipxe_off
-from renderers.dhcp.kea_options import option
+from renderers.dhcp.boot import IPXE_LEASE_SECONDS, IPXE_OPTION, NO_PROXY_DHCP, boot_files, ipxe_off
+from renderers.dhcp.kea_options import option, raw
 from renderers.intent import RackIntent, SubnetIntent, VlanIntent
 
 Served = tuple[tuple[VlanIntent, tuple[SubnetIntent, ...]], ...]
@@ -89,6 +89,8 @@ def answers(intent: RackIntent, subnet: SubnetIntent) -> list[dict[str, object]]
         if name == "uefi-http":
             # The firmware takes an offer only if it calls itself HTTPClient (UEFI 2.10, section 24.7.3.1).
             options.append(option("vendor-class-identifier", "HTTPClient"))
+        elif name == "ipxe":
+            options.append(raw(IPXE_OPTION, NO_PROXY_DHCP, "no-pxedhcp: ask no other server what to boot", always=True))
         made.append(
             {
                 "name": f"{name}-{subnet.subnet_id}",

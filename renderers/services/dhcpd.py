@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from renderers import text
 from renderers.bundle import Bundle, RenderedFile
 from renderers.dhcp import dhcpd_form
-from renderers.dhcp.boot import IPXE_LEASE_SECONDS, KINDS, boot_files, ipxe_off
+from renderers.dhcp.boot import IPXE_LEASE_SECONDS, IPXE_OPTION, KINDS, NO_PROXY_DHCP, boot_files, ipxe_off
 from renderers.dhcp.options import Option, of_snippets
 from renderers.dhcp.routes import encode, with_default
 from renderers.dhcp.subnets import check_range, ignores_strangers, is_authoritative, network_of, servers
@@ -139,6 +139,8 @@ def _told(rack: str, file: str, kind: str, sent: list[int]) -> list[str]:
     if kind == "uefi-http":
         # The firmware takes an offer only if it calls itself HTTPClient (UEFI 2.10, section 24.7.3.1), and does not ask.
         lines += ['option vendor-class-identifier "HTTPClient";', *dhcpd_form.sent([*sent, VENDOR_CLASS])]
+    elif kind == "ipxe" and IPXE_OPTION not in sent:
+        lines.append(f"option muster-{IPXE_OPTION} = {NO_PROXY_DHCP.hex(':')};")
     return lines
 
 

@@ -16,6 +16,7 @@ from lab import dhcp_client, namespace
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.dhcp import kea_options
+from renderers.dhcp.boot import IPXE_OPTION
 from renderers.dhcp.options import parse
 from renderers.intent import RackIntent, RackPorts
 from renderers.kea import hosts_path
@@ -172,6 +173,8 @@ def test_where_all_is_off_nothing_boots_and_where_nothing_is_everything_does(rac
     assert {True} == {lease.address.startswith("10.30.0.") for lease in off}
     start, loader = "http://10.21.0.1:5248/boot/v1/start.ipxe", "http://10.21.0.1:5248/images/loader/snponly.efi"
     assert ["undionly.kpxe", "snponly.efi", loader, start, start] == [lease.boot_file for lease in on]
+    # Its own option tells iPXE, and nobody else, not to wait for a ProxyDHCP server beside this one.
+    assert [None] * 3 + [bytes([176, 1, 1])] * 2 == [lease.options.get(IPXE_OPTION) for lease in on]
 
 
 def test_boot_leases_differ_by_vlan_and_ipxe_keeps_its_own(rack: Rack) -> None:
