@@ -73,6 +73,11 @@ def set_up_network(api: Api, network: DemoNetwork = BOTH) -> None:
     api.call("PUT", "/settings/enrolment_policy", json={"value": {"on": True}})
 
 
+def set_kernel_options(api: Api, options: Sequence[str]) -> None:
+    """Have the kernels of all machines told these, from their next boot from the network on."""
+    api.call("PUT", "/settings/kernel_options", json={"value": {"options": list(options)}})
+
+
 def switch_dhcp_on(api: Api) -> None:
     """Serve DHCP on the VLAN, now that a rack with an address there has enrolled."""
     vlan = next(one for one in api.get("/vlans")["items"] if one["vid"] == 0)

@@ -88,7 +88,9 @@ def show(once: bool, terminal: Terminal) -> None:
     accelerator = aside.submit(choose_accelerator, CACHE / IMAGE / "vmlinuz")  # It may take its whole deadline.
     aside.shutdown(wait=False)
     with standing_lab(terminal, STATE, CACHE / IMAGE, PORT) as lab:
-        walks = plug_in(lab, terminal, accelerator.result())
+        chosen = accelerator.result()
+        demo.set_kernel_options(lab.api, chosen.kernel_options)
+        walks = plug_in(lab, terminal, chosen)
         side_by_side = available_mib() >= needed_mib(walks)
         if not side_by_side:
             terminal.note(

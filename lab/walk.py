@@ -174,13 +174,14 @@ class Walk:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def _look_inside(self) -> None:
-        name, shown, disks, booted_by, marker = self.outside.ssh_all(
+        name, shown, disks, booted_by, marker, told = self.outside.ssh_all(
             self.address,
             ["hostname", "--fqdn"],
             ["ip", "-6" if ":" in self.address else "-4", "-o", "address", "show", "scope", "global"],
             ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"],
             ["sh", "-c", "test -d /sys/firmware/efi && echo uefi || echo bios"],
             ["cat", MARKER],
+            ["cat", "/proc/cmdline"],
         )
         expect("hostname", name, self.fqdn)
         if f" {self.address}/" not in shown or "dynamic" in shown:
@@ -190,6 +191,8 @@ class Walk:
         if not {"/", "/boot/efi"} <= mounts:
             raise NotSeen(f"layout flat should mount / and /boot/efi, seen: {blocks}")
         expect("firmware that started the installed system", booted_by, self.machine.hardware.firmware)
+        wanted = self.api.get("/settings/kernel_options")["value"]["options"]
+        expect("kernel options that are absent", [one for one in wanted if one not in told.split()], [])
         expect("user data", marker, "user data of the owner")
         self._facts["layout"] = ", ".join(sorted(mount for mount in mounts if mount.startswith("/")))
 

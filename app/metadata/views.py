@@ -74,6 +74,7 @@ def script() -> Response:
         prefix_length=wanted.prefix_length,
         gateway=wanted.gateway,
         dns=wanted.rack_address if wanted.address else None,
+        kernel_options=wanted.kernel_options,
     )
     return _script(ipxe.ephemeral(machine, platform))
 

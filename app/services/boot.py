@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
-from app.services import boot_tokens, images, racks, settings
+from app.services import boot_tokens, images, kernel_options, racks, settings
 from app.services.changes import changing, event
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, ServiceError
@@ -85,6 +85,7 @@ class EphemeralBoot:
     address: str | None = None
     prefix_length: int | None = None
     gateway: str | None = None
+    kernel_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,7 @@ def _ephemeral(
         address=None if subnet is None else address,
         prefix_length=None if subnet is None else int(subnet.cidr.partition("/")[2]),
         gateway=None if subnet is None else subnet.gateway,
+        kernel_options=tuple(settings.get(session, kernel_options.SETTING, kernel_options.DEFAULTS)["options"]),
     )
 
 

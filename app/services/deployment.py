@@ -16,6 +16,7 @@ from app.services import (
     images,
     installed_names,
     installed_network,
+    kernel_options,
     package_repositories,
     rack_names,
     racks,
@@ -44,7 +45,6 @@ _DISKS = Prepared(
 )
 _DOMAIN = Prepared(select(Domain.name).where(Domain.id == bindparam("domain_id")))
 _KEYS = Prepared(select(SshKey.public_key).where(SshKey.user_id == bindparam("user_id")).order_by(SshKey.id))
-KERNEL_OPTIONS = "console=ttyS0,115200"
 
 
 def check(session: Session, machine: AnyMachine, user_data: str) -> None:
@@ -120,7 +120,9 @@ def plan(
             {"path": phone_home.PATH, "mode": "0600", "content": call},
             *({"path": path, "mode": "0644", "content": text} for path, text in sources.items()),
         ],
-        "kernel_options": KERNEL_OPTIONS,
+        "kernel_options": kernel_options.installed(
+            settings.get(session, kernel_options.SETTING, kernel_options.DEFAULTS)
+        ),
     }
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from app.services import retention_rules, urls, versions
+from app.services import kernel_options, retention_rules, urls, versions
 from app.services.changes import audit, changing, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid, NotFound
@@ -177,6 +177,7 @@ EDITABLE: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], dict[str, A
     "network_discovery": ({"on": True}, _policy),
     RACK_KEYS: ({"omapi_days": 0}, _key_ages),
     ROLLOUT: ({"wave_percent": 10, "wave_racks": 0, "pause_seconds": 30}, _rollout),
+    kernel_options.SETTING: (kernel_options.DEFAULTS, kernel_options.checked),
     retention_rules.SETTING: (dict(retention_rules.DEFAULTS), retention_rules.checked),
 }
 
@@ -226,6 +227,6 @@ def change(context: Context, name: str, value: dict[str, Any]) -> SettingValue:
         versions.check(context, before, f"setting {name}")
         put(session, name, checked)
         audit(session, context, "change", "setting", None, name=name, value=checked)
-        if name not in (retention_rules.SETTING, RACK_KEYS, ROLLOUT):
+        if name not in (kernel_options.SETTING, retention_rules.SETTING, RACK_KEYS, ROLLOUT):
             touch_racks(session, session.scalars(select(Rack.id)))
     return SettingValue(name, checked)

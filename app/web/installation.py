@@ -19,13 +19,14 @@ TITLES = {
     "dns_forwarders": "DNS servers to ask",
     "ntp_upstreams": "Time servers to follow",
     "network_discovery": "Let networks appear by themselves",
+    "kernel_options": "Kernel options of machines",
     "proxy": "Package proxy of machines",
     "rollout": "How changes go to many racks",
     "dnssec_validation": "Validation of DNS answers",
     "rack_keys": "When racks make new keys by themselves",
     "retention": "What is kept, and how long",
 }
-SUBJECTS = ("on", "servers", "mode")
+SUBJECTS = ("on", "servers", "mode", "options")
 """Keys that stand for the whole setting, so that they go by its title."""
 LABELS = {
     "omapi_days": "Days that a key for ISC dhcpd is used (OMAPI)",
@@ -41,6 +42,7 @@ HELP = {
     "rollout": "Of a hundred racks so many are a wave, unless a number of racks is given; one rack goes before all.",
     "proxy": "built-in: the racks; peer: the racks, through the parent proxy at the URL; external: the one at the URL.",
     "rack_keys": "0: only when somebody asks. ISC dhcpd starts again for a new key; Kea has none.",
+    "kernel_options": "Apart by blanks. For the ephemeral system, and for what is installed from now on.",
     "network_discovery": "Fabrics, VLANs and subnets that racks and machines report are shown; nothing is served there yet.",
 }
 
@@ -176,6 +178,8 @@ def _words(value: dict[str, Any]) -> str:
     if "servers" in value:
         only = " (machines are told only these)" if value.get("external_only") else ""
         return (", ".join(str(one) for one in value["servers"]) or "none") + only
+    if "options" in value:
+        return " ".join(value["options"]) or "none"
     if "mode" in value:
         return " ".join(str(one) for one in value.values() if one)
     return ", ".join(f"{key.replace('_', ' ')} {one}" for key, one in value.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import marshal
 import subprocess
 import sys
 import zipfile
@@ -76,6 +77,21 @@ def test_the_script_carries_what_the_kernel_needs(lab: Lab) -> None:
     answer = machine.client.get("/boot/v1/start.ipxe", headers=machine.headers())
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert answer.text.startswith("#!ipxe")
+
+
+def test_kernel_options_that_people_set_are_in_the_script(lab: Lab) -> None:
+    """Behind Muster's own words; a console among them takes the place of Muster's."""
+    machine = lab.machine()
+    machine.boot()
+    before = machine.script
+    with lab.context.store.write() as session:
+        settings.put(session, "kernel_options", {"options": ["console=tty0", "hugepages=64"]})
+    machine.boot()
+
+    assert "console=ttyS0,115200" in before
+    assert "hugepages" not in before
+    assert " console=tty0 hugepages=64 " in machine.script
+    assert "ttyS0" not in machine.script
 
 
 def test_enlisting_needs_the_policy(lab: Lab) -> None:
@@ -280,7 +296,12 @@ def test_the_agent_is_a_program(lab: Lab, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-I", "-S", str(path)], capture_output=True, text=True, check=False, cwd="/")
 
     assert (answer.status_code, answer.mimetype) == (200, "application/zip")
-    assert "agent/main.py" in zipfile.ZipFile(io.BytesIO(answer.data)).namelist()
+    bundle = zipfile.ZipFile(io.BytesIO(answer.data))
+    names = [name for name in bundle.namelist() if name.startswith("agent/") and name.endswith(".py")]
+    assert "agent/main.py" in names
+    for name in names:  # Behind the header's 16 bytes (PEP 552) is what its source says, and nothing else.
+        code = marshal.loads(bundle.read(f"{name}c")[16:])  # noqa: S302 - what we have just made
+        assert code == compile(bundle.read(name), name, "exec", dont_inherit=True), name
     assert (done.returncode, "muster.url" in done.stdout) == (2, True)
     agent_archive.archive.cache_clear()
     assert agent_archive.archive() == answer.data

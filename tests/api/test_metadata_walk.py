@@ -242,6 +242,8 @@ def test_the_plan_tells_the_machine_where_things_are(lab: Lab) -> None:
     machine_id = commissioned(lab, machine)
     alice = lab.context.acting_as(Actor("alice", "operator", lab.seeded.user_id))
     package_repositories.create(lab.context, "mirror", "http://10.20.0.60/debian", main=True)
+    with lab.context.store.write() as session:
+        settings.put(session, "kernel_options", {"options": ["hugepages=64"]})
     lifecycle.request(alice, machine_id, "deploy")
     lab.settle(machine_id)
     plan = machine.install()
@@ -253,6 +255,7 @@ def test_the_plan_tells_the_machine_where_things_are(lab: Lab) -> None:
     assert "m-aabb01.lab.muster" in plan["seed"]["vendor-data"]
     assert plan["rootfs"]["url"].startswith("http://10.20.0.1:5248/images/")
     assert plan["rootfs"]["format"] == "tar.zst"
+    assert plan["kernel_options"] == "console=ttyS0,115200 hugepages=64"
     assert json.loads(plan["files"][0]["content"])["urls"] == ["http://10.20.0.1:5248/machine/v1/phone-home"]
     assert ("/etc/apt/sources.list.d/debian.sources", "0644") == (plan["files"][1]["path"], plan["files"][1]["mode"])
     assert "URIs: http://10.20.0.60/debian\n" in plan["files"][1]["content"]

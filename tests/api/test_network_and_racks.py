@@ -123,6 +123,7 @@ def test_settings(admin: Caller, viewer: Caller, context: Context) -> None:
         "enrolment_policy",
         "dns_forwarders",
         "dnssec_validation",
+        "kernel_options",
         "ntp_upstreams",
         "network_discovery",
         "proxy",
@@ -133,6 +134,11 @@ def test_settings(admin: Caller, viewer: Caller, context: Context) -> None:
     assert 200 == changed.status_code
     assert ["0.debian.pool.ntp.org"] == viewer.get("/settings").get_json()["settings"]["ntp_upstreams"]["servers"]
     assert 422 == admin("PUT", "/settings/dns_forwarders", {"value": {"servers": ["resolver"]}}).status_code
+    for options in ("quiet", ["a b"], ["root=/dev/sda1"], ["muster.token=x"], ["init=/bin/sh"], [f"x={'y' * 512}"]):
+        assert 422 == admin("PUT", "/settings/kernel_options", {"value": {"options": options}}).status_code
+    assert (
+        200 == admin("PUT", "/settings/kernel_options", {"value": {"options": ["quiet", "iomem=relaxed"]}}).status_code
+    )
     assert 422 == admin("PUT", "/settings/enrolment_policy", {"value": {"on": "yes"}}).status_code
     for days in (-1, 3651, True, "90"):
         assert 422 == admin("PUT", "/settings/rack_keys", {"value": {"omapi_days": days}}).status_code

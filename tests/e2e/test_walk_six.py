@@ -35,6 +35,7 @@ def lab() -> Iterator[Lab]:
 def test_a_machine_without_ipv4_becomes_a_server_and_is_given_back(lab: Lab) -> None:
     """HTTP boot, enlistment with its BMC, commissioning, installation, phoning home, a login and release, all by IPv6."""
     accelerator = choose_accelerator(CACHE / IMAGE / "vmlinuz")
+    demo.set_kernel_options(lab.api, accelerator.kernel_options)
     subnet = demo.SIX.subnets[0].cidr
     with VirtualMachine(lab.site, "six", accelerator=accelerator, **MACHINE) as machine:  # type: ignore[arg-type]
         walk = Walk(lab.api, Terminal(io.StringIO()), lab.outside, machine, lab.rack_address, subnet, demo.DOMAIN)

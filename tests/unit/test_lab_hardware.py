@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.accelerator import EMULATION, choose_accelerator
+from lab.accelerator import EMULATION, KERNEL_OPTIONS, KVM, Accelerator, choose_accelerator
 from lab.bmc import Bmc, guid, lan_configuration
 from lab.chassis import Chassis, Refused, describe, read_description
 from lab.disk import DiskImage
@@ -189,4 +189,7 @@ def test_reused_process_id_is_left_alone() -> None:
 
 def test_without_a_kernel_machines_are_emulated(tmp_path: Path) -> None:
     """KVM is chosen only after it booted a kernel, so with none to try it is not."""
-    assert EMULATION == choose_accelerator(tmp_path / "vmlinuz").words
+    chosen = choose_accelerator(tmp_path / "vmlinuz")
+
+    assert (EMULATION, KERNEL_OPTIONS) == (chosen.words, chosen.kernel_options)
+    assert () == Accelerator(KVM, "a kernel booted").kernel_options

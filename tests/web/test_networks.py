@@ -157,6 +157,7 @@ def test_all_is_made_changed_and_deleted(seeded: Seeded, root: Browser) -> None:
 def test_settings_of_several_values_are_changed_in_a_form(root: Browser) -> None:
     """Each setting's page asks for all that it has; a refusal is told on the page, and what is right is kept."""
     names = (
+        "kernel_options",
         "proxy",
         "ntp_upstreams",
         "dnssec_validation",
