@@ -23,6 +23,7 @@ from workers.region.images.recipe import (
     DESKTOP_MODULES,
     EPHEMERAL_PACKAGES,
     FREE_FIRMWARE,
+    MASKED_GENERATORS,
     MASKED_UNITS,
     NONFREE_FIRMWARE,
     SQUASHFS_EXCLUDES,
@@ -204,7 +205,7 @@ class Builder:
             (root / name).touch()
         generators = root / "etc/systemd/system-generators"
         generators.mkdir(exist_ok=True)
-        for name in ("lvm2-activation-generator", "systemd-cryptsetup-generator", "systemd-getty-generator"):
+        for name in MASKED_GENERATORS:
             (generators / name).symlink_to("/dev/null")
         chroot = self.commands.chroot
         chroot("ephemeral", root, ["systemctl", "enable", "muster-agent.service", "lldpd.service"])

@@ -222,6 +222,7 @@ MASKED_UNITS = (
     "mdcheck_start.timer",
     "mdmonitor-oneshot.timer",
     "mdmonitor.service",
+    "modprobe@loop.service",
     "nvmefc-boot-connections.service",
     "nvmf-autoconnect.service",
     "proc-sys-fs-binfmt_misc.automount",
@@ -231,19 +232,42 @@ MASKED_UNITS = (
     "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
+    "systemd-ask-password-console.path",
+    "systemd-ask-password-wall.path",
     "systemd-binfmt.service",
     "systemd-firstboot.service",
+    "systemd-initctl.socket",
+    "systemd-journal-flush.service",
+    "systemd-journald-audit.socket",
     "systemd-networkd-wait-online.service",
     "systemd-networkd.service",
     "systemd-pcrphase-sysinit.service",
     "systemd-pcrphase.service",
     "systemd-pstore.service",
     "systemd-random-seed.service",
+    "systemd-remount-fs.service",
     "systemd-tmpfiles-clean.timer",
     "systemd-update-utmp-runlevel.service",
     "systemd-update-utmp.service",
     "systemd-user-sessions.service",
     "uuidd.socket",
+)
+
+# Programs that systemd runs at every start to make units (systemd.generator(7)): of what is on the disks, which are not this
+# system's, or of files that it does not have.
+MASKED_GENERATORS = (
+    "lvm2-activation-generator",
+    "systemd-cryptsetup-generator",
+    "systemd-fstab-generator",
+    "systemd-getty-generator",
+    "systemd-gpt-auto-generator",
+    "systemd-hibernate-resume-generator",
+    "systemd-integritysetup-generator",
+    "systemd-rc-local-generator",
+    "systemd-run-generator",
+    "systemd-system-update-generator",
+    "systemd-sysv-generator",
+    "systemd-veritysetup-generator",
 )
 
 
