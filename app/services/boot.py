@@ -279,7 +279,7 @@ def _ephemeral(
         address=None if subnet is None else address,
         prefix_length=None if subnet is None else int(subnet.cidr.partition("/")[2]),
         gateway=None if subnet is None else subnet.gateway,
-        kernel_options=tuple(settings.get(session, kernel_options.SETTING, kernel_options.DEFAULTS)["options"]),
+        kernel_options=tuple(settings.stored(session, kernel_options.SETTING, kernel_options.DEFAULTS)["options"]),
     )
 
 

@@ -121,7 +121,7 @@ def plan(
             *({"path": path, "mode": "0644", "content": text} for path, text in sources.items()),
         ],
         "kernel_options": kernel_options.installed(
-            settings.get(session, kernel_options.SETTING, kernel_options.DEFAULTS)
+            settings.stored(session, kernel_options.SETTING, kernel_options.DEFAULTS)
         ),
     }
 
