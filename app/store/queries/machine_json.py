@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Integer, Select, Text, column, literal_column, select, text
+from sqlalchemy import CTE, ColumnElement, Integer, Select, Text, TextualSelect, column, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
@@ -214,7 +214,7 @@ def _tags_of_page() -> CTE:
     ).cte("g")
 
 
-def _grouped(statement: str, *names: str) -> Any:
+def _grouped(statement: str, *names: str) -> TextualSelect:
     return text(statement).columns(column("machine_id", Integer), *(column(name, Text) for name in names))
 
 
