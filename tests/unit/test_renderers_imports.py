@@ -13,6 +13,7 @@ ALLOWED = {
         "collections",
         "dataclasses",
         "difflib",
+        "functools",
         "hashlib",
         "ipaddress",
         "json",
