@@ -65,7 +65,7 @@ class Visitor:
         self.page.wait_for_url(self.site.server.url + "/")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_server(tmp_path_factory.mktemp("site")) as server:
         machines = furnish(server.context, server.seeded)
@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(server, machines)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     require_file(CHROMIUM, "on Debian: apt install chromium")
     with sync_playwright() as playwright:

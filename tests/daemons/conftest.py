@@ -1,4 +1,4 @@
-"""What tests of pushes share: one standing rack for all of a process's tests."""
+"""What tests of pushes share: one standing rack for all of a process's tests of daemons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.daemons.push_lab import PushLab, push_lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing_push_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PushLab]:
     """Brought up once."""
     with push_lab(tmp_path_factory.mktemp("pushes")) as made:
