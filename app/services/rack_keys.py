@@ -16,6 +16,8 @@ from app.store.models import Rack
 SECONDS = 60.0
 AGAIN = dt.timedelta(days=1)
 """A rack that could not change its key is asked again after this time."""
+AT_ONCE = 20
+"""Racks in one round: each may take `SECONDS`, during which the worker has a thread less for other work."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def new_omapi_key(context: Context, rack_id: int) -> KeyChange:
 
 
 def renew_old(context: Context) -> int:
-    """Have racks whose OMAPI key is older than the setting `rack_keys` allows make new ones; how many did.
+    """Have the first `AT_ONCE` racks whose OMAPI key is older than the setting `rack_keys` allows make new ones; how many did.
 
     One rack after the other, because dhcpd is deaf while it starts.  A key's age counts from its last change, or from the
     rack's enrolment.  What goes wrong is told on the rack's timeline and tried again after a day; a rack that is away is
@@ -66,7 +68,7 @@ def renew_old(context: Context) -> int:
             func.coalesce(Rack.omapi_key_at, Rack.enrolled_at) <= now - dt.timedelta(days=days),
             or_(Rack.omapi_key_tried_at.is_(None), Rack.omapi_key_tried_at <= now - AGAIN),
         )
-        found = session.execute(select(Rack.id, Rack.name).where(*due).order_by(Rack.id)).all()
+        found = session.execute(select(Rack.id, Rack.name).where(*due).order_by(Rack.id).limit(AT_ONCE)).all()
     for rack_id, name in found:
         claim = update(Rack).where(Rack.id == rack_id, *due).values(omapi_key_tried_at=now).returning(Rack.id)
         with context.store.write() as session:  # Another worker may be at it.

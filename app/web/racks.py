@@ -117,9 +117,8 @@ def rollout_go_on(rack_id: int, rollout_id: int) -> Response | str:
 
 
 def rack_canary(rack_id: int) -> Response | str:
-    """Make the rack the first to take what many racks are to take, or take that back."""
-    context = current_context()
-    racks.change(context, rack_id, canary=not racks.get(context, rack_id).canary)
+    """Make the rack the first to take what many racks are to take, or take that back: what the page that was seen offered."""
+    racks.change(current_context(), rack_id, canary=request.form.get("canary") == "yes")
     return _back(rack_id)
 
 

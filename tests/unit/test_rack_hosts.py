@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from workers.rack.files import ServiceDirectories
+from workers.rack.host_keeper import HostKeeper
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange, conflicts, parse_host
-from workers.rack.offer import SubnetOffer
+from workers.rack.offer import Offer, SubnetOffer
+from workers.rack.record_store import RecordChange, RecordStore
+from workers.rack.secret_files import SecretFiles
 
 SUBNETS = {1: SubnetOffer(1, 7, "10.0.0.0/24", "eth0", "10.0.0.1")}
 
@@ -64,3 +71,32 @@ def test_strategies_are_found_and_ranked() -> None:
     """Every daemon has one that always fits, and it is the last resort."""
     for service in ("kea4", "kea6"):
         assert base.candidates(service)[-1].name == "config-set"
+
+
+def test_what_could_not_be_written_down_is_written_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk costs the hosts that a daemon keeps in its memory nothing but time."""
+    written: list[dict[int, list[Host]]] = []
+    troubles = [OSError("no space left on device")]
+
+    def settle(daemon: base.HostDaemon, wanted: dict[int, list[Host]]) -> None:
+        if troubles:
+            raise troubles.pop()
+        written.append(wanted)
+
+    strategy = SimpleNamespace(apply=lambda daemon, changes: {}, settle=settle)
+    monkeypatch.setattr(base, "choose", lambda daemon: strategy)
+    moment = [1000.0]
+    keeper = HostKeeper(
+        RecordStore(tmp_path / "records.db"), lambda service: ServiceDirectories(tmp_path, service),
+        SecretFiles(tmp_path / "secrets"), lambda service: service == "kea4", askers={}, clock=lambda: moment[0],
+    )  # fmt: skip
+    offer = Offer(1, 1, (), (), {}, {}, {}, frozenset({"vlan:7"}), (), tuple(SUBNETS.values()))
+    keeper.apply([RecordChange(1, "vlan:7", "host:1:52:54:00:00:00:01", None)], offer)
+    with pytest.raises(OSError, match="no space"):
+        keeper.settle(offer)
+    moment[0] += 1000
+    keeper.settle(offer)
+
+    assert [{1: []}] == written

@@ -127,7 +127,7 @@ class HostKeeper:
                 daemon = self.daemon(service, offer)
                 wanted = {subnet_id: list(daemon.stored(subnet_id)) for subnet_id in subnet_ids}
                 base.choose(daemon).settle(daemon, wanted)
-        except ChannelDown:
+        except Exception:  # Whatever it was: a daemon that started now would not find these hosts.
             for service, subnet_ids in todo.items():
                 self._unsettle(service, subnet_ids)
             raise
