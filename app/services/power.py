@@ -30,6 +30,8 @@ from app.store.unit_of_work import after_commit
 CLAIM_SECONDS = 120
 OPERATION_SECONDS = 60
 GRACE_SECONDS = 15
+LONGEST_SECONDS = max(CLAIM_SECONDS, OPERATION_SECONDS + GRACE_SECONDS)
+"""The deadline of an order is never set further ahead."""
 KEEP_QUERIES_SECONDS = 3600
 POWER_STATES = ("on", "off", "unknown", "error")
 MANUAL = "manual"

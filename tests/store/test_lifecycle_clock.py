@@ -66,6 +66,29 @@ def test_a_jump_moves_deadlines_as_far(lab: Lab, jump: float) -> None:
     assert "the deadline of step boot is moved as far" in sentence
 
 
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "back"])
+def test_what_begins_before_the_jump_is_seen_keeps_its_time(lab: Lab, jump: float) -> None:
+    """Its deadline, and that of its power order, were set by the new clock: they mean what they say already."""
+    runner.sweep(lab.context)
+    clock_of(lab.context).move(jump)
+    machine_id = make_machine(lab.context, lab.seeded, state="NEW")
+    lifecycle.request(lab.context, machine_id, "commission")
+    runner.advance(lab.context, machine_id)
+    before = operation(lab, machine_id).deadline_at
+    clock_of(lab.context).move(1)
+    runner.sweep(lab.context)
+    moved = operation(lab, machine_id)
+
+    assert before is not None
+    assert moved.deadline_at is not None
+    assert dt.timedelta(0) <= moved.deadline_at - before <= dt.timedelta(seconds=1)
+    assert ("running", "power-on") == (moved.status, moved.step)
+    assert [] == said(lab, machine_id)
+    with lab.context.store.read() as session:
+        left = session.scalars(select(PowerOperation.deadline_at).where(PowerOperation.operation_id == moved.id)).one()
+    assert power.LONGEST_SECONDS - 2 <= (left - lab.context.clock()).total_seconds() <= power.LONGEST_SECONDS
+
+
 def test_a_retry_is_not_an_hour_late(lab: Lab) -> None:
     """After the clock went back, what was to be tried again in ten seconds is tried in ten seconds."""
     machine_id = make_machine(lab.context, lab.seeded, state="NEW")

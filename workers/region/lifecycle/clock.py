@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.lifecycle.table import actions
+from app.services import power
 from app.services.changes import event
 from app.services.context import Context
 from app.store.models import Machine, Operation, PowerOperation, Setting
@@ -39,27 +42,60 @@ def follow(session: Session, context: Context) -> float:
         mark.value = {"at": now.isoformat()}
     if abs(gap) <= LONGEST_GAP_SECONDS:
         return 0.0
-    _move(session, context, gap)
+    log.warning("lifecycle.clock_jumped", extra={"seconds": gap})
+    _move(session, context, Jump(now, dt.timedelta(seconds=gap)))
     return gap
 
 
-def _move(session: Session, context: Context, gap: float) -> None:
-    by = dt.timedelta(seconds=gap)
-    log.warning("lifecycle.clock_jumped", extra={"seconds": gap})
+@dataclass(frozen=True)
+class Jump:
+    """The clock was at `now - gap` when somebody looked last, and is at `now`."""
+
+    now: dt.datetime
+    gap: dt.timedelta
+
+    @property
+    def back(self) -> bool:
+        """Whether it went back."""
+        return self.gap < dt.timedelta(0)
+
+    def of(self, began: dt.datetime, deadline: dt.datetime, longest_seconds: float) -> dt.timedelta:
+        """How far to move a deadline; 0 when the new clock set it. longest_seconds: what it was set ahead at most."""
+        if self.back:
+            by_the_old = deadline - self.now > dt.timedelta(seconds=longest_seconds)
+            return self.gap if by_the_old else dt.timedelta(0)
+        return max(dt.timedelta(0), min(self.gap, self.now - began))
+
+
+def _move(session: Session, context: Context, jump: Jump) -> None:
     statement = select(Operation).where(Operation.status == "running").with_for_update(key_share=True)
     for operation in session.scalars(statement).all():
-        if operation.deadline_at is not None:
-            operation.deadline_at += by
-        if operation.wake_at is not None and gap < 0:  # Else it is due, which is what a wake time is for.
-            operation.wake_at += by
-        _say(session, context, operation, gap)
-    orders = select(PowerOperation.id, PowerOperation.deadline_at).where(
-        PowerOperation.status.in_(("waiting", "claimed"))
-    )
+        _move_operation(session, context, operation, jump)
+    orders = select(PowerOperation).where(PowerOperation.status.in_(("waiting", "claimed")))
     orders = orders.with_for_update(skip_locked=True)  # One that is being answered now needs no more time.
-    moved = [{"id": number, "deadline_at": deadline + by} for number, deadline in session.execute(orders)]
-    if moved:
-        session.execute(update(PowerOperation), moved)
+    for order in session.scalars(orders).all():
+        began = order.claimed_at or order.created_at
+        order.deadline_at += jump.of(began, order.deadline_at, power.LONGEST_SECONDS)
+
+
+def _move_operation(session: Session, context: Context, operation: Operation, jump: Jump) -> None:
+    by = dt.timedelta(0)
+    if operation.deadline_at is not None:
+        by = jump.of(operation.step_started_at, operation.deadline_at, _wait_seconds(operation))
+        operation.deadline_at += by
+    if operation.wake_at is not None and jump.back:  # Else it is due, which is what a wake time is for.
+        latest = jump.now + dt.timedelta(seconds=LONGEST_GAP_SECONDS)
+        operation.wake_at = operation.wake_at + by if by else min(operation.wake_at, latest)
+    if abs(by.total_seconds()) > LONGEST_GAP_SECONDS:
+        _say(session, context, operation, jump.gap.total_seconds())
+
+
+def _wait_seconds(operation: Operation) -> float:
+    """What the operation's step may take; 0 when this version does not know the step."""
+    action = actions().get(operation.action)
+    if action is None or operation.step_index >= len(action.steps):
+        return 0.0
+    return float(action.steps[operation.step_index].wait_seconds)
 
 
 def _say(session: Session, context: Context, operation: Operation, gap: float) -> None:
