@@ -125,8 +125,7 @@ class HostKeeper:
         try:
             for service, subnet_ids in todo.items():
                 daemon = self.daemon(service, offer)
-                wanted = {subnet_id: list(daemon.stored(subnet_id)) for subnet_id in subnet_ids}
-                base.choose(daemon).settle(daemon, wanted)
+                base.choose(daemon).settle(daemon, subnet_ids)
         except Exception:  # Whatever it was: a daemon that started now would not find these hosts.
             for service, subnet_ids in todo.items():
                 self._unsettle(service, subnet_ids)

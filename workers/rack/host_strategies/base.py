@@ -78,8 +78,8 @@ class HostStrategy(Protocol):
     def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """Before the daemon reads its configuration: it will find exactly these hosts.  The daemon may be away."""
 
-    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
-        """When there is time: see that the daemon starts anew into what is live, if that is not so by itself."""
+    def settle(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> None:
+        """When there is time: see that the daemon starts anew into what is stored of these subnets, if that is not so by itself."""
 
 
 @cache

@@ -154,7 +154,7 @@ class DhcpdOmapi:
         change_owner(path.parent, dhcpd.USER)
         write_atomically(path, text.encode("latin-1"), mode=0o644, owner=dhcpd.USER)
 
-    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def settle(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> None:
         """Nothing to do: dhcpd has written its file."""
 
     def _set(self, omapi: Omapi, change: HostChange, refused: Refusals) -> None:

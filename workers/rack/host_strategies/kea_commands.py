@@ -75,9 +75,9 @@ class KeaCommands:
         """The files, which the last resort writes as well."""
         write_all(daemon, wanted)
 
-    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
-        """The files hold what is in memory."""
-        write_all(daemon, wanted)
+    def settle(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> None:
+        """The files hold what is stored, as the memory does."""
+        write_all(daemon, {subnet_id: list(daemon.stored(subnet_id)) for subnet_id in subnet_ids})
 
     def _add(self, client: kea.KeaClient, host: Host) -> None:
         client.ask("reservation-add", {"reservation": {"subnet-id": host.subnet_id, **host.as_kea()}, **MEMORY})

@@ -104,7 +104,7 @@ class KeaConfig:
         """The included file of every subnet exists."""
         write_all(daemon, wanted)
 
-    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def settle(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> None:
         """Nothing to do: what is live is on the disk."""
 
     def _apply(

@@ -58,7 +58,7 @@ class KeaDatabase:
         if database.current.exists():
             self.load(daemon, wanted)
 
-    def settle(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def settle(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> None:
         """Nothing to do: what is live is on the disk."""
 
     def _apply(self, daemon: HostDaemon, changes: Sequence[HostChange], refused: Refusals) -> None:
