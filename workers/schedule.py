@@ -16,6 +16,7 @@ SECONDS = {
     "muster.region.sign": 15.0,
     "muster.region.names": 15.0,
     "muster.region.expire_leases": 30.0,
+    "muster.region.fold_records": 5.0,
     "muster.region.fold_list_revision": 60.0,
     "muster.region.prune": 3600.0,
     "muster.region.renew_keys": 3600.0,

@@ -3,7 +3,8 @@
 Nothing is added to the transactions that write records.  `fold` walks over the log once, in order, takes each key's old
 weight off its bucket and puts the new one on, and notes which words are superseded; the counter `digested` says how far
 it has come.  `at(sequence)` adds what lies between there and the sequence, so a rack is always compared with exactly
-what it has read.  `compact` gives up what nobody needs; see `record_days` in `retention_rules`.
+what it has read.  Folding is the region worker's: it takes seconds after an import, and a rack that asked for it would
+make no record live meanwhile.  `compact` gives up what nobody needs; see `record_days` in `retention_rules`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from app.store.models import Counter, RecordChange, RecordDigest, RecordScope
 from renderers.record_digest import MODULUS
 
 DIGESTED = "digested"
-FOLD = 2000
-"""Records of one transaction of `fold`; below the 32,767 whose weights fit in a number of the database."""
+FOLD = 500
+"""Records of one transaction of `fold`, which keeps writers of SQLite waiting; below the 32,767 whose weights fit in a number."""
+LATE = 1000
+"""So many records that are not folded are too many for a comparison to walk over."""
 _OLD = aliased(RecordChange)
 _BEFORE = (
     select(func.max(_OLD.sequence))
@@ -67,7 +70,17 @@ def fold(context: Context, most: int = FOLD) -> int:
 
 def lags(session: Session) -> bool:
     """Whether `fold` has more to do than a comparison should walk over."""
-    return records.last(session) - (session.scalar(select(Counter.value).where(Counter.name == DIGESTED)) or 0) > FOLD
+    return records.last(session) - (session.scalar(select(Counter.value).where(Counter.name == DIGESTED)) or 0) > LATE
+
+
+def catch_up(context: Context) -> int:
+    """`fold`, where it lags; how many records it was.
+
+    Not sooner: a rack can only be compared at a sequence that is not older than the digests, and some are behind a little.
+    """
+    with context.store.read() as session:
+        late = lags(session)
+    return fold(context) if late else 0
 
 
 def at(session: Session, scopes: Iterable[str], sequence: int) -> dict[str, dict[int, int]] | None:

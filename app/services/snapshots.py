@@ -55,17 +55,16 @@ def read(context: Context, rack_id: int, wanted: Mapping[str, tuple[int, int]], 
 def compare(context: Context, rack_id: int, sequence: int, roots: Mapping[str, int]) -> dict[str, Any]:
     """Which scopes of a rack differ from what they should hold at a sequence, and in which buckets of ours and its own.
 
-    roots: the digest of each scope as the rack has it.  comparable: whether we can tell; `differ`: the digests of each
-    differing scope's buckets, empty ones left out.  What was found is remembered with the rack.
+    roots: the digest of each scope as the rack has it.  comparable: whether we can tell, which is not so while many records
+    are to be folded (`digests.catch_up`); `differ`: the digests of each differing scope's buckets, empty ones left out.
+    What was found is remembered with the rack.  A constant cost: the rack makes nothing live while it waits for this.
     """
     with context.store.read() as session:
         mine = scopes_of_rack(session, rack_id)
         scopes = sorted(set(mine) & set(roots))
-        late, found = digests.lags(session), digests.at(session, scopes, sequence)
+        found = None if digests.lags(session) else digests.at(session, scopes, sequence)
         rack = session.get_one(Rack, rack_id)
         known = (rack.agreed_records, rack.differing or [])
-    if late:
-        digests.fold(context)
     if found is None:
         return {"comparable": False, "differ": {}}
     differ = {scope: buckets for scope, buckets in found.items() if total(buckets) != roots[scope]}

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from app.services import digests, records, reports, retention, snapshots, vlans
 from app.services.changes import changing, put_record
 from app.services.context import Context
-from app.store.models import Domain, Event, Rack, RecordChange, Vlan
+from app.store.models import Counter, Domain, Event, Rack, RecordChange, Vlan
 from tests.factories.control import Seeded, clock_of, make_context, seed
 from workers.rack.channels.base import ChannelDown
 from workers.rack.channels.bind import BindUpdater
@@ -377,6 +377,29 @@ def test_drift_of_the_racks_copy_is_found_and_only_its_bucket_read_again(context
     assert [SCOPES[0]] == between
     assert [] == after
     assert 2 == len([name for name in host.wire.asked if name.startswith("snapshot")])
+
+
+def test_a_rack_does_not_wait_for_digests(context: Context, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an import there is nothing to compare with until the region worker has folded it, and then there is at once."""
+    monkeypatch.setattr(digests, "LATE", 3)
+
+    def folded() -> int:
+        with context.store.read() as session:
+            return session.scalar(select(Counter.value).where(Counter.name == digests.DIGESTED)) or 0
+
+    put(context, SCOPES[0], a=1, b=2, c=3, d=4)
+    host.turn()
+    roots = host.store.roots(host.scopes)
+    before = snapshots.compare(context, host.wire.rack_id, 4, roots), folded()
+    done = digests.catch_up(context)
+    put(context, SCOPES[0], e=5)
+    host.turn()
+    few = digests.catch_up(context)
+    after = snapshots.compare(context, host.wire.rack_id, 5, host.store.roots(host.scopes)), folded()
+
+    assert ({"comparable": False, "differ": {}}, 0) == before
+    assert (4, 0) == (done, few)
+    assert ({"comparable": True, "differ": {}}, 4) == after
 
 
 def test_a_batch_that_ends_the_process_is_sent_again_and_then_undone(

@@ -14,7 +14,7 @@ import structlog
 from celery import Celery
 
 from app import metrics
-from app.services import health, internal_names, jobs, leases, machines, rack_keys, retention
+from app.services import digests, health, internal_names, jobs, leases, machines, rack_keys, retention
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region import rollouts
@@ -67,6 +67,10 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Forget leases whose time is over, with their names."""
         leases.expire(context())
 
+    def fold_records() -> None:
+        """Keep up with the digests by which racks find what they have lost."""
+        digests.catch_up(context())
+
     def fold_list_revision() -> None:
         """Keep what tells of changes to lists cheap to read."""
         machines.fold_list_revision(context())
@@ -97,6 +101,7 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
             jobs_left,
             names,
             expire_leases,
+            fold_records,
             fold_list_revision,
             prune,
             renew_keys,
