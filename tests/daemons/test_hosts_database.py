@@ -12,16 +12,22 @@ import time
 from collections.abc import Iterator
 from itertools import cycle, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab import namespace
 from renderers.services import hosts_db
-from tests.daemons.host_lab import HostLab, host_lab, key_of, mac_of
+from tests.daemons.host_lab import SCOPE, SUBNET, HostLab, host_lab, key_of, mac_of
 from tests.daemons.rack_root import eventually
+from workers.rack import host_drift, host_rows
 from workers.rack.channels.base import ChannelDown
+from workers.rack.channels.bind import BindUpdater
+from workers.rack.files import ServiceDirectories
 from workers.rack.probes.base import ProbeContext, ask
 from workers.rack.probes.dhcp4 import build_discover, parse_mac, parse_offer
+from workers.rack.record_flow import READ_BACK_SECONDS, RecordFlow
+from workers.rack.records import RecordKeeper
 
 PROMISED = "10.20.0.10"
 CROWD = range(20, 60)
@@ -179,6 +185,61 @@ def test_lost_data_is_made_again_before_kea_sees_it(lab: HostLab) -> None:
 
     assert {address for _, address in stream.answers} <= {PROMISED, None}
     assert lab.present()[key_of(1)] == PROMISED
+
+
+class Told:
+    """A control plane that has nothing to say, and keeps what it is told of drift."""
+
+    def __init__(self) -> None:
+        self.drift: list[dict[str, Any]] = []
+
+    def compare(self, sequence: int, roots: dict[str, int]) -> dict[str, Any]:
+        return {"comparable": True, "differ": {}}
+
+    def report_drift(self, drift: dict[str, Any]) -> None:
+        self.drift.append(drift)
+
+
+def by_hand(lab: HostLab, statement: str) -> None:
+    """Somebody changes rows behind the rack's back."""
+    run = ServiceDirectories(lab.root, hosts_db.NAME).run
+    with host_rows.connected(run, lab.secrets.read(hosts_db.SECRET)) as cursor:
+        cursor.execute(statement)
+        assert cursor.rowcount == 1, statement
+
+
+def test_rows_changed_by_hand_are_found_piece_by_piece_and_mended(
+    lab: HostLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lost, one changed and one that is nobody's; a record that comes in between is live first, and is no drift."""
+    monkeypatch.setattr(host_drift, "PIECE", 7)
+    told, now = Told(), [0.0]
+    keeper = RecordKeeper(lab.store, lab.keeper, lambda: BindUpdater("c2VjcmV0"), lambda service: False)
+    flow = RecordFlow(keeper, told, lambda service: False, lambda: now[0])  # type: ignore[arg-type]
+    identifier = "dhcp_identifier = decode('{}', 'hex')"
+    lost, moved = (identifier.format(mac_of(number).replace(":", "")) for number in (21, 59))
+    by_hand(lab, f"DELETE FROM hosts WHERE {lost}")  # noqa: S608 - ours
+    by_hand(lab, f"UPDATE hosts SET ipv4_address = ipv4_address + 100 WHERE {moved}")  # noqa: S608 - ours
+    now[0] += READ_BACK_SECONDS
+    pieces = iter([False] * 3)
+    lab.on_rack(lambda: flow.check(lab.offer, lambda: next(pieces, True)))
+    early = list(told.drift)
+    refused = lab.send([(3, "10.20.0.16"), (70, "10.20.0.17")])
+    lab.on_rack(lambda: flow.check(lab.offer))
+    mended = lab.present()
+    by_hand(
+        lab,
+        "INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id)"  # noqa: S608 - ours
+        f" VALUES (decode('ffff', 'hex'), 1, {SUBNET})",
+    )
+    now[0] += READ_BACK_SECONDS
+    lab.on_rack(lambda: flow.check(lab.offer))
+    wanted = {key: value["address"] for key, value in lab.store.values(SCOPE).items()}
+
+    assert ([], {}) == (early, refused)
+    assert {key_of(21), key_of(59)} == set(told.drift[0]["keys"])
+    assert wanted == mended == lab.present()
+    assert [(2, 0), (1, 0)] == [(one["found"], one["left"]) for one in told.drift]
 
 
 def test_the_password_is_in_no_command_line_and_no_log(lab: HostLab) -> None:

@@ -310,7 +310,7 @@ class Agent:
     def check_records(self) -> None:
         """Find and mend records that are not as they should be."""
         if self._offer is not None:
-            self.flow.check(self._offer)
+            self.flow.check(self._offer, self._wake.is_set)
 
     def tend_hosts(self) -> None:
         """A DHCP server that was started anew may have lost hosts, or have some that were taken away meanwhile."""

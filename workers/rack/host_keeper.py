@@ -93,6 +93,15 @@ class HostKeeper:
             found |= base.choose(daemon).present(daemon, _subnets(offer, daemon.family))
         return found
 
+    def strategy_for(self, subnet: SubnetOffer, offer: Offer) -> tuple[base.HostDaemon, base.HostStrategy] | None:
+        """The daemon that serves a subnet's hosts here and how it is driven; None when none does.  ChannelDown."""
+        family = 6 if ":" in subnet.cidr else 4
+        for service in filter(self._serving, base.FAMILIES):
+            daemon = self.daemon(service, offer)
+            if daemon.family == family:
+                return daemon, base.choose(daemon)
+        return None
+
     def mend(self, offer: Offer, subnet_ids: Collection[int] | None = None) -> None:
         """Make the daemons' hosts equal to the stored ones, in some subnets or all: what is unknown goes.  ChannelDown."""
         for service in filter(self._serving, base.FAMILIES):

@@ -59,14 +59,28 @@ def connected(directory: Path, password: str) -> Iterator[Any]:
         connection.close()
 
 
-def read(cursor: Any, family: int, subnet_ids: Collection[int] | None = None) -> dict[int, dict[str, Host]]:
-    """The hosts of some subnets, or of all, by subnet and key; rows that are not ours under `row:<host_id>`."""
+def read(
+    cursor: Any,
+    family: int,
+    subnet_ids: Collection[int] | None = None,
+    after: str | None = None,
+    last: str | None = None,
+) -> dict[int, dict[str, Host]]:
+    """The hosts of some subnets, or of all, by subnet and key; rows that are not ours under `row:<host_id>`.
+
+    after, last: those only whose identifier comes after this MAC, and those only up to that one.
+    """
     found: dict[int, dict[str, Host]] = {subnet_id: {} for subnet_id in subnet_ids or ()}
     column = _column(family)
     address = "h.ipv4_address" if family == 4 else "r.address"
     joined = "" if family == 4 else "LEFT JOIN ipv6_reservations r ON r.host_id = h.host_id"
-    where = "IS NOT NULL" if subnet_ids is None else "= ANY(%s)"
-    arguments = () if subnet_ids is None else (list(subnet_ids),)
+    where, arguments = "IS NOT NULL", list[Any]()
+    if subnet_ids is not None:
+        # Kea's index is of subnets that are not 0, and PostgreSQL has to see that these are none.
+        where, arguments = f"= ANY(%s) AND h.{column} <> 0", [list(subnet_ids)]
+    for mac, bound in ((after, ">"), (last, "<=")):
+        if mac is not None:
+            where, arguments = f"{where} AND h.dhcp_identifier {bound} %s", [*arguments, _bytes(mac)]
     cursor.execute(
         f"SELECT o.host_id, o.code, o.value FROM dhcp{family}_options o JOIN hosts h ON h.host_id = o.host_id"  # noqa: S608
         f" WHERE h.{column} {where} ORDER BY o.code",

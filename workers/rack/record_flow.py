@@ -10,15 +10,17 @@ hold with the rack's own copy; where they differ, that bucket is read again and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import structlog
 
 from renderers.record_digest import BUCKETS, bucket_of
+from workers.rack import host_drift
 from workers.rack.channels.base import ChannelDown
 from workers.rack.client import ControlPlane
-from workers.rack.hosts import parse_host
+from workers.rack.host_drift import HostDrift
 from workers.rack.offer import Offer, request_ids
 from workers.rack.record_store import RecordChange
 from workers.rack.records import RecordKeeper, RecordsLater, RecordsReport
@@ -55,6 +57,7 @@ class RecordFlow:
         self._compare_at = 0.0
         self._news_after: int | None = None
         self._read_back_at = clock() + READ_BACK_SECONDS
+        self._reading: tuple[Offer, Iterator[None]] | None = None
 
     def take(self, offer: Offer) -> None:
         """Make record changes live until there are no more."""
@@ -81,46 +84,50 @@ class RecordFlow:
             self._client.report_records(RecordsReport(self._store.sequence, mended=list(retries.mended)).as_data())
             retries.mended.clear()
 
-    def check(self, offer: Offer) -> None:
-        """Find what differs, when it is time, and mend it."""
+    def check(self, offer: Offer, woken: Callable[[], bool] = lambda: False) -> None:
+        """Find what differs, when it is time, and mend it.  RecordsLater.
+
+        woken: whether somebody waits for a record: then it returns soon, and goes on where it was the next time.
+        """
         now = self._clock()
         if now >= self._compare_at and not self._store.missing() and not self._store.ahead():
             self._compare_at = now + (COMPARE_SECONDS if self._compare(offer) else SOON_SECONDS)
         if now >= self._read_back_at:
             self._read_back_at = now + READ_BACK_SECONDS
-            self.read_back(offer)
+            self._reading = offer, self._read_back(offer)
+        if self._reading is not None and self._reading[0] is not offer:  # What was read so far may be served no more.
+            self._reading = offer, self._read_back(offer)
+        while self._reading is not None and not woken():
+            reading, self._reading = self._reading, None
+            for _ in islice(reading[1], 1):
+                self._reading = reading
 
-    def read_back(self, offer: Offer) -> None:
-        """Compare what the daemons hold with the rack's own copy, and mend the keys that differ.  RecordsLater."""
-        try:
-            present = self.keeper.hosts.present(offer)
-        except ChannelDown as error:
-            raise RecordsLater(str(error)) from error
-        for subnet in offer.subnets:
-            if subnet.subnet_id not in present:
-                continue
-            scope, held = f"vlan:{subnet.vlan_id}", present[subnet.subnet_id]
-            stored = self._store.values(scope, f"host:{subnet.subnet_id}:")
-            wanted = {key: parse_host(key, value) for key, value in stored.items()}
-            wrong = sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key))
-            if not wrong:
-                continue
-            left = self._mend_daemon(scope, subnet.subnet_id, wrong, wanted, offer)
-            self._say_drift(scope, "daemon", wrong, left)
+    def _read_back(self, offer: Offer) -> Iterator[None]:
+        """Compare what the daemons hold with the rack's own copy, and mend the keys that differ, step by step.  RecordsLater."""
+        hosts = host_drift.walk(self._store, self.keeper.hosts, offer)
+        while True:
+            try:
+                drift = next(hosts)
+            except StopIteration:
+                break
+            except ChannelDown as error:
+                raise RecordsLater(str(error)) from error
+            if drift is not None:
+                self._say_drift(drift.scope, "daemon", drift.wrong, self._mend_daemon(drift, offer))
+            yield
         for zone in primaries(offer) if self._serving("bind") else ():
             found, left = self.keeper.zone_drift(zone, offer)
             if found:
                 self._say_drift(f"zone:{zone.name}", "daemon", found, left)
+            yield
 
-    def _mend_daemon(
-        self, scope: str, subnet_id: int, wrong: Sequence[str], wanted: dict[str, Any], offer: Offer
-    ) -> list[str]:
+    def _mend_daemon(self, drift: HostDrift, offer: Offer) -> list[str]:
         """Send what is lost or changed again; a host that is nobody's makes its whole subnet be loaded anew."""
         try:
-            if all(key in wanted for key in wrong):
-                refused = self.keeper.serve_again([(scope, key) for key in wrong], offer)
+            if not drift.strange:
+                refused = self.keeper.serve_again([(drift.scope, key) for key in drift.wrong], offer)
                 return [key for _, key in refused]
-            self.keeper.hosts.mend(offer, {subnet_id})
+            self.keeper.hosts.mend(offer, {drift.subnet_id})
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
         return []

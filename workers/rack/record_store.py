@@ -179,12 +179,14 @@ class RecordStore:
             row = connection.execute("SELECT value FROM record WHERE scope = ? AND key = ?", (scope, key)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
-    def values(self, scope: str, prefix: str = "") -> dict[str, dict[str, Any]]:
-        """All keys of a scope, or those that begin with a prefix."""
+    def values(
+        self, scope: str, prefix: str = "", after: str = "", most: int | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """The keys of a scope in their order, those only that begin with a prefix and come after a key, so many at most."""
         with self._connection() as connection:
             rows = connection.execute(
-                "SELECT key, value FROM record WHERE scope = ? AND key >= ? AND key < ? ORDER BY key",
-                (scope, prefix, f"{prefix}\U0010ffff"),
+                "SELECT key, value FROM record WHERE scope = ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
+                (scope, max(prefix, after), f"{prefix}\U0010ffff", -1 if most is None else most),
             ).fetchall()
         return {key: json.loads(value) for key, value in rows}
 

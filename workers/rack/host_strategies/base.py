@@ -47,6 +47,17 @@ class HostDaemon:
         return FAMILIES[self.service]
 
 
+@dataclass(frozen=True)
+class Span:
+    """The MACs after one (None: from the first) up to another, that included (None: to the last)."""
+
+    after: str | None = None
+    last: str | None = None
+
+
+WHOLE = Span()
+
+
 @runtime_checkable
 class HostStrategy(Protocol):
     """One way to make hosts live.  Every method may raise ChannelDown: the daemon is away, send it again later."""
@@ -80,6 +91,14 @@ class HostStrategy(Protocol):
 
     def settle(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> None:
         """When there is time: see that the daemon starts anew into what is stored of these subnets, if that is not so by itself."""
+
+
+@runtime_checkable
+class ReadsSpans(Protocol):
+    """A strategy to which a part of a subnet's hosts costs as much as the part."""
+
+    def present_in(self, daemon: HostDaemon, subnet_id: int, span: Span) -> dict[str, Host]:
+        """`present` for the MACs of a span; what has no key of ours is in one span, whichever.  ChannelDown."""
 
 
 @cache

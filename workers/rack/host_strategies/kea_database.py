@@ -15,7 +15,7 @@ from workers.rack import host_rows
 from workers.rack.channels.base import ChannelDown, ChannelError
 from workers.rack.channels.kea import KINDS
 from workers.rack.files import ServiceDirectories
-from workers.rack.host_strategies.base import HostDaemon, Refusals
+from workers.rack.host_strategies.base import HostDaemon, Refusals, Span
 from workers.rack.hosts import Host, HostChange, parse_key
 from workers.rack.secret_files import SecretMissing
 
@@ -46,6 +46,11 @@ class KeaDatabase:
         """The rows."""
         with self._connected(daemon) as cursor:
             return host_rows.read(cursor, daemon.family, subnet_ids)
+
+    def present_in(self, daemon: HostDaemon, subnet_id: int, span: Span) -> dict[str, Host]:
+        """Rows by index."""
+        with self._connected(daemon) as cursor:
+            return host_rows.read(cursor, daemon.family, [subnet_id], span.after, span.last)[subnet_id]
 
     def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """Only what differs is written."""
