@@ -242,6 +242,33 @@ def test_rows_changed_by_hand_are_found_piece_by_piece_and_mended(
     assert [(2, 0), (1, 0)] == [(one["found"], one["left"]) for one in told.drift]
 
 
+def test_a_connection_is_kept_as_long_as_it_is_good(lab: HostLab) -> None:
+    """Also after a refused statement; one that the server has ended is replaced without anybody's noticing."""
+    where = ServiceDirectories(lab.root, hosts_db.NAME).run, lab.secrets.read(hosts_db.SECRET)
+    line = host_rows.Line()
+    served: list[int] = []
+
+    def ask(statement: str = "SELECT pg_backend_pid()") -> None:
+        with line.transaction(*where) as cursor:
+            cursor.execute(statement)
+            served.append(cursor.fetchone()[0])
+
+    ask()
+    with pytest.raises(host_rows.DatabaseRefuses):
+        ask("SELECT 1/0")
+    ask()
+    with host_rows.connected(*where) as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (served[0],))
+    ask()
+    with pytest.raises(host_rows.DatabaseDown):
+        ask("SELECT pg_terminate_backend(pg_backend_pid())")
+    ask()
+    line.close()
+
+    assert served[0] == served[1]
+    assert len(set(served)) == 3
+
+
 def test_the_password_is_in_no_command_line_and_no_log(lab: HostLab) -> None:
     """It was made here, and it is in Kea's closed file only."""
     password = lab.secrets.read(hosts_db.SECRET)

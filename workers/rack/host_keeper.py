@@ -18,6 +18,7 @@ from workers.rack.channels.base import ChannelDown
 from workers.rack.files import ServiceDirectories
 from workers.rack.host_leases import end_leases
 from workers.rack.host_questions import ASKERS, Asker, heard
+from workers.rack.host_rows import Line
 from workers.rack.host_strategies import base
 from workers.rack.hosts import Host, HostChange, conflicts, parse_host, parse_key
 from workers.rack.offer import Offer, SubnetOffer
@@ -64,6 +65,7 @@ class HostKeeper:
         self._unsettled: dict[str, set[int]] = {}
         self._settled_at = -SETTLE_SECONDS
         self._settling = threading.Lock()
+        self._line = Line()
 
     def apply(self, changes: Sequence[RecordChange], offer: Offer) -> Failures:
         """Make record changes of hosts live; those that are not, with the reason.  ChannelDown: all of them later."""
@@ -153,7 +155,7 @@ class HostKeeper:
             values = self._store.values(scope, f"host:{subnet_id}:") if scope is not None else {}
             return [parse_host(key, value) for key, value in values.items()]
 
-        return base.HostDaemon(service, self._directories(service), self._secrets, stored)
+        return base.HostDaemon(service, self._directories(service), self._secrets, stored, self._line)
 
     def _make_live(self, service: str, changes: list[HostChange], offer: Offer) -> Failures:
         daemon = self.daemon(service, offer)

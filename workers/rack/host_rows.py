@@ -7,6 +7,7 @@ psycopg2 is loaded when somebody connects: a rack without a hosts database does 
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,31 +33,85 @@ class DatabaseRefuses(Exception):
     """The hosts database answers, and will not."""
 
 
-@contextmanager
-def connected(directory: Path, password: str) -> Iterator[Any]:
-    """A cursor in one transaction that is committed at the end.  DatabaseDown, DatabaseRefuses."""
+class Line:
+    """A connection to the hosts database that stays open between transactions.
+
+    To open one costs several times what a change of a host does: both ends derive a key from the password (SCRAM, RFC
+    5802), and the server starts a process that knows no table yet.  Threads may share it, and wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: tuple[Any, tuple[Path, str]] | None = None
+
+    @contextmanager
+    def transaction(self, directory: Path, password: str) -> Iterator[Any]:
+        """A cursor in one transaction that is committed at the end.  DatabaseDown, DatabaseRefuses."""
+        import psycopg2
+
+        with self._lock:
+            connection = self._connection(directory, password)
+            try:
+                with connection, connection.cursor() as cursor:
+                    yield cursor
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                self._drop()
+                raise DatabaseDown(f"the hosts database broke off: {_words(error)}") from error
+            except psycopg2.Error as error:
+                raise DatabaseRefuses(f"the hosts database refuses: {_words(error)}") from error
+
+    def close(self) -> None:
+        """Let the connection go; the next transaction opens another."""
+        with self._lock:
+            self._drop()
+
+    def _connection(self, directory: Path, password: str) -> Any:
+        import psycopg2
+
+        if self._kept is not None and self._kept[1] == (directory, password) and _lives(self._kept[0]):
+            return self._kept[0]
+        self._drop()
+        try:
+            opened = psycopg2.connect(
+                host=str(directory),
+                port=hosts_db.PORT,
+                dbname=hosts_db.DATABASE,
+                user=hosts_db.ROLE,
+                password=password,
+                connect_timeout=CONNECT_SECONDS,
+            )
+        except psycopg2.Error as error:
+            raise DatabaseDown(f"the hosts database does not answer in {directory}: {_words(error)}") from error
+        self._kept = opened, (directory, password)
+        return opened
+
+    def _drop(self) -> None:
+        if self._kept is not None:
+            self._kept[0].close()
+            self._kept = None
+
+
+def _lives(connection: Any) -> bool:
+    """Whether a connection that was kept still leads to a server; that may have been started anew since."""
     import psycopg2
 
     try:
-        connection = psycopg2.connect(
-            host=str(directory),
-            port=hosts_db.PORT,
-            dbname=hosts_db.DATABASE,
-            user=hosts_db.ROLE,
-            password=password,
-            connect_timeout=CONNECT_SECONDS,
-        )
-    except psycopg2.Error as error:
-        raise DatabaseDown(f"the hosts database does not answer in {directory}: {_words(error)}") from error
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except psycopg2.Error:
+        return False
+    return True
+
+
+@contextmanager
+def connected(directory: Path, password: str) -> Iterator[Any]:
+    """`Line.transaction` on a connection of its own."""
+    line = Line()
     try:
-        with connection, connection.cursor() as cursor:
+        with line.transaction(directory, password) as cursor:
             yield cursor
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise DatabaseDown(f"the hosts database broke off: {_words(error)}") from error
-    except psycopg2.Error as error:
-        raise DatabaseRefuses(f"the hosts database refuses: {_words(error)}") from error
     finally:
-        connection.close()
+        line.close()
 
 
 def read(

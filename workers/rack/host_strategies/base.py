@@ -14,12 +14,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol, runtime_checkable
 
 import workers.rack.host_strategies
 from workers.rack.files import ServiceDirectories
+from workers.rack.host_rows import Line
 from workers.rack.hosts import Host, HostChange
 from workers.rack.secret_files import SecretFiles
 
@@ -33,13 +34,15 @@ FAMILIES = {"kea4": 4, "kea6": 6, "dhcpd": 4}
 class HostDaemon:
     """One DHCP daemon of this rack.
 
-    stored: the hosts of a subnet as the rack's own store has them, that is without the batch in hand.
+    stored: the hosts of a subnet as the rack's own store has them, that is without the batch in hand.  line: to the hosts
+    database, where there is one.
     """
 
     service: str
     directories: ServiceDirectories
     secrets: SecretFiles
     stored: Callable[[int], Iterable[Host]]
+    line: Line = field(default_factory=Line)
 
     @property
     def family(self) -> int:

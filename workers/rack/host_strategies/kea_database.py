@@ -88,7 +88,7 @@ class KeaDatabase:
     def _connected(self, daemon: HostDaemon) -> Iterator[Any]:
         try:
             password = daemon.secrets.read(hosts_db.SECRET)
-            with host_rows.connected(self._directories(daemon).run, password) as cursor:
+            with daemon.line.transaction(self._directories(daemon).run, password) as cursor:
                 yield cursor
         except (SecretMissing, host_rows.DatabaseDown) as error:
             raise ChannelDown(str(error)) from error
