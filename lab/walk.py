@@ -20,6 +20,8 @@ from lab.terminal import Terminal
 
 ENLIST_SECONDS, COMMISSION_SECONDS, DEPLOY_SECONDS, RELEASE_SECONDS, SSH_SECONDS = 600, 900, 1800, 900, 600
 NAME_SECONDS = 10
+QUIET_LOOKS = 6
+"""A machine of which nothing new is heard is looked at every so many times that its events are asked for."""
 MARKER = "/etc/muster-lab-was-here"
 USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"
 
@@ -212,15 +214,16 @@ class Walk:
         self._wait_for(f"state {state}", look, deadline_seconds)
 
     def _wait_for(self, what: str, look: Callable[[], Any], deadline_seconds: float) -> Any:
-        """Wait, showing the machine's events once it has some."""
+        """Wait, showing the machine's events once it has some; they say when looking at the machine may be worth it."""
+        asked = 0
 
-        def look_and_tell() -> Any:
-            found = look()
-            if self.machine_id:
-                self._tell()
-            return found
+        def tell_and_look() -> Any:
+            nonlocal asked
+            news = self._tell() if self.machine_id else True
+            asked += 1
+            return look() if news or asked % QUIET_LOOKS == 1 else None
 
-        return self.api.wait_for(what, look_and_tell, deadline_seconds, self.terminal.pause)
+        return self.api.wait_for(what, tell_and_look, deadline_seconds, self.terminal.pause)
 
     def _tag_it(self) -> None:
         """Tag it with its firmware, as operators do with what they choose machines by."""
@@ -242,14 +245,16 @@ class Walk:
                 raise NotSeen(f"the machine is still on a minute after {after}")
             self.terminal.pause(0.3)
 
-    def _tell(self) -> None:
-        """Show the machine's newest events below the running step."""
+    def _tell(self) -> bool:
+        """Show the machine's newest events below the running step; says whether there were any."""
         if not self._seen_event:
             self._seen_event = 1
-        for event in self.api.get(f"/machines/{self.machine_id}/events", after=self._seen_event)["items"]:
+        events = self.api.get(f"/machines/{self.machine_id}/events", after=self._seen_event)["items"]
+        for event in events:
             self._seen_event = max(self._seen_event, event["id"])
             if event["kind"] != "machine.progress":
                 self.terminal.note(event["message"])
+        return bool(events)
 
 
 def expect(what: str, seen: object, wanted: object) -> None:
