@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api.answers import Written
 from app.api.frame import Resource, allow
 from app.api.schemas.machine import ConstraintsSchema, MachineSchema
 from app.identity import current_context
@@ -23,4 +24,5 @@ def allocate(body: dict[str, Any]) -> Any:
     With an Idempotency-Key a repeated request gives the same machine, never a second one.
     """
     tags, not_tags = tuple(body.pop("tags", ())), tuple(body.pop("not_tags", ()))
-    return allocation.allocate(current_context(), Constraints(tags=tags, not_tags=not_tags, **body))
+    given = allocation.allocate(current_context(), Constraints(tags=tags, not_tags=not_tags, **body))
+    return Written(given.text, shown_version=str(given.machine.version))

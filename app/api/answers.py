@@ -40,6 +40,8 @@ class Written:
     text: str
     said: Callable[[str], None] | None = None
     """Told the answer's entity tag."""
+    shown_version: str | None = None
+    """The version of the thing; None when it has none."""
 
     def ascii(self) -> str:
         """The text as everything else is written: characters beyond ASCII escaped (RFC 8259, section 7)."""

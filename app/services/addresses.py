@@ -6,6 +6,8 @@ owner, the pointer (`app.services.address_records`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import bindparam, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session, joinedload
@@ -16,37 +18,38 @@ from app.services.addressing import address_key, parse_address, parse_network, u
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
-from app.services.free_space import give
+from app.services.free_space import PlainSubnet, give
 from app.services.held import AnyMachine
 from app.services.subnets import address_lock, subnet_of, subnet_row
 from app.store.locks import hold
 from app.store.models import Device, Domain, Interface, InterfaceLink, IpAddress, IpRange, Subnet
+from app.store.prepared import Prepared
 from app.store.queries.page import page
 
 __all__ = [
     "KINDS", "check_free", "claim", "delete", "find", "forget", "free", "get", "renamed", "reserve", "subnet_of", "tie",
 ]  # fmt: skip
 KINDS = ("auto", "sticky", "static", "user_reserved", "reservation", "rack", "bmc")
-_INTERFACES = (
-    select(Interface, InterfaceLink.subnet_id, InterfaceLink.mode)
+_INTERFACES = Prepared(
+    select(
+        *(Interface.id, Interface.name, Interface.mac, Interface.vlan_id, Interface.subnet_id),
+        *(InterfaceLink.subnet_id.label("linked"), InterfaceLink.mode),
+    )
     .outerjoin(InterfaceLink, InterfaceLink.interface_id == Interface.id)
     .where(Interface.machine_id == bindparam("machine_id"))
     .order_by(Interface.boot.desc(), Interface.id, InterfaceLink.id)
 )
-_WHOLE = (joinedload(Subnet.domain), joinedload(Subnet.vlan))
-_SUBNETS = select(Subnet).where(Subnet.id.in_(bindparam("ids", expanding=True))).options(*_WHOLE).order_by(Subnet.id)
-_SUBNET_OF_VLAN = (
-    select(Subnet)
-    .where(Subnet.vlan_id == bindparam("vlan_id"))
-    .options(*_WHOLE)
+_PLAIN = select(Subnet.id, Subnet.cidr, Subnet.vlan_id, Subnet.managed)
+_SUBNET = Prepared(_PLAIN.where(Subnet.id == bindparam("subnet_id")))
+_SUBNET_OF_VLAN = Prepared(
+    _PLAIN.where(Subnet.vlan_id == bindparam("vlan_id"))
     .order_by(Subnet.managed.desc(), Subnet.cidr.contains(":"), Subnet.id)
     .limit(1)
 )
 _FIRST_OF_FAMILY = {
-    family: select(Subnet.id)
-    .where(Subnet.vlan_id == bindparam("vlan_id"), Subnet.managed, is_of_family)
-    .order_by(Subnet.id)
-    .limit(1)
+    family: Prepared(
+        _PLAIN.where(Subnet.vlan_id == bindparam("vlan_id"), Subnet.managed, is_of_family).order_by(Subnet.id).limit(1)
+    )
     for family, is_of_family in ((4, ~Subnet.cidr.contains(":")), (6, Subnet.cidr.contains(":")))
 }
 _REMEDIES = {
@@ -94,22 +97,24 @@ def claim(session: Session, context: Context, machine: AnyMachine) -> str | None
     on the same VLAN.  The first address of the boot interface; None when the machine gets all of its addresses by DHCP.
     Conflict when there is no subnet or no free address.
     """
-    rows = session.execute(_INTERFACES, {"machine_id": machine.id}).all()
+    rows = _INTERFACES.all(session, machine_id=machine.id)
     if not rows:
         raise Conflict(f"machine {machine.hostname} has no network interface; commission it first")
     wanted: dict[int, list[int]] = {}
-    for interface, subnet_id, mode in rows:
-        if mode == "auto":
-            wanted.setdefault(subnet_id, []).append(interface.id)
+    for row in rows:
+        if row.mode == "auto":
+            wanted.setdefault(row.linked, []).append(row.id)
     before = address_records.held(session, machine)
-    boot, linked, _ = rows[0]
-    own = linked
-    if linked is None:
+    boot = rows[0]
+    own = boot.linked
+    subnets: dict[int, PlainSubnet] = {}
+    if boot.linked is None:
         subnet = _subnet_of_interface(session, machine, boot)
-        other = session.scalar(_FIRST_OF_FAMILY[4 if ":" in subnet.cidr else 6], {"vlan_id": subnet.vlan_id})
+        other = _FIRST_OF_FAMILY[4 if ":" in subnet.cidr else 6].first(session, vlan_id=subnet.vlan_id)
         own = subnet.id
-        for subnet_id in (subnet.id, other) if other is not None else (subnet.id,):
-            wanted.setdefault(subnet_id, []).append(boot.id)
+        for one in (subnet, PlainSubnet(*other)) if other is not None else (subnet,):
+            subnets[one.id] = one
+            wanted.setdefault(one.id, []).append(boot.id)
     there = {(one.subnet_id, one.interface_id) for one in before}
     missing = sorted(
         (subnet_id, interface_id)
@@ -117,10 +122,9 @@ def claim(session: Session, context: Context, machine: AnyMachine) -> str | None
         for interface_id in interface_ids
         if (subnet_id, interface_id) not in there
     )
-    subnets = (
-        {row.id: row for row in session.scalars(_SUBNETS, {"ids": [one for one, _ in missing]})} if missing else {}
-    )
-    for subnet_id in subnets:
+    for subnet_id in dict.fromkeys(subnet_id for subnet_id, _ in missing):  # In the order that all lock them in.
+        if subnet_id not in subnets:
+            subnets[subnet_id] = PlainSubnet(*_SUBNET.one(session, subnet_id=subnet_id))
         hold(session, address_lock(subnet_id))
     for subnet_id, interface_id in missing:
         give(session, context, subnets[subnet_id], "auto", interface_id, machine.hostname)
@@ -303,15 +307,16 @@ def delete(context: Context, address_id: int) -> None:
         session.delete(row)
 
 
-def _subnet_of_interface(session: Session, machine: AnyMachine, interface: Interface) -> Subnet:
-    subnet = None
+def _subnet_of_interface(session: Session, machine: AnyMachine, interface: Any) -> PlainSubnet:
+    """interface: a row of `_INTERFACES`."""
+    row = None
     if interface.subnet_id is not None:
-        subnet = session.scalars(_SUBNETS, {"ids": [interface.subnet_id]}).one_or_none()
+        row = _SUBNET.first(session, subnet_id=interface.subnet_id)
     elif interface.vlan_id is not None:
-        subnet = session.scalar(_SUBNET_OF_VLAN, {"vlan_id": interface.vlan_id})
-    if subnet is None:
+        row = _SUBNET_OF_VLAN.first(session, vlan_id=interface.vlan_id)
+    if row is None:
         raise Conflict(
             f"machine {machine.hostname}: its boot interface {interface.name} ({interface.mac}) is in no subnet that"
             " Muster knows; commission the machine, or add the subnet to its VLAN"
         )
-    return subnet
+    return PlainSubnet(*row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
@@ -18,19 +19,17 @@ from app.lifecycle.table import actions
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
+from app.services.held import MACHINES, HeldMachine, machine_of
 from app.services.lifecycle import start
-from app.services.transition import LOADED
 from app.store.models import Interface, Machine, Pool, Subnet, Tag, Zone
+from app.store.queries import machine_json
 
 GB = 1000**3
 TRIES = 20
 _SMALLEST = (
-    select(Machine)
-    .where(Machine.state == State.READY)
-    .options(*LOADED)
+    MACHINES.where(Machine.state == State.READY)
     .order_by(Machine.cpu_count + Machine.memory_mib / 1024.0, Machine.storage_bytes, Machine.id)
     .limit(1)
-    .with_for_update(of=Machine, key_share=True)
 )
 
 
@@ -50,16 +49,26 @@ class Constraints:
     storage_gb: int | None = None
 
 
-def allocate(context: Context, constraints: Constraints) -> Machine:
+@dataclass(frozen=True)
+class Allocated:
+    """The machine that was given. text: the machine as the API shows it in lists, in JSON."""
+
+    machine: HeldMachine
+    text: str
+
+
+def allocate(context: Context, constraints: Constraints) -> Allocated:
     """Give the caller a machine. Conflict names the constraint that left no candidate."""
     context.require("operator", "allocate machines")
     statement, conditions = _asked(constraints)
     with changing(context) as session, session.no_autoflush:
         for _ in range(TRIES):  # Whoever waited for a row that another took meanwhile finds none, and looks again.
-            machine = session.scalars(statement).one_or_none()
-            if machine is not None:
+            row = session.execute(statement).one_or_none()
+            if row is not None:
+                machine = machine_of(row)
                 start(session, context, machine, actions()["allocate"], {})
-                return machine
+                text = machine_json.one(session, machine.id)
+                return Allocated(machine, text)
             counts = _counts(session, [where for _, where in conditions])
             if counts[-1] == 0:
                 break
@@ -73,7 +82,7 @@ def _counts(session: Session, conditions: list[ColumnElement[bool]]) -> list[int
 
 
 @lru_cache(maxsize=256)
-def _asked(wanted: Constraints) -> tuple[Select[Machine], list[tuple[str, ColumnElement[bool]]]]:
+def _asked(wanted: Constraints) -> tuple[Select[Any], list[tuple[str, ColumnElement[bool]]]]:
     """The statement and the named conditions for a wish; the same wish comes again and again."""
     conditions = _conditions(wanted)
     return _SMALLEST.where(*(where for _, where in conditions)), conditions

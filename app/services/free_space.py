@@ -15,9 +15,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import CompoundSelect, bindparam, literal, null, select, true, union_all
+from sqlalchemy import bindparam, literal, null, select, true, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -35,21 +34,22 @@ from app.services.addressing import (
 from app.services.changes import audit, event
 from app.services.context import Context
 from app.services.errors import Conflict
-from app.store.models import Interface, IpAddress, IpRange, Neighbour, StaticRoute, Subnet
+from app.store.models import Interface, IpAddress, IpRange, Neighbour, StaticRoute, Subnet, Vlan
+from app.store.prepared import Prepared
 
 PAGE = 1000
 ATTEMPTS = 20
 LATELY = dt.timedelta(hours=1)
 """For how long after a stranger was seen at an address it is not given."""
-_RULES: CompoundSelect[Any] = union_all(
+_RULES = Prepared(union_all(
     select(Subnet.gateway.label("gateway"), Subnet.managed.label("managed"), IpRange.kind.label("kind"),
            IpRange.start_key.label("start_key"), IpRange.end_key.label("end_key"))
     .outerjoin(IpRange, IpRange.subnet_id == Subnet.id)
     .where(Subnet.id == bindparam("subnet_id")),
     select(StaticRoute.gateway, true(), literal("route"), null(), null())
     .where(StaticRoute.source_id == bindparam("subnet_id")),
-)  # fmt: skip
-_USED = (
+))  # fmt: skip
+_USED = Prepared(
     union_all(
         select(IpAddress.address_key.label("key"), literal("").label("mac")).where(
             IpAddress.subnet_id == bindparam("subnet_id"), IpAddress.address_key > bindparam("after")
@@ -65,11 +65,27 @@ _USED = (
     .limit(PAGE)
 )
 _INSERT = {
-    name: insert(IpAddress)
-    .on_conflict_do_nothing(index_elements=[IpAddress.subnet_id, IpAddress.address])
-    .returning(IpAddress.id)
+    name: Prepared(
+        insert(IpAddress)
+        .on_conflict_do_nothing(index_elements=[IpAddress.subnet_id, IpAddress.address])
+        .returning(IpAddress.id),
+        *("subnet_id", "address", "address_key", "kind", "interface_id", "hostname", "comment", "created_at"),
+    )
     for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
+
+
+@dataclass(frozen=True)
+class PlainSubnet:
+    """A subnet, as far as giving addresses of it needs to know it."""
+
+    id: int
+    cidr: str
+    vlan_id: int
+    managed: bool
+
+
+AnySubnet = Subnet | PlainSubnet
 
 
 @dataclass
@@ -82,7 +98,7 @@ class _Walk:
     strangers: dict[int, str] = field(default_factory=dict)
 
 
-def give(session: Session, context: Context, subnet: Subnet, kind: str, interface_id: int, hostname: str) -> str:
+def give(session: Session, context: Context, subnet: AnySubnet, kind: str, interface_id: int, hostname: str) -> str:
     """Give the lowest free address of a subnet to an interface. The caller holds the subnet's lock.
 
     Conflict when none is free.
@@ -101,9 +117,10 @@ def give(session: Session, context: Context, subnet: Subnet, kind: str, interfac
             "kind": kind,
             "interface_id": interface_id,
             "hostname": hostname,
+            "comment": "",
             "created_at": context.clock(),
         }
-        row_id = session.connection().execute(write, values).scalar_one_or_none()
+        row_id = write.value(session, **values)
         if row_id is not None:
             _tell(session, context, subnet, walk, hostname, address)
             audit(session, context, "claim", "address", row_id, address=address, machine=hostname)
@@ -115,12 +132,12 @@ def give(session: Session, context: Context, subnet: Subnet, kind: str, interfac
     )
 
 
-def lowest_free(session: Session, context: Context, subnet: Subnet) -> str | None:
+def lowest_free(session: Session, context: Context, subnet: AnySubnet) -> str | None:
     """The lowest address of a subnet that Muster may hand out and nobody has."""
     return _lowest(session, context, subnet, _begin(session, subnet))
 
 
-def free_parts(session: Session, context: Context, subnet: Subnet, after: str | None, limit: int) -> list[Interval]:
+def free_parts(session: Session, context: Context, subnet: AnySubnet, after: str | None, limit: int) -> list[Interval]:
     """The first `limit` intervals of addresses that Muster may hand out and nobody has, beginning after a key."""
     walk = _begin(session, subnet)
     low, high = walk.space
@@ -131,10 +148,10 @@ def free_parts(session: Session, context: Context, subnet: Subnet, after: str | 
     )
 
 
-def _begin(session: Session, subnet: Subnet) -> _Walk:
+def _begin(session: Session, subnet: AnySubnet) -> _Walk:
     """Read the subnet's rules anew: they may have changed between its loading and the lock."""
     network = parse_network(subnet.cidr)
-    rows = session.connection().execute(_RULES, {"subnet_id": subnet.id}).all()
+    rows = _RULES.all(session, subnet_id=subnet.id)
     gateways = {row.gateway for row in rows if row.gateway}
     ranges = [(row.kind, int(row.start_key, 16), int(row.end_key, 16)) for row in rows if row.start_key is not None]
     managed = bool(rows[0].managed) if rows else subnet.managed
@@ -144,7 +161,7 @@ def _begin(session: Session, subnet: Subnet) -> _Walk:
     return _Walk(network, space, sorted(blocked))
 
 
-def _lowest(session: Session, context: Context, subnet: Subnet, walk: _Walk) -> str | None:
+def _lowest(session: Session, context: Context, subnet: AnySubnet, walk: _Walk) -> str | None:
     first = next(open_parts(walk.space, iter(walk.rules)), None)
     if first is None:
         return None
@@ -162,8 +179,7 @@ def _used(session: Session, context: Context, subnet_id: int, first: int, walk: 
     after = number_key(first - 1) if first else ""
     since = context.clock() - LATELY
     while True:
-        values = {"subnet_id": subnet_id, "after": after, "since": since}
-        rows = session.connection().execute(_USED, values).all()
+        rows = _USED.all(session, subnet_id=subnet_id, after=after, since=since)
         for key, mac in rows:
             number = int(key, 16)
             if mac and walk is not None:
@@ -174,7 +190,7 @@ def _used(session: Session, context: Context, subnet_id: int, first: int, walk: 
         after = rows[-1][0]
 
 
-def _tell(session: Session, context: Context, subnet: Subnet, walk: _Walk, hostname: str, address: str) -> None:
+def _tell(session: Session, context: Context, subnet: AnySubnet, walk: _Walk, hostname: str, address: str) -> None:
     """Say which strangers' addresses were passed over, because they would have been given otherwise."""
     given = int(parse_address(address))
     passed = {number: mac for number, mac in walk.strangers.items() if number < given}
@@ -191,17 +207,18 @@ def _tell(session: Session, context: Context, subnet: Subnet, walk: _Walk, hostn
         if any(start <= number <= end for start, end in walk.rules):
             continue
         stranger = address_of(number, walk.network)
+        rack_id = session.scalar(select(Vlan.rack_id).where(Vlan.id == subnet.vlan_id))
         message = (
             f"{stranger} of subnet {subnet.cidr} was not given to {hostname}: {mac}, which is none of our machines, answers"
             f" there. {hostname} has {address} instead; reserve {stranger} if that host should keep it."
         )
         event(
-            session, context, "address.stranger", message, rack_id=subnet.vlan.rack_id, level="warning", address=stranger,
+            session, context, "address.stranger", message, rack_id=rack_id, level="warning", address=stranger,
             mac=mac, subnet_id=subnet.id,
         )  # fmt: skip
 
 
-def _allowed(subnet: Subnet) -> str:
+def _allowed(subnet: AnySubnet) -> str:
     return (
         "what lies outside its ranges, or in its static pools" if subnet.managed else "what lies in its reserved ranges"
     )

@@ -73,12 +73,13 @@ class HeldOperation:
 AnyMachine = Machine | HeldMachine
 AnyOperation = Operation | HeldOperation
 _OF_MACHINE = [name for name in HeldMachine.__dataclass_fields__ if name != "bmc"]
-_MACHINE = Prepared(
+MACHINES = (
     select(*(getattr(Machine, name) for name in _OF_MACHINE), Bmc.driver)
     .outerjoin(Bmc, Bmc.machine_id == Machine.id)
-    .where(Machine.id == bindparam("machine_id"))
     .with_for_update(of=Machine, key_share=True)
 )
+"""Locks machines, for `machine_of` its rows."""
+_MACHINE = Prepared(MACHINES.where(Machine.id == bindparam("machine_id")))
 _OPERATION = Prepared(
     select(*(getattr(Operation, name) for name in HeldOperation.__dataclass_fields__))
     .where(Operation.machine_id == bindparam("machine_id"), Operation.status == "running")
@@ -89,8 +90,11 @@ _OPERATION = Prepared(
 def machine(session: Session, machine_id: int) -> HeldMachine | None:
     """The machine, locked; None when there is none."""
     row = _MACHINE.first(session, machine_id=machine_id)
-    if row is None:
-        return None
+    return None if row is None else machine_of(row)
+
+
+def machine_of(row: Any) -> HeldMachine:
+    """The machine of a row of `MACHINES`."""
     values = (*row[:-1], None if row.driver is None else HeldController(row.driver))
     return HeldMachine(*values)
 

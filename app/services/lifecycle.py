@@ -93,15 +93,15 @@ def start(
     }
     # What was written, for the answer; the session has no part in it.
     operation = Operation(**values, id=_WRITE.one(session, **values)[0])
-    owner = None
-    if action.success in (State.ALLOCATED, State.DEPLOYED) and machine.owner_id is None and context.actor.user_id:
-        owner = session.get(User, context.actor.user_id)
+    owner_id = None
+    if action.success in (State.ALLOCATED, State.DEPLOYED) and machine.owner_id is None:
+        owner_id = context.actor.user_id
     if first is None or action.transient is None:
-        enter(session, context, machine, action.success, parameters.get("comment") or None, owner)
+        enter(session, context, machine, action.success, parameters.get("comment") or None, owner_id)
         if first is None:
             after_commit(session, lambda: count(action.name, "succeeded", 0.0))
     else:
-        enter(session, context, machine, action.transient, owner=owner)
+        enter(session, context, machine, action.transient, owner_id=owner_id)
         touch_machine(session, machine.id)
     audit(session, context, action.name, "machine", machine.id, hostname=machine.hostname)
     for warning in warnings or []:

@@ -97,9 +97,9 @@ def enter(
     machine: AnyMachine,
     state: State,
     reason: str | None = None,
-    owner: User | None = None,
+    owner_id: int | None = None,
 ) -> None:
-    """Put the machine into `state`, with what that entails, and say so in its timeline. owner: who has it from now on."""
+    """Put the machine into `state`, with what that entails, and say so in its timeline. owner_id: whose it is from now on."""
     before = machine.state
     values: dict[str, Any] = {
         "state": state.value,
@@ -111,10 +111,10 @@ def enter(
     if state in (State.READY, State.ALLOCATED):
         addresses.free(session, context, machine)
         values |= {"image_id": None, "ssh_host_keys": []}
-    if state is State.READY or owner is not None:
-        values["owner_id"] = None if owner is None else owner.id
+    if state is State.READY or owner_id is not None:
+        values["owner_id"] = owner_id
         if isinstance(machine, Machine):
-            set_committed_value(machine, "owner", owner)
+            set_committed_value(machine, "owner", None if owner_id is None else session.get_one(User, owner_id))
     write(session, machine, values)
     message = f"{machine.hostname} is {state.label}" + (f": {reason}" if reason else ".")
     event(

@@ -17,6 +17,8 @@ from weakref import WeakMethod
 
 import structlog
 from celery import Celery
+from celery.utils import uuid
+from kombu.messaging import Producer
 
 from app import metrics
 
@@ -32,6 +34,8 @@ Wake = tuple[str, str, int | str]
 
 class CeleryRing:
     """The ring of `app.services.context` over a Celery broker. `file:///directory` needs no server."""
+
+    _producer: Producer | None
 
     def __init__(self, broker_url: str) -> None:
         self._celery = _sender(broker_url)
@@ -62,12 +66,26 @@ class CeleryRing:
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None or not (self._waiting or self._busy), seconds)
 
+    def _publish(self, task: str, queue: str, argument: int | str) -> None:
+        """Put a task straight into its queue, as `send_task` does by an exchange, at half of its cost.
+
+        One producer is kept; a queue is its consumer's to declare.
+        """
+        amqp = self._celery.amqp
+        message = amqp.create_task_message(uuid(), task, args=[argument], kwargs={}, ignore_result=True)
+        if self._producer is None:
+            self._producer = self._celery.connection_for_write().Producer(auto_declare=False, serializer="json")
+        self._producer.publish(
+            message.body, exchange="", routing_key=queue, headers=message.headers, **message.properties
+        )
+
     def _forget(self) -> None:
         """Begin anew: nothing waits, nobody sends. A process that was forked has none of its parent's threads."""
         self._changed = Condition()
         self._waiting: dict[Wake, None] = {}
         self._busy = False
         self._thread: Thread | None = None
+        self._producer = None
 
     def _note(self, wake: Wake) -> None:
         with self._changed:
@@ -97,9 +115,10 @@ class CeleryRing:
 
     def _send(self, task: str, queue: str, argument: int | str) -> None:
         try:
-            self._celery.send_task(task, args=[argument], queue=queue, retry=False, ignore_result=True)
+            self._publish(task, queue, argument)
             metrics.RINGS.labels("sent").inc()
         except Exception as error:  # Whatever the broker's client raises: the change is committed, timers will see it.
+            self._producer = None
             metrics.RINGS.labels("lost").inc()
             log.warning("ring.lost", task=task, queue=queue, reason=str(error))
             with self._changed:

@@ -48,7 +48,7 @@ def test_a_machine_lives_through_the_whole_circle(lab: Lab) -> None:
     machine.run_scripts()
     assert lab.settle(machine_id) == ["off"]
     states.append(lab.row(machine_id).state)
-    assert allocate(alice, Constraints(cpu_count=4)).id == machine_id
+    assert allocate(alice, Constraints(cpu_count=4)).machine.id == machine_id
     states.append(lab.row(machine_id).state)
     lifecycle.request(alice, machine_id, "deploy", {"user_data": "#cloud-config\n{}\n"})
     states.append(lab.row(machine_id).state)

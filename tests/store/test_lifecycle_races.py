@@ -63,7 +63,7 @@ def test_two_allocations_never_get_the_same_machine(context: Context) -> None:
     """Six ask for four machines at once: four different ones are given, two are refused."""
     seeded = seed(context)
     machines = {make_machine(context, seeded) for _ in range(4)}
-    answers = at_once([lambda: allocate(context, Constraints()).id] * 6)
+    answers = at_once([lambda: allocate(context, Constraints()).machine.id] * 6)
 
     given = [answer for answer in answers if isinstance(answer, int)]
     assert sorted(given) == sorted(machines)

@@ -39,10 +39,10 @@ def test_the_smallest_machine_that_serves_is_given(context: Context, seeded: See
     make_machine(context, seeded, "taken", cpu_count=4, memory_mib=4096, state="ALLOCATED")
     alice = context.acting_as(Actor("alice", "operator", seeded.user_id))
 
-    first = allocate(alice, Constraints(cpu_count=3, memory_mib=4000))
+    first = allocate(alice, Constraints(cpu_count=3, memory_mib=4000)).machine
     assert (first.hostname, first.state, first.owner_id) == ("fitting", "ALLOCATED", seeded.user_id)
-    assert allocate(alice, Constraints(storage_gb=500)).hostname == "roomy"
-    assert allocate(alice, Constraints(name="big")).hostname == "big"
+    assert allocate(alice, Constraints(storage_gb=500)).machine.hostname == "roomy"
+    assert allocate(alice, Constraints(name="big")).machine.hostname == "big"
 
 
 def test_tags_place_and_subnet_choose(context: Context, seeded: Seeded) -> None:
@@ -59,8 +59,8 @@ def test_tags_place_and_subnet_choose(context: Context, seeded: Seeded) -> None:
         subnet="10.20.0.0/24",
         architecture="amd64",
     )
-    assert allocate(context, wanted).hostname == "gpu"
-    assert allocate(context, Constraints(subnet="machines")).hostname == "plain"
+    assert allocate(context, wanted).machine.hostname == "gpu"
+    assert allocate(context, Constraints(subnet="machines")).machine.hostname == "plain"
 
 
 def test_a_refusal_names_the_constraint(context: Context, seeded: Seeded) -> None:

@@ -13,12 +13,25 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Integer, Select, Text, TextualSelect, column, literal_column, select, text
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    TextualSelect,
+    bindparam,
+    column,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
 from app.lifecycle.table import allowed
 from app.store.models import Bmc, Domain, Machine, Pool, User, Zone
+from app.store.prepared import Prepared
 
 _DOMAIN, _ZONE, _POOL = Domain.__table__.alias("d"), Zone.__table__.alias("z"), Pool.__table__.alias("p")
 _USER, _BMC = User.__table__.alias("u"), Bmc.__table__.alias("b")
@@ -218,12 +231,26 @@ def _grouped(statement: str, *names: str) -> TextualSelect:
     return text(statement).columns(column("machine_id", Integer), *(column(name, Text) for name in names))
 
 
-def page(session: Session, chosen: Select[tuple[int]], only: Iterable[str] | None = None) -> list[tuple[int, str]]:
+def page(session: Session, chosen: Select[Any], only: Iterable[str] | None = None) -> list[tuple[int, str]]:
     """Id and JSON text of each of the machines whose ids are chosen, in the order of ids. One statement.
 
     only: the fields to write; all without it.
     """
     database = session.get_bind().dialect.name
+    return [(row[0], row[1]) for row in session.execute(_statement(database, chosen, only))]
+
+
+def one(session: Session, machine_id: int) -> str:
+    """The JSON text of one machine, with what this transaction has written. NoResultFound when there is none."""
+    return str(_one(session.get_bind().dialect.name).one(session, machine_id=machine_id)[1])
+
+
+@cache
+def _one(database: str) -> Prepared:
+    return Prepared(_statement(database, select(Machine.id).where(Machine.id == bindparam("machine_id"))))
+
+
+def _statement(database: str, chosen: Select[Any], only: Iterable[str] | None = None) -> Select[Any]:
     words, wanted = _WORDS[database], None if only is None else frozenset(only)
     fields = {name: what for name, what in _fields(database).items() if wanted is None or name in wanted}
     m = chosen.with_only_columns(*_PAGE).cte("page").alias("m")
@@ -235,5 +262,4 @@ def page(session: Session, chosen: Select[tuple[int]], only: Iterable[str] | Non
         .outerjoin(_BMC, _BMC.c.machine_id == m.c.id)
     )
     written: ColumnElement[str] = literal_column(words.object(fields))
-    statement = select(m.c.id, written).select_from(words.joined(m, source, fields)).order_by(m.c.id)
-    return [(row[0], row[1]) for row in session.execute(statement)]
+    return select(m.c.id, written).select_from(words.joined(m, source, fields)).order_by(m.c.id)
