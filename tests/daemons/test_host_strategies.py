@@ -200,5 +200,21 @@ def test_hosts_outlive_a_restart_and_strangers_in_the_store_do_not(
     assert lab.offered(3).address != "10.20.0.18"
 
 
+def test_a_host_that_is_refused_does_not_keep_the_others_from_being_loaded(lab: HostLab) -> None:
+    """Kea refuses a second host at an address, dhcpd a name that it cannot read."""
+    if lab.strategy not in ("host-commands", "omapi"):
+        return  # These take all hosts at once, and the rack's store holds none that do not fit beside each other.
+    hosts = [
+        Host(SUBNET, mac_of(1), "10.20.0.20", "n1"),
+        Host(SUBNET, mac_of(2), "10.20.0.20", 'n";bogus "'),
+        Host(SUBNET, mac_of(3), "10.20.0.21", "n3"),
+    ]
+    refused = lab.on_rack(lambda: base.choose(lab.daemon).load(lab.daemon, {SUBNET: hosts}))
+
+    assert [key_of(2)] == list(refused)
+    assert lab.present() == {key_of(1): "10.20.0.20", key_of(3): "10.20.0.21"}
+    lab.on_rack(lambda: base.choose(lab.daemon).load(lab.daemon, {SUBNET: []}))
+
+
 def _equal(expected: object, actual: object) -> None:
     assert expected == actual

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 import structlog
 
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 
 SETTLE_SECONDS = 5.0
 """Least time between two writings of files that follow a daemon's memory: they cost more the more hosts there are."""
+TOLD = 20
+"""How many refused hosts the log names when a daemon has started."""
 SAMPLE = 20
 """Hosts of a batch that are asked for as a client."""
 Failures = dict[tuple[str, str], str]
@@ -104,13 +107,18 @@ class HostKeeper:
                 return daemon, base.choose(daemon)
         return None
 
-    def mend(self, offer: Offer, subnet_ids: Collection[int] | None = None) -> None:
-        """Make the daemons' hosts equal to the stored ones, in some subnets or all: what is unknown goes.  ChannelDown."""
+    def mend(self, offer: Offer, subnet_ids: Collection[int] | None = None) -> dict[str, str]:
+        """Make the daemons' hosts equal to the stored ones, in some subnets or all: what is unknown goes.  ChannelDown.
+
+        Reasons by key of the hosts that a daemon refused.
+        """
+        refused: dict[str, str] = {}
         for service in filter(self._serving, base.FAMILIES):
             daemon = self.daemon(service, offer)
             wanted = self._wanted(daemon, offer)
             chosen = {number: wanted[number] for number in wanted if subnet_ids is None or number in subnet_ids}
-            base.choose(daemon).load(daemon, chosen)
+            refused |= base.choose(daemon).load(daemon, chosen)
+        return refused
 
     def tend(self, offer: Offer, pid: Callable[[str], int | None]) -> None:
         """Compare the hosts of daemons that were started since.  pid: the process of a service.  ChannelDown."""
@@ -120,7 +128,11 @@ class HostKeeper:
             started = (pid(service), pid(hosts_db.NAME))
             if self._started.get(service) != started:
                 daemon = self.daemon(service, offer)
-                base.choose(daemon).load(daemon, self._wanted(daemon, offer))
+                refused = base.choose(daemon).load(daemon, self._wanted(daemon, offer))
+                if refused:
+                    log.warning(
+                        "hosts.refused", service=service, count=len(refused), hosts=dict(islice(refused.items(), TOLD))
+                    )
                 self._started[service] = started
 
     def settle(self, offer: Offer) -> None:

@@ -127,10 +127,9 @@ class RecordFlow:
             if not drift.strange:
                 refused = self.keeper.serve_again([(drift.scope, key) for key in drift.wrong], offer)
                 return [key for _, key in refused]
-            self.keeper.hosts.mend(offer, {drift.subnet_id})
+            return sorted(self.keeper.hosts.mend(offer, {drift.subnet_id}))
         except ChannelDown as error:
             raise RecordsLater(str(error)) from error
-        return []
 
     def _take_snapshots(self, offer: Offer) -> None:
         while missing := self._store.missing():

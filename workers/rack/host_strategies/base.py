@@ -86,8 +86,11 @@ class HostStrategy(Protocol):
     def present(self, daemon: HostDaemon, subnet_ids: Collection[int]) -> dict[int, dict[str, Host]]:
         """The hosts the daemon has, by subnet and key; what has no key of ours is under a key of its own."""
 
-    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
-        """See that exactly these hosts are there, subnet by subnet."""
+    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> dict[str, str]:
+        """See that exactly these hosts are there, subnet by subnet.
+
+        A daemon that is told of them one by one may refuse some: their reasons by key, and the others are there.
+        """
 
     def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """Before the daemon reads its configuration: it will find exactly these hosts.  The daemon may be away."""

@@ -118,9 +118,10 @@ class DhcpdOmapi:
         self._answers(daemon)
         return self._read(daemon, subnet_ids)
 
-    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> dict[str, str]:
         """Only what differs is sent."""
         here = self._read(daemon, wanted.keys())
+        refused: dict[str, str] = {}
         try:
             with connect(daemon.directories, daemon.secrets) as omapi:
                 for subnet_id, hosts in wanted.items():
@@ -130,9 +131,13 @@ class DhcpdOmapi:
                             self._delete(omapi, host.key)
                     for key, host in right.items():
                         if here[subnet_id].get(key) != host:
-                            self._put(omapi, host)
+                            try:
+                                self._put(omapi, host)
+                            except OmapiRefused as error:
+                                refused[key] = str(error)
         except OmapiDown as error:
             raise ChannelDown(str(error)) from error
+        return refused
 
     def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """A running dhcpd is told; one that is not is given them in its file."""

@@ -58,9 +58,10 @@ class KeaCommands:
         client = kea.client(daemon.directories)
         return {subnet_id: self._read(client, subnet_id) for subnet_id in subnet_ids}
 
-    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> dict[str, str]:
         """Only what differs is sent."""
         client = kea.client(daemon.directories)
+        refused: dict[str, str] = {}
         for subnet_id, hosts in wanted.items():
             here, right = self._read(client, subnet_id), {host.key: host for host in hosts}
             for key, host in here.items():
@@ -68,8 +69,14 @@ class KeaCommands:
                     self._delete(client, host.key)
             for key, host in right.items():
                 if here.get(key) != host:
-                    self._add(client, host)
+                    try:
+                        self._add(client, host)
+                    except ChannelDown:
+                        raise
+                    except ChannelError as error:
+                        refused[key] = str(error)
         write_all(daemon, wanted)
+        return refused
 
     def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """The files, which the last resort writes as well."""

@@ -95,10 +95,11 @@ class KeaConfig:
         """What the files hold: Kea was given them, and `config-get` would show secrets."""
         return read_hosts(daemon, subnet_ids)
 
-    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> dict[str, str]:
         """Write what differs, and send if anything did."""
         if write_all(daemon, wanted):
             self._send(daemon)
+        return {}
 
     def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """The included file of every subnet exists."""

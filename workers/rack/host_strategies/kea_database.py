@@ -52,10 +52,11 @@ class KeaDatabase:
         with self._connected(daemon) as cursor:
             return host_rows.read(cursor, daemon.family, [subnet_id], span.after, span.last)[subnet_id]
 
-    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
+    def load(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> dict[str, str]:
         """Only what differs is written."""
         with self._connected(daemon) as cursor:
             host_rows.make_equal(cursor, daemon.family, wanted)
+        return {}
 
     def prepare(self, daemon: HostDaemon, wanted: Mapping[int, Sequence[Host]]) -> None:
         """The rows are there if this rack has the database at all."""
