@@ -33,6 +33,9 @@ LABELS = {
     "external_only": "Tell machines only these",
     "mode": "Mode",
     "url": "URL",
+    "wave_percent": "Racks of a wave, in percent of all",
+    "wave_racks": "Racks of a wave, as a number (0: by percent)",
+    "pause_seconds": "Seconds between two waves",
 }
 CHOICES = {"proxy": settings.PROXY_MODES, "dnssec_validation": settings.VALIDATION}
 HELP = {

@@ -49,9 +49,14 @@ def act() -> str | tuple[str, int]:
     if verb not in titles():
         raise Invalid(f"action {verb!r}: choose one of {', '.join(titles())}", field="verb")
     wanted = [one for one in request.values.getlist("machine") if is_number(one)]
-    ids = tuple(int(one) for one in wanted)[:MOST]
+    ids = tuple(dict.fromkeys(int(one) for one in wanted))
     if not ids:
         raise Invalid("no machine was chosen; tick some on the list of machines", field="machine")
+    if len(ids) > MOST:
+        raise Invalid(
+            f"{len(ids)} machines were chosen; at most {MOST} at once: choose fewer, or give the rest in a second go",
+            field="machine",
+        )
     chosen = machines.find(context, MachineFilters(ids=ids), limit=MOST)
     words = {"context": context, "verb": verb, "title": titles()[verb], "known": actions().get(verb)}
     fields = _fields(context, verb)

@@ -87,10 +87,17 @@ def test_what_names_nothing_is_refused(alice: Browser, asked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"), [("verb=explode&machine=1", "'explode'"), ("verb=deploy", "no machine was chosen")]
+    ("query", "said"),
+    [
+        pytest.param("verb=explode&machine=1", "'explode'", id="no such action"),
+        pytest.param("verb=deploy", "no machine was chosen", id="nothing"),
+        pytest.param(
+            "verb=deploy&" + "&".join(f"machine={number}" for number in range(1, 203)), "202 machines", id="too many"
+        ),
+    ],
 )
 def test_wrong_requests(alice: Browser, query: str, said: str) -> None:
-    """An action that there is not, and nothing chosen, are said so."""
+    """An action that there is not, nothing chosen and too many chosen are said so."""
     assert said in alice.page(f"/machines/act?{query}", 422).one("section").text
 
 
