@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import flask_smorest  # type: ignore[import-untyped]
 from flask import Flask, Response, json
 
@@ -67,15 +70,38 @@ ABOUT = (
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
-    """flask-smorest without its own error answers: `app.api.errors` answers problems for the whole application."""
+    """flask-smorest that describes itself when it is first asked to, as that takes longer than all else at a start.
+
+    Without its own error answers: `app.api.errors` answers problems for the whole application.
+    """
 
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
+    def __init__(self, application: Flask) -> None:
+        self._undescribed: list[flask_smorest.Blueprint] = []
+        self._text: str | None = None
+        self._describing = threading.Lock()
+        super().__init__(application)
+
+    def register_blueprint(self, blueprint: flask_smorest.Blueprint, **options: Any) -> None:
+        """Have the application serve it; its views are described later."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blueprint.name] = self
+        self._app.register_blueprint(blueprint, **options)
+        self._undescribed.append(blueprint)
+
     def _openapi_json(self) -> Response:
-        """The whole description."""
-        text = json.dumps(description.complete(self.spec.to_dict()), indent=2)
-        return Response(text, mimetype="application/json")
+        """The whole description, which does not change while a process lives."""
+        with self._describing:
+            if self._text is None:
+                self._text = self._describe()
+        return Response(self._text, mimetype="application/json")
+
+    def _describe(self) -> str:
+        for blueprint in self._undescribed:
+            blueprint.register_views_in_doc(self, self._app, self.spec, name=blueprint.name, parameters=None)
+            self.spec.tag({"name": blueprint.name, "description": blueprint.description})
+        return json.dumps(description.complete(self.spec.to_dict()), indent=2)
 
     def _register_error_handlers(self) -> None:
         """Nothing: see the class."""
