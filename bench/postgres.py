@@ -26,18 +26,18 @@ class PostgresMissing(RuntimeError):
 
 
 class Cluster:
-    """A running server; `new_database()` gives the URL of an empty database."""
+    """A running server; `new_database()` gives the URL of an empty database, or of a copy of another."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def new_database(self) -> str:
-        """Make an empty database; its SQLAlchemy URL."""
+    def new_database(self, like: str = "template1") -> str:
+        """Make a database, empty or like another that nobody is connected to; its SQLAlchemy URL."""
         name = f"muster_test_{next(_numbers)}"
         connection = psycopg2.connect(host=str(self.directory), user="postgres", dbname="postgres")
         try:
             connection.autocommit = True
-            connection.cursor().execute(f"CREATE DATABASE {name}")
+            connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         finally:
             connection.close()
         return f"postgresql+psycopg2://postgres@/{name}?host={self.directory}"

@@ -6,6 +6,7 @@ busy host is no fault of what is tested.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -44,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what stays for good, modules and tests, out of the search for garbage: it took a seventh of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

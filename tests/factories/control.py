@@ -10,6 +10,7 @@ import base64
 import datetime as dt
 import hashlib
 import itertools
+import tempfile
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -109,10 +110,30 @@ def sha256(text: str) -> str:
 
 
 def make_context(tmp_path: Path, url: str | None = None) -> Context:
-    """A context over an empty store: SQLite in `tmp_path`, or the (empty) database at `url`."""
-    engine = make_engine(url or f"sqlite:///{tmp_path / 'muster.db'}")
-    Base.metadata.create_all(engine)
+    """A context over an empty store: SQLite in `tmp_path`, or the database at `url` (tables that it lacks are made)."""
+    path = tmp_path / "muster.db"
+    if url is None and not path.exists():
+        path.write_bytes(_empty_database())
+    engine = make_engine(url or f"sqlite:///{path}")
+    if url is not None:
+        Base.metadata.create_all(engine)
     return Context(Store(engine), MovableClock(), ReversibleBox(), FakeRing())
+
+
+def add_tables(url: str) -> None:
+    """Make the tables that the database at `url` lacks."""
+    engine = make_engine(url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+
+
+@cache
+def _empty_database() -> bytes:
+    """SQLite's file with our tables and nothing in them; made once a process, as that takes a tenth of a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "muster.db"
+        add_tables(f"sqlite:///{path}")
+        return path.read_bytes()
 
 
 def clock_of(context: Context) -> MovableClock:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app.services.context import Context
-from tests.factories.control import make_context
+from tests.factories.control import add_tables, make_context
 from tests.factories.postgres import Cluster, PostgresMissing, running_cluster
 
 
@@ -25,18 +26,41 @@ def postgres() -> Iterator[Cluster]:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def tables(postgres: Cluster) -> str:
+    """The name of a database with our tables and nothing in them, to be copied: that is faster than making them."""
+    url = postgres.new_database()
+    add_tables(url)
+    return str(make_url(url).database)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
     """The URL of an empty database of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'muster.db'}"
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
     cluster: Cluster = request.getfixturevalue("postgres")
     return cluster.new_database()
 
 
 @pytest.fixture
-def context(empty_url: str, tmp_path: Path) -> Iterator[Context]:
+def url(context: Context) -> str:
+    """Where the context's database is."""
+    return context.store.engine.url.render_as_string()
+
+
+@pytest.fixture
+def context(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[Context]:
     """A context over a database with our tables and nothing in it."""
-    made = make_context(tmp_path, empty_url)
+    if kind == "sqlite":
+        made = make_context(tmp_path)
+    else:
+        cluster: Cluster = request.getfixturevalue("postgres")
+        made = make_context(tmp_path, cluster.new_database(request.getfixturevalue("tables")))
     yield made
     made.store.engine.dispose()

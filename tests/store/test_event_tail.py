@@ -39,7 +39,7 @@ def messages(tail: Tail) -> list[str]:
     return [one.message for one in tail.advance()]
 
 
-overlapping = pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+overlapping = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 """Two transactions that write at once exist on PostgreSQL only; SQLite's writers wait for each other."""
 
 

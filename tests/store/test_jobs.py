@@ -180,7 +180,7 @@ def test_reservations_are_imported_and_only_by_who_may(context: Context, seeded:
     assert 600 == count(context, IpAddress, IpAddress.kind == "reservation")
 
 
-@pytest.mark.parametrize("empty_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_ten_thousand_reservations_cost_a_constant_number_of_statements_a_batch(context: Context, wide: int) -> None:
     """Batches of 250, the last as the first: how much is there already does not matter. Every host and name is there."""
     items = [

@@ -170,7 +170,7 @@ def test_a_lost_key_stops_the_pass_by_name(living: Context, file: KeyFile) -> No
 
 def test_the_command(
     tmp_path: Path,
-    empty_url: str,
+    url: str,
     context: Context,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -182,7 +182,7 @@ def test_the_command(
     living = replace(context, secrets=FernetBox(file.keys))
     _, machine_id, operation_id = fill(living)
     monkeypatch.setattr(upkeep, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setenv("MUSTER_DATABASE_URL", empty_url)
+    monkeypatch.setenv("MUSTER_DATABASE_URL", url)
     monkeypatch.setenv("MUSTER_STATE_DIR", str(state))
     keys, printed = [file.keys()], ""
     for words in (["--keep-old"], [], []):

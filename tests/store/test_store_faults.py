@@ -54,13 +54,13 @@ def started() -> Iterator[list[BaseProcess]]:
 
 
 def test_many_writers(
-    context: Context, seeded: Seeded, empty_url: str, processes: ForkServerContext, started: list[BaseProcess]
+    context: Context, seeded: Seeded, url: str, processes: ForkServerContext, started: list[BaseProcess]
 ) -> None:
     """Eight processes at once: nobody hears of locks or serialization, every verb comes through, nothing is half."""
     pipes = []
     for number in range(WRITERS):
         ours, theirs = processes.Pipe()
-        words = (empty_url, seeded.subnet_id, seeded.user_id, number, SECONDS, theirs)
+        words = (url, seeded.subnet_id, seeded.user_id, number, SECONDS, theirs)
         started.append(processes.Process(target=write_for_a_while, args=words))
         started[-1].start()
         pipes.append(ours)
@@ -88,13 +88,13 @@ def test_the_same_machine_and_the_same_name_at_once(context: Context, seeded: Se
 
 
 def test_writers_killed_in_the_middle(
-    context: Context, seeded: Seeded, empty_url: str, processes: ForkServerContext, started: list[BaseProcess]
+    context: Context, seeded: Seeded, url: str, processes: ForkServerContext, started: list[BaseProcess]
 ) -> None:
     """Kills at random moments among four writers; after each the store is whole, and the others go on."""
     chance = random.Random()
 
     def start(number: int) -> BaseProcess:
-        words = (empty_url, seeded.subnet_id, seeded.user_id, number)
+        words = (url, seeded.subnet_id, seeded.user_id, number)
         process = processes.Process(target=write_for_ever, args=words)
         process.start()
         started.append(process)
@@ -113,7 +113,7 @@ def test_writers_killed_in_the_middle(
     for process in running:
         process.kill()
         process.join()
-    fresh = open_context(empty_url)
+    fresh = open_context(url)
     told = Writer(fresh, seeded.subnet_id, seeded.user_id, 99).go(lambda turns: turns >= 150)
     fresh.store.engine.dispose()
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, session
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
+from app import identity
 from app.config import load
 from app.factory import create_app
 from app.services.context import Context
@@ -77,9 +79,30 @@ def seeded(context: Context) -> Seeded:
     return seed(context)
 
 
+class Compiled(BytecodeCache):
+    """Templates as they were compiled for an earlier application of this process: for each test they are the same."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Compiled:
+    return Compiled()
+
+
 @pytest.fixture
-def application(context: Context, seeded: Seeded, tmp_path: Path) -> Flask:
-    return create_app(context, load({"MUSTER_STATE_DIR": str(tmp_path / "state"), "MUSTER_STREAMS": "2"}))
+def application(context: Context, seeded: Seeded, tmp_path: Path, compiled: Compiled) -> Flask:
+    made = create_app(context, load({"MUSTER_STATE_DIR": str(tmp_path / "state"), "MUSTER_STREAMS": "2"}))
+    made.jinja_env.bytecode_cache = compiled
+    return made
 
 
 @pytest.fixture
@@ -87,21 +110,29 @@ def nobody(application: Flask) -> Browser:
     return Browser(application.test_client())
 
 
-def sign_up(context: Context, name: str, role: str) -> None:
+def sign_up(context: Context, name: str, role: str) -> User:
     """A person of that role with a password."""
-    with context.store.write() as session:
-        user = session.query(User).filter_by(name=name).one_or_none()
+    with context.store.write() as store:
+        user = store.query(User).filter_by(name=name).one_or_none()
         if user is None:
-            session.add(user := User(name=name, role=role))
+            store.add(user := User(name=name, role=role))
         user.password_hash = hash_of(PASSWORD)
+    return user
 
 
 def signed_in(context: Context, application: Flask, name: str, role: str) -> Browser:
-    """A browser in which that person has signed in by the form."""
-    sign_up(context, name, role)
+    """A browser in which that person's session has begun, as the form does it once it has looked at the password.
+
+    Looking takes a quarter of a second on purpose; `test_session.py` signs people in by the form.
+    """
+    user = sign_up(context, name, role)
     browser = Browser(application.test_client())
-    browser.get("/login")
-    assert 302 == browser.post("/login", {"name": name, "password": PASSWORD}).status_code
+    with application.test_request_context("/login"):
+        identity.sign_in(user)
+        begun = dict(session)
+    with browser.client.session_transaction() as kept:
+        kept.update(begun)
+        kept.permanent = True
     return browser
 
 
