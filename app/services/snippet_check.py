@@ -93,11 +93,13 @@ def judge(context: Context, draft: Draft) -> Verdict:
 
 
 def _intents(session: Session, draft: Draft) -> tuple[list[tuple[RackIntent, RackIntent]], int]:
-    """What racks serve without and with the draft, and how many more there are; a machine's draft is tried on one rack."""
-    rack_ids = snippet_rules.racks_of(session, draft if draft.scope != "machine" else replace(draft, scope="global"))
+    """What racks serve without and with the draft, and how many more there are."""
+    rack_ids = snippet_rules.racks_of(session, draft)
+    if draft.scope == "machine" and not rack_ids:  # It is in no network yet that is served: any rack can judge it.
+        rack_ids = snippet_rules.racks_of(session, replace(draft, scope="global"))[:1]
     made = SnippetIntent(draft.snippet_id, draft.name, draft.kind, draft.body)
     pairs = []
-    for rack_id in rack_ids[: MOST_RACKS if draft.scope != "machine" else 1]:
+    for rack_id in rack_ids[:MOST_RACKS]:
         intent = load_intent(session, rack_id)
         others = {
             scope: tuple(one for one in found if not draft.snippet_id or one.snippet_id != draft.snippet_id)
@@ -110,7 +112,7 @@ def _intents(session: Session, draft: Draft) -> tuple[list[tuple[RackIntent, Rac
         scope: Scope = (draft.scope, draft.target_id)
         mine = sorted((*others.get(scope, ()), made), key=lambda one: (one.snippet_id == 0, one.snippet_id))
         pairs.append((before, place(intent, {**others, scope: tuple(mine)})))
-    return pairs, len(rack_ids) - len(pairs) if draft.scope != "machine" else 0
+    return pairs, len(rack_ids) - len(pairs)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.errors import Invalid, NotFound
-from app.store.models import DhcpSnippet, IpRange, Machine, Rack, Subnet, Vlan
+from app.store.models import DhcpSnippet, Interface, IpRange, Machine, Rack, Subnet, Vlan
+from app.store.queries.serving import racks_of_vlans
 from renderers.dhcp import dhcpd_form, kea_merge, options
 from renderers.dhcp.options import BodyError
 
@@ -124,10 +125,14 @@ def families_of(session: Session, made: Draft) -> frozenset[int]:
 
 
 def racks_of(session: Session, made: Draft) -> list[int]:
-    """Ids of the enrolled racks whose structure the draft's scope is part of, in order; none for a machine."""
+    """Ids of the enrolled racks that serve where the draft is meant for, in order; a machine is in all of its VLANs."""
     enrolled = select(Rack.id).where(Rack.token_hash.is_not(None)).order_by(Rack.id)
     if made.scope == "global":
         return list(session.scalars(enrolled))
+    if made.scope == "machine":
+        vlans = select(Interface.vlan_id).where(Interface.machine_id == made.target_id, Interface.vlan_id.is_not(None))
+        found = racks_of_vlans(session, [vlan_id for vlan_id in session.scalars(vlans) if vlan_id is not None])
+        return list(session.scalars(enrolled.where(Rack.id.in_({one for racks in found.values() for one in racks}))))
     vlan_id = made.target_id if made.scope == "vlan" else None
     if made.scope == "range":
         vlan_id = session.scalar(

@@ -12,8 +12,10 @@ from app.services import addresses, daemon_check, events, records, snippets, sub
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Conflict, Forbidden, Invalid, NotFound
+from app.services.snippet_check import judge
+from app.services.snippet_rules import Draft, racks_of
 from app.store.intent import load_intent
-from app.store.models import DhcpSnippet, Machine, Rack
+from app.store.models import DhcpSnippet, Machine, Rack, Vlan
 from renderers import registry
 from renderers.bundle import Bundle, RenderedFile
 from tests.daemons.requires import require
@@ -186,6 +188,30 @@ def test_a_machines_options_travel_with_its_host_record(context: Context, seeded
     assert at == generation(context)
     with pytest.raises(Invalid, match="one record that every server understands"):
         snippets.create(context, "kea", "kea4", "machine", "{}", **targets)
+
+
+def test_a_machines_draft_is_tried_where_the_machine_is(context: Context, seeded: Seeded) -> None:
+    """By the racks of its networks and no other; by any rack while it is in none that is served."""
+    machine_id = make_machine(context, seeded, "one")
+    with changing(context) as session:
+        first = session.get_one(Rack, seeded.rack_id)
+        same = {name: getattr(first, name) for name in ("layout", "ports", "interfaces", "control_plane_host")}
+        own = Rack(name="own", token_hash="1" * 64, **same)
+        session.add(own)
+        session.flush()
+        session.get_one(Vlan, seeded.vlan_id).rack_id = own.id
+        own_id = own.id
+    draft = Draft("option", "machine", "root-path nfs:/srv", target_id=machine_id)
+    with context.store.read() as session:
+        there = racks_of(session, draft)
+    there_checked = judge(context, draft)
+    with changing(context) as session:
+        session.get_one(Vlan, seeded.vlan_id).rack_id = None
+    anywhere = judge(context, draft)
+
+    assert [own_id] == there
+    assert [True, True] == [verdict.ok for verdict in (there_checked, anywhere)]
+    assert ("kea-dhcp4 for own",) == there_checked.checked
 
 
 def test_without_a_checker_it_takes_force_and_is_marked(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
