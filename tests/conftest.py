@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -23,6 +24,8 @@ settings.register_profile("full", max_examples=100, deadline=None)
 settings.register_profile("check", max_examples=20, deadline=None)
 settings.load_profile("full")
 
+LABS = ("tests/browser/", "tests/daemons/lifecycle_faults/", "tests/daemons/test_push_")
+"""Files that share a fixture of their package which takes half a minute to come and to go."""
 CLEANING_SECONDS = 20
 """Longer than a worker of xdist lives on after its controller has ended it (15 s), so that it is not killed before."""
 
@@ -32,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     controls = bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+    if not controls:
+        gc.disable()  # Until all is collected: next to nothing of it is garbage.
     if controls:
         importlib.import_module("xdist.workermanage").NodeManager.EXIT_TIMEOUT = CLEANING_SECONDS
 
@@ -47,10 +52,28 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, give all files of a lab to one worker: each that has one of them brings up the lab."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    by_file = importlib.import_module("xdist.scheduler.loadfile").LoadFileScheduling
+    by_lab = type(
+        "ByLab", (by_file,), {"_split_scope": lambda self, nodeid: lab_of(nodeid) or nodeid.split("::", 1)[0]}
+    )
+    return by_lab(config, log)
+
+
+def lab_of(nodeid: str) -> str | None:
+    """Which of the labs a test shares with other files, by how the names of these files begin."""
+    return next((lab for lab in LABS if nodeid.startswith(lab)), None)
+
+
 def pytest_collection_finish() -> None:
     """Leave what stays for good, modules and tests, out of the search for garbage: it took a seventh of the time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
