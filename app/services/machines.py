@@ -73,9 +73,12 @@ def listed(
     only: names of the fields that are wanted, as the API calls them.
     """
     context.require("viewer", "see machines")
-    chosen = _filtered(select(Machine.id), filters or MachineFilters()).where(Machine.id > after)
+    most = max(1, min(limit, 500))
     with context.store.read() as session:
-        return machine_json.page(session, chosen.order_by(Machine.id).limit(max(1, min(limit, 500))), only)
+        if filters is None or filters == MachineFilters():
+            return machine_json.page_after(session, after, most, only)
+        chosen = _filtered(select(Machine.id), filters).where(Machine.id > after)
+        return machine_json.page(session, chosen.order_by(Machine.id).limit(most), only)
 
 
 def list_revision(context: Context) -> int:

@@ -10,12 +10,17 @@ transaction like any other statement:
 * nothing is flushed before it, and objects that the session holds do not change by it.
 
 It is for statements with a fixed text: no list in `IN`, no values that Python makes by default.
+
+One that takes PostgreSQL longer to plan than to carry out may be kept there, planned once for each connection
+(docs/adr/0031-plans-that-are-kept.md).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
@@ -25,9 +30,20 @@ from sqlalchemy.orm import Session
 from app.store.unstorable import Unstorable, is_unstorable
 
 LINE = "muster.line"
+KEPT = "muster.kept"
+"""In the notes of a driver's connection: the statements that PostgreSQL keeps for it."""
 MOST_ROWS = 20
 """More than these SQLAlchemy writes faster, by putting many rows into one statement."""
 Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A statement that PostgreSQL keeps under a name until the connection ends, also if a transaction is taken back."""
+
+    name: str
+    prepare: str
+    call: str
 
 
 class Line:
@@ -41,8 +57,11 @@ class Line:
         self.name: str = self.dialect.name
         self.cursor: Callable[[], Any] = connection.connection.cursor
 
-    def execute(self, text: str, values: Any = (), *, many: bool = False) -> Any:
-        """Give the database one statement, or one for each of many rows; the driver's cursor, for the caller to close."""
+    def execute(self, text: str, values: Any = (), *, many: bool = False, kept: Kept | None = None) -> Any:
+        """Give the database one statement, or one for each of many rows; the driver's cursor, for the caller to close.
+
+        kept: the statement as PostgreSQL keeps it.
+        """
         dispatch, cursor = self.connection.dispatch, self.cursor()
         if dispatch.before_cursor_execute:
             for hear in dispatch.before_cursor_execute:
@@ -50,6 +69,12 @@ class Line:
         try:
             if many:
                 cursor.executemany(text, values)
+            elif kept is not None:
+                known: set[str] = self.connection.info.setdefault(KEPT, set())
+                if kept.name not in known:
+                    cursor.execute(kept.prepare)
+                    known.add(kept.name)
+                cursor.execute(kept.call, values)
             else:
                 cursor.execute(text, values)
         except Exception as error:
@@ -95,7 +120,7 @@ def _row_of(keys: list[str]) -> Any:
 class _Text:
     """A statement in the words of one database."""
 
-    def __init__(self, statement: Any, dialect: Dialect, names: tuple[str, ...]) -> None:
+    def __init__(self, statement: Any, dialect: Dialect, names: tuple[str, ...], keep: bool) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=names or None)
         if compiled.insert_prefetch or compiled.update_prefetch or compiled.literal_execute_params:
             raise ValueError(f"not to be prepared, as Python would make some of its values: {compiled}")
@@ -114,6 +139,10 @@ class _Text:
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
         ]
         self.row = _row_of([column.key for column in columns])
+        self.kept = None
+        if keep and dialect.name == "postgresql":
+            types = {name: dialect.type_compiler_instance.process(binds[name].type) for name, _ in self.puts}
+            self.kept = _kept(self.text, types)
 
     def values(self, given: Mapping[str, Any]) -> Any:
         """The parameters as the driver wants them. KeyError when one is not given, ValueError when one is not wanted."""
@@ -131,22 +160,32 @@ class _Text:
         )
 
 
+def _kept(text: str, types: Mapping[str, str]) -> Kept:
+    """PREPARE and EXECUTE of a statement in psycopg2's words, whose parameters are of these types."""
+    name = f"muster_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    numbered = text % {one: f"${number}" for number, one in enumerate(types, 1)}
+    given = ", ".join(f"%({one})s" for one in types)
+    return Kept(name, f"PREPARE {name} ({', '.join(types.values())}) AS {numbered}", f"EXECUTE {name} ({given})")
+
+
 class Prepared:
     """One statement, compiled once for each kind of database. Rows come as named tuples of its columns.
 
     names: the columns that an INSERT writes, when the statement itself does not say; each use gives just these.
+    keep: whether PostgreSQL keeps it for the connection, with a plan for any values of the parameters' types, which must
+    be said.  There must be few of these.
     """
 
-    def __init__(self, statement: Any, *names: str) -> None:
+    def __init__(self, statement: Any, *names: str, keep: bool = False) -> None:
         """Nothing is compiled before the first use."""
-        self.statement, self.names = statement, names
+        self.statement, self.names, self.keep = statement, names, keep
         self._texts: dict[str, _Text] = {}
 
     def all(self, session: Session, /, **given: Any) -> list[Any]:
         """All rows."""
         line = line_of(session)
         text = self._text(line)
-        cursor = line.execute(text.text, text.values(given))
+        cursor = line.execute(text.text, text.values(given), kept=text.kept)
         rows = cursor.fetchall()
         cursor.close()
         return [text.made(row) for row in rows]
@@ -158,7 +197,7 @@ class Prepared:
     def first_on(self, line: Line, given: Mapping[str, Any]) -> Any | None:
         """The same, on a line."""
         text = self._text(line)
-        cursor = line.execute(text.text, text.values(given))
+        cursor = line.execute(text.text, text.values(given), kept=text.kept)
         row = cursor.fetchone()
         cursor.close()
         return None if row is None else text.made(row)
@@ -198,5 +237,5 @@ class Prepared:
     def _text(self, line: Line) -> _Text:
         found = self._texts.get(line.name)
         if found is None:
-            found = self._texts[line.name] = _Text(self.statement, line.dialect, self.names)
+            found = self._texts[line.name] = _Text(self.statement, line.dialect, self.names, self.keep)
         return found

@@ -10,12 +10,14 @@ is `Unstorable`, whatever the driver says.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session
 
 from app.store.prepared import LINE, Line, Prepared
@@ -24,6 +26,8 @@ from app.store.unstorable import Unstorable, is_unstorable
 __all__ = ["JoinedStore", "Store", "Unstorable", "after_commit", "make_engine"]
 AFTER_COMMIT = "after_commit"
 WAIT_MILLISECONDS = 15_000
+USED, IDLE_SECONDS = "muster.used", 1.0
+"""In the notes of a driver's connection: when it was given back.  One that was just used is not tried before the next use."""
 
 
 def make_engine(url: str) -> Engine:
@@ -35,7 +39,10 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        engine = create_engine(parsed, pool_size=10, max_overflow=20, hide_parameters=True)
+        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "checkout", _try_idle)
+        event.listen(engine, "checkin", _note_use)
     event.listen(engine, "handle_error", _name_unstorable)
     return engine
 
@@ -53,6 +60,29 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, record: Any) -> None:
+    """Plan what is kept (`app.store.prepared`) once, for any values; nothing else of ours has parameters on the server."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+    connection.commit()
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info[USED] = time.monotonic()
+
+
+def _try_idle(connection: Any, record: Any, proxy: Any) -> None:
+    """A connection that nobody used for a while may have been lost meanwhile: then the pool's others are as well."""
+    if time.monotonic() - record.info.get(USED, 0.0) < IDLE_SECONDS:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except Exception as error:  # Whatever the driver calls it.
+        raise InvalidatePoolError from error
 
 
 def _begin_sqlite(connection: Any) -> None:

@@ -6,12 +6,13 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, event, insert, select, text, update
+from sqlalchemy import BigInteger, Integer, bindparam, event, insert, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 from sqlalchemy.orm import Session
 
 from app.services.context import Context
 from app.services.errors import Unstorable
+from app.store import unit_of_work
 from app.store.models import BootToken, Event, Tag
 from app.store.prepared import MOST_ROWS, Prepared
 from tests.factories.control import make_machine, seed
@@ -183,6 +184,46 @@ def test_all_that_an_insert_names_is_wanted_and_nothing_else(context: Context) -
             WRITE_TAG.run(session, name="a")
         with pytest.raises(ValueError, match="colour"):
             WRITE_TAG.run(session, name="a", comment="", colour="red")
+
+
+def test_what_is_kept_is_planned_once_for_a_connection(context: Context) -> None:
+    """Whatever the values, also beyond 32 bits, and although the transaction that had it planned was taken back."""
+    words = select(Tag.name, literal_column("'5%'").label("word")).where(Tag.id < bindparam("end", type_=BigInteger))
+    kept = Prepared(words.order_by(Tag.id).limit(bindparam("most", type_=Integer)), keep=True)
+    with context.store.write() as session:
+        WRITE_TAG.run_many(session, [{"name": name, "comment": ""} for name in "abc"])
+    found = []
+    for most in (1, 2):
+        with context.store.read() as session:
+            found += [tuple(row) for row in kept.all(session, end=2**40, most=most)]
+            assert kept.first(session, end=1, most=1) is None
+    with context.store.read() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            planned = session.execute(
+                text(
+                    "SELECT calls FROM (SELECT generic_plans + custom_plans AS calls FROM pg_prepared_statements) AS p"
+                )
+            )
+            assert [4] == list(planned.scalars())
+
+    assert [("a", "5%"), ("a", "5%"), ("b", "5%")] == found
+
+
+def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next does not notice."""
+    if context.store.engine.dialect.name != "postgresql":
+        return  # SQLite has no connection to lose.
+    monkeypatch.setattr(unit_of_work, "IDLE_SECONDS", 0.0)
+    with context.store.read() as session, context.store.read() as other:
+        numbers = [one.scalar(text("SELECT pg_backend_pid()")) for one in (session, other)]
+    with context.store.write() as session:
+        mine = session.scalar(text("SELECT pg_backend_pid()"))
+        (idle,) = set(numbers) - {mine}
+        session.execute(text("SELECT pg_terminate_backend(:number, 5000)"), {"number": idle})
+        with context.store.read() as other:
+            assert other.scalar(text("SELECT pg_backend_pid()")) not in numbers
 
 
 def test_a_connection_that_is_gone_is_not_used_again(context: Context) -> None:

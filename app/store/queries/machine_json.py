@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Integer,
     Select,
@@ -33,6 +34,8 @@ from app.lifecycle.table import allowed
 from app.store.models import Bmc, Domain, Machine, Pool, User, Zone
 from app.store.prepared import Prepared
 
+FORMS = 50
+"""So many choices of fields are remembered with their statement."""
 _DOMAIN, _ZONE, _POOL = Domain.__table__.alias("d"), Zone.__table__.alias("z"), Pool.__table__.alias("p")
 _USER, _BMC = User.__table__.alias("u"), Bmc.__table__.alias("b")
 _NUMBERS = ("cpu_count", "domain_id", "id", "memory_mib", "storage_bytes", "version")
@@ -240,6 +243,19 @@ def page(session: Session, chosen: Select[Any], only: Iterable[str] | None = Non
     return [(row[0], row[1]) for row in session.execute(_statement(database, chosen, only))]
 
 
+def page_after(session: Session, after: int, limit: int, only: Iterable[str] | None = None) -> list[tuple[int, str]]:
+    """`page` of the machines whose ids come after one. The statement is made once, and PostgreSQL plans it once."""
+    form = _form(session.get_bind().dialect.name, None if only is None else frozenset(only))
+    return [(row[0], row[1]) for row in form.all(session, after=after, limit=limit)]
+
+
+@lru_cache(maxsize=FORMS)
+def _form(database: str, only: frozenset[str] | None) -> Prepared:
+    after, limit = bindparam("after", type_=BigInteger), bindparam("limit", type_=BigInteger)
+    chosen = select(Machine.id).where(Machine.id > after).order_by(Machine.id).limit(limit)
+    return Prepared(_statement(database, chosen, only), keep=only is None)
+
+
 def one(session: Session, machine_id: int) -> str:
     """The JSON text of one machine, with what this transaction has written. NoResultFound when there is none."""
     return str(_one(session.get_bind().dialect.name).one(session, machine_id=machine_id)[1])
@@ -247,7 +263,10 @@ def one(session: Session, machine_id: int) -> str:
 
 @cache
 def _one(database: str) -> Prepared:
-    return Prepared(_statement(database, select(Machine.id).where(Machine.id == bindparam("machine_id"))))
+    return Prepared(
+        _statement(database, select(Machine.id).where(Machine.id == bindparam("machine_id", type_=BigInteger))),
+        keep=True,
+    )
 
 
 def _statement(database: str, chosen: Select[Any], only: Iterable[str] | None = None) -> Select[Any]:
@@ -261,5 +280,5 @@ def _statement(database: str, chosen: Select[Any], only: Iterable[str] | None = 
         .outerjoin(_USER, _USER.c.id == m.c.owner_id)
         .outerjoin(_BMC, _BMC.c.machine_id == m.c.id)
     )
-    written: ColumnElement[str] = literal_column(words.object(fields))
+    written: ColumnElement[str] = literal_column(words.object(fields)).label("written")
     return select(m.c.id, written).select_from(words.joined(m, source, fields)).order_by(m.c.id)
