@@ -33,11 +33,17 @@ def mount(blueprint: Blueprint) -> None:
 
 
 def wait() -> Response:
-    """Answer when something is newer than the numbers given, at the latest after `seconds`."""
+    """Answer when something is newer than the numbers given, at the latest after `seconds`.
+
+    `for` names those that count, with commas between them; all that are known without it.
+    """
     context, rack_id = calling_rack()
     have = {name: number(name, 0) for name in ("offer", "records", "power")}
     if "questions" in request.args:  # A rack with older software is not woken for what it does not know.
         have["questions"] = number("questions", 0)
+    if "for" in request.args:
+        counts = request.args["for"].split(",")
+        have = {name: known for name, known in have.items() if name in counts}
     until = time.monotonic() + min(number("seconds", 20), LONGEST_WAIT_SECONDS)
     waiters: threading.Semaphore = current_app.extensions[EXTENSION]
     place = waiters.acquire(blocking=False)

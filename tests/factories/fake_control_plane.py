@@ -344,7 +344,8 @@ class _Handler(BaseHTTPRequestHandler):
 
         def news() -> bool:
             numbers = self._numbers()
-            return any(numbers[name] > int(query.get(name, 0)) for name in numbers)
+            counts = query["for"].split(",") if "for" in query else numbers
+            return any(numbers[name] > int(query.get(name, 0)) for name in counts)
 
         with control.news:
             changed = control.news.wait_for(news, min(float(query.get("seconds", 1)), 5.0))

@@ -334,6 +334,24 @@ def test_wait_wakes_up(application: Flask, context: Context, seeded: Seeded) -> 
     assert ended - changed[0] < 1
 
 
+def test_wait_ends_only_for_what_is_waited_for(application: Flask, context: Context, seeded: Seeded) -> None:
+    """Whoever switches machines is not woken for each record of the rack; the numbers are told all the same."""
+    have = call(application, "GET", "/wait?seconds=0").json
+    assert have is not None
+    query = f"/wait?offer={have['offer']}&records={have['records']}&power={have['power']}&seconds=0"
+    machine_id = make_machine(context, seeded)
+    with changing(context) as session:
+        addresses.claim(session, context, session.get_one(Machine, machine_id))
+    power_only = call(application, "GET", f"{query}&for=power").json
+    every = call(application, "GET", f"{query}&for=offer,records").json
+    power.request(context, machine_id, "on")
+    switched = call(application, "GET", f"{query}&for=power").json
+
+    assert power_only is not None
+    assert power_only["records"] > have["records"]
+    assert [False, True, True] == [one["changed"] for one in (power_only, every, switched) if one is not None]
+
+
 def test_wait_hears_of_a_commit_at_once(
     application: Flask, context: Context, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,8 @@ from workers.rack.zone_watch import ZoneWatch
 
 log = structlog.get_logger()
 
+NEWS = ("offer", "records", "questions")
+"""What the control plane wakes the agent for."""
 TURN_SECONDS = 10.0
 TELL_SECONDS = 1.0
 OBSERVE_SECONDS = 30.0
@@ -131,7 +133,7 @@ class Agent:
         asked = threading.Event()
         client = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
         QuestionThread(Questions(client, self._secrets, self.answerers), asked, stop).start()
-        LongPoll(waiter, wake, stop, also=(asked,)).start()
+        LongPoll(waiter, wake, stop, kinds=NEWS, also={"questions": asked}).start()
         self._zone_watch = self._watch_zones(stop)
         self._zone_watch.start()
         spool = self.applier.directories(rsyslog.NAME).state / rsyslog.SPOOL

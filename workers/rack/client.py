@@ -6,7 +6,7 @@ of the server: try again later, keep serving) and `ControlPlaneRefused` (an answ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -46,11 +46,22 @@ class ControlPlane:
         return self._object(self._ask("POST", "/enrol", json=request))
 
     def wait(
-        self, offer: int, records: int, power: int, questions: int = 0, seconds: int = WAIT_SECONDS
+        self,
+        offer: int,
+        records: int,
+        power: int,
+        questions: int = 0,
+        seconds: int = WAIT_SECONDS,
+        only: Collection[str] = (),
     ) -> dict[str, Any]:
-        """Wait until something is newer than these numbers, at most that long."""
+        """Wait until something is newer than these numbers, at most that long. only: those that count; all without it.
+
+        An older control plane does not know `only`, and counts all.
+        """
         query: dict[str, str | int] = {"offer": offer, "records": records, "power": power, "seconds": seconds}
         query["questions"] = questions
+        if only:
+            query["for"] = ",".join(only)
         return self._object(self._ask("GET", "/wait", params=query, timeout=seconds + self._timeout))
 
     def offer(self, have: int) -> Envelope | None:

@@ -62,7 +62,7 @@ class PowerRunner:
 
     def run(self, stop: threading.Event) -> None:
         """Until a stop is asked for; operations under way are finished or run into their deadline."""
-        LongPoll(self._make_client(), self.wake, stop).start()
+        LongPoll(self._make_client(), self.wake, stop, kinds=("power",)).start()
         while not stop.is_set():
             try:
                 self.turn()

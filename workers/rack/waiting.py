@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -16,12 +17,16 @@ from workers.rack.client import WAIT_SECONDS, ControlPlane, ControlPlaneDown, Co
 
 log = structlog.get_logger()
 
+KINDS = ("offer", "records", "power", "questions")
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0)
 DATAGRAM_BYTES = 64
 
 
 class LongPoll(threading.Thread):
-    """Waits at the control plane for numbers higher than it has told us, and sets the events when there are."""
+    """Waits at the control plane for numbers higher than it has told us, and sets the events when there are.
+
+    wake: set for news of any kind in `kinds`, and when the control plane is back.  also: set for news of a kind of its own.
+    """
 
     def __init__(
         self,
@@ -29,19 +34,20 @@ class LongPoll(threading.Thread):
         wake: threading.Event,
         stop: threading.Event,
         seconds: int = WAIT_SECONDS,
-        also: tuple[threading.Event, ...] = (),
+        kinds: tuple[str, ...] = KINDS,
+        also: Mapping[str, threading.Event] | None = None,
     ) -> None:
         super().__init__(name="long-poll", daemon=True)
-        self._client, self._end, self._seconds = client, stop, seconds
-        self._events = (wake, *also)
-        self._known = {"offer": 0, "records": 0, "power": 0, "questions": 0}
+        self._client, self._wake, self._end, self._seconds = client, wake, stop, seconds
+        self._kinds, self._also = kinds, dict(also or {})
+        self._known = dict.fromkeys(KINDS, 0)
 
     def run(self) -> None:
         """Until stopped; the control plane being down is waited out with growing pauses."""
         failures = 0
         while not self._end.is_set():
             try:
-                answer = self._client.wait(**self._known, seconds=self._seconds)
+                answer = self._client.wait(**self._known, seconds=self._seconds, only=self._kinds)
                 news = {name: int(answer.get(name) or 0) for name in self._known}
             except (ControlPlaneDown, ControlPlaneRefused, TypeError, ValueError) as error:
                 if failures == 0:
@@ -49,10 +55,12 @@ class LongPoll(threading.Thread):
                 self._end.wait(PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)])
                 failures += 1
                 continue
-            if failures or news != self._known:
-                for event in self._events:
-                    event.set()
-            elif answer.get("changed"):
+            new = {name for name in KINDS if failures or news[name] != self._known[name]}
+            for kind in new & self._also.keys():
+                self._also[kind].set()
+            if new & set(self._kinds):
+                self._wake.set()
+            elif not new and answer.get("changed"):
                 # An answer that claims news without any would otherwise be asked again at once, for ever.
                 self._end.wait(PAUSE_SECONDS[0])
             self._known, failures = news, 0
