@@ -5,6 +5,7 @@ update over `<root>/run/supervisor.sock`). It is tethered to the lab (`lab.tethe
 killed lab ends it.
 """
 
+import contextlib
 import http.client
 import shlex
 import socket
@@ -142,6 +143,9 @@ class Supervisor:
         process, self._process = self._process, None
         if process is not None:
             programs = self._running()
+            with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+                # All at once.  supervisord, told to end, ends one after the other and looks once a second.
+                self.call("stopAllProcesses", False)
             tether.stop(process)
             end_processes(programs)
 
