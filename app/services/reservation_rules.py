@@ -101,8 +101,8 @@ def look_up(session: Session, wanted: Sequence[Wanted]) -> Found:
     ]
     found = Found(parsed, _places(session, set(ids)))
     macs = {one.mac for one in parsed}
+    # Asked for the subnets as well, SQLite would read all that is in them.
     there = select(IpAddress).where(
-        IpAddress.subnet_id.in_(found.places),
         or_(
             IpAddress.address_key.in_({one.key for one in parsed}),
             and_(IpAddress.kind == "reservation", IpAddress.mac.in_(macs)),

@@ -204,15 +204,9 @@ def _insert(session: Session, context: Context, found: Found, new: Sequence[Chec
         raise Conflict(
             "reservations: someone took one of these addresses at the same moment; look and try again", field="address"
         ) from error
-    made = {
-        (row.subnet_id, row.address_key): row
-        for row in session.scalars(
-            select(IpAddress).where(
-                IpAddress.subnet_id.in_({one.subnet_id for one in new}),
-                IpAddress.address_key.in_([one.key for one in new]),
-            )
-        )
-    }
+    # By the addresses alone: asked for the subnets as well, SQLite would read all that is in them.
+    written = select(IpAddress).where(IpAddress.address_key.in_([one.key for one in new]))
+    made = {(row.subnet_id, row.address_key): row for row in session.scalars(written)}
     there = [made[one.subnet_id, one.key] for one in new]
     for row in there:
         audit(session, context, "create", "reservation", row.id, address=row.address, mac=row.mac)

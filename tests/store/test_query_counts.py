@@ -215,6 +215,42 @@ PAGES = (
 )  # fmt: skip
 
 
+def test_a_reservation_reads_no_more_among_many(context: Context, seeded: Seeded) -> None:
+    """Whoever is in the way is found by index, and not among all that the subnet or nobody's interface has."""
+    if context.store.engine.dialect.name != "sqlite":
+        return  # PostgreSQL chooses by what it knows of the table.
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, values: Any, *rest: Any) -> None:
+        if statement.startswith("SELECT") and "ip_address" in statement:
+            asked.append((statement, values))
+
+    event.listen(context.store.engine, "before_cursor_execute", note)
+    try:
+        reservations.create(context, "10.20.0.40", "52:54:00:00:aa:01", hostname="printer")
+        reservations.create_many(
+            context,
+            [
+                reservations.Wanted(f"10.20.0.{50 + n}", f"52:54:00:00:bb:{n:02x}", hostname=f"desk{n}")
+                for n in range(20)
+            ],
+        )
+    finally:
+        event.remove(context.store.engine, "before_cursor_execute", note)
+    with context.store.engine.connect() as connection:
+        plans = [
+            str(row[3])
+            for statement, values in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    found = [step for step in plans if "ip_address" in step]
+
+    assert len(found) >= 4
+    assert [] == [
+        step for step in found if "address_key=" not in step and "mac=" not in step and "hostname=" not in step
+    ]
+
+
 def test_answers_ask_a_constant_number_of_questions(context: Context, seeded: Seeded, application: Flask) -> None:
     """Writing a page of the API or of the web asks nothing of its own for each line."""
     admin: Caller = sign_up(context, application, "root", "admin")

@@ -134,6 +134,7 @@ class IpAddress(Base):
     __tablename__ = "ip_address"
     __table_args__ = (
         UniqueConstraint("subnet_id", "address"),
+        Index("ix_ip_address_hostname", "hostname", "interface_id"),
         Index(
             "uq_ip_address_reservation",
             "subnet_id",
