@@ -7,6 +7,7 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from flask import Flask, Request, Response, abort, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.routing import Rule
 
 from app import api, identity, metadata, metrics, rackapi, watching, web, wiring
 from app import config as configuration
@@ -61,6 +63,21 @@ class BoundedRequest(Request):
         return data
 
 
+class Route(Rule):
+    """A route that learns to build its address when it first has to: few ever do, and it was most of a server's start."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        learn = super()._compile_builder
+        learnt: list[Callable[..., tuple[str, str]]] = []
+
+        def build(rule: Rule, /, **values: Any) -> tuple[str, str]:
+            if not learnt:
+                learnt.append(learn(append_unknown))
+            return learnt[0](rule, **values)
+
+        return build
+
+
 class Sessions(SecureCookieSessionInterface):
     """Sessions in signed cookies, whose keys follow the secret keys without a restart."""
 
@@ -94,6 +111,7 @@ def create_app(context: Context, config: Config) -> Flask:
     """The application over this context. Bodies are bounded at 1 MiB; an edge that takes more says so per request."""
     application = Flask("app", static_folder=None)
     application.request_class = BoundedRequest
+    application.url_rule_class = Route
     key_file = wiring.key_file(config)
     keys = wiring.session_keys_of(key_file.keys())
     application.session_interface = Sessions(key_file)
