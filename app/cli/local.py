@@ -1,4 +1,8 @@
-"""What works on this host without the API: `muster run`, `muster db`, `muster user create` and `reset`."""
+"""What works on this host without the API: `muster run`, `muster db`, `muster user create` and `reset`.
+
+These import what they need of the control plane when they are called: its database takes longer to load than most other
+commands take in all.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,8 @@ from pathlib import Path
 import click
 
 from app import config as configuration
-from app import wiring
 from app.cli.client import CliError
-from app.cli.run import ControlPlane, Listen, RunError
 from app.config import Config, ConfigError
-from app.services import bootstrap, users
-from app.services.errors import ServiceError
-from app.wiring import database
-from app.wiring import log as logging
 
 STATE_DIR = click.option(
     "--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the control plane keeps its things."
@@ -26,6 +24,8 @@ DEFAULT_LISTEN = ("127.0.0.1:5240", "[::1]:5240")
 
 def read_config(state_dir: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """The configuration of this host; the option wins over MUSTER_STATE_DIR."""
+    from app.wiring import log as logging
+
     given = dict(environ)
     if state_dir is not None:
         given["MUSTER_STATE_DIR"] = str(state_dir.absolute())
@@ -43,6 +43,11 @@ def read_config(state_dir: Path | None, environ: Mapping[str, str] = os.environ)
 @STATE_DIR
 def run(listen: tuple[str, ...], listen_fd: tuple[int, ...], state_dir: Path | None) -> None:
     """Run the whole control plane: web server, worker and timer. Ends on Ctrl-C or SIGTERM."""
+    from app import wiring
+    from app.cli.run import ControlPlane, Listen, RunError
+    from app.services import bootstrap
+    from app.wiring import database
+
     config = read_config(state_dir)
     try:
         wanted = listen or (() if listen_fd else DEFAULT_LISTEN)
@@ -69,6 +74,10 @@ def db() -> None:
 @STATE_DIR
 def db_upgrade(state_dir: Path | None) -> None:
     """Bring the database to this version's schema and make missing defaults."""
+    from app import wiring
+    from app.services import bootstrap
+    from app.wiring import database
+
     config = read_config(state_dir)
     revision = database.upgrade(config)
     password = bootstrap.prepare(wiring.wire(config), config.domain)
@@ -84,6 +93,10 @@ def db_upgrade(state_dir: Path | None) -> None:
 @STATE_DIR
 def create_user(name: str, role: str, password: str, state_dir: Path | None) -> None:
     """Create a user directly in this host's database."""
+    from app import wiring
+    from app.services import users
+    from app.services.errors import ServiceError
+
     context = wiring.wire(read_config(state_dir))
     try:
         made = users.create(context, name, password, role)
@@ -98,6 +111,10 @@ def create_user(name: str, role: str, password: str, state_dir: Path | None) -> 
 @STATE_DIR
 def reset_user(name: str, password: str, state_dir: Path | None) -> None:
     """Set a user's password directly in this host's database, and open the account."""
+    from app import wiring
+    from app.services import users
+    from app.services.errors import ServiceError
+
     context = wiring.wire(read_config(state_dir))
     try:
         found = users.by_name(context, name)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from app import wiring
 from app.cli import output
 from app.cli.client import CliError
 from app.cli.local import STATE_DIR, read_config
-from app.services import retention, rotation
-from app.services.context import Actor
-from app.wiring.secret_box import FernetBox
+from app.config import Config
+
+if TYPE_CHECKING:
+    from app.services.context import Context
 
 SETTLE_SECONDS = 20.0
 """Longer than any transaction waits for its turn: what was sealed just before the new key came is committed by then."""
-HERE = Actor("command line", "system")
 
 
 @click.command()
 @STATE_DIR
 def prune(state_dir: Path | None) -> None:
     """Delete what is old or too much, as the setting `retention` says. The region worker does it every hour, too."""
-    context = wiring.wire(read_config(state_dir)).acting_as(HERE)
+    from app.services import retention
+
+    context = _here(read_config(state_dir))
     gone = retention.prune(context)
     if not gone:
         click.echo("Nothing is old enough to be deleted.")
@@ -47,8 +49,12 @@ def rotate(keep_old: bool, state_dir: Path | None) -> None:
     Web sessions that nobody uses meanwhile end with the old key; API tokens and racks do not notice.
     With several hosts: rotate with --keep-old on one, copy the file secret-key to the others, rotate again.
     """
+    from app import wiring
+    from app.services import rotation
+    from app.wiring.secret_box import FernetBox
+
     config = read_config(state_dir)
-    context = wiring.wire(config).acting_as(HERE)
+    context = _here(config)
     try:
         file = wiring.key_file(config)
         with file.rotating():
@@ -71,6 +77,13 @@ def rotate(keep_old: bool, state_dir: Path | None) -> None:
     except (ValueError, OSError) as error:
         raise CliError(f"the rotation has stopped, and all keys are still there: {error}") from error
     click.echo("Nothing uses the old key any more, and it is gone. Backups from before need it: keep a copy with them.")
+
+
+def _here(config: Config) -> Context:
+    from app import wiring
+    from app.services.context import Actor
+
+    return wiring.wire(config).acting_as(Actor("command line", "system"))
 
 
 COMMANDS = (prune, secrets)
