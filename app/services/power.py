@@ -226,11 +226,6 @@ def waiting(context: Context, rack_id: int) -> list[dict[str, Any]]:
     return [{"id": id_, "machine": hostname, "verb": verb} for id_, verb, hostname in rows]
 
 
-def highest(session: Session, rack_id: int) -> int:
-    """The number of the newest order for this rack; 0 when there has been none."""
-    return session.scalar(select(func.max(PowerOperation.id)).where(PowerOperation.rack_id == rack_id)) or 0
-
-
 def claim(context: Context, rack_id: int, operation_id: int) -> dict[str, Any]:
     """Take one order: what to do, with the driver's parameters and secrets. Conflict when it was taken already."""
     with changing(context) as session:

@@ -75,11 +75,6 @@ def one(context: Context, kind: str, rack_id: int, body: Mapping[str, Any], seco
     return reply.answer
 
 
-def highest(session: Session, rack_id: int) -> int:
-    """The number of the newest question to this rack; 0 when there is none."""
-    return session.scalar(select(func.max(RackQuestion.id)).where(RackQuestion.rack_id == rack_id)) or 0
-
-
 def waiting(context: Context, rack_id: int) -> list[dict[str, Any]]:
     """Questions that the rack has not claimed, oldest first."""
     statement = (

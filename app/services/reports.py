@@ -13,11 +13,11 @@ from typing import Any
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Integer, bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.services import discovery, internal_names, power, rack_questions, racks, records, refusals, rollout_start
+from app.services import discovery, internal_names, racks, records, refusals, rollout_start
 from app.services.changes import RECORDS, changing, event, follow, touch_machine, touch_racks
 from app.services.context import Context
 from app.services.errors import Invalid
@@ -25,12 +25,34 @@ from app.services.fabrics import NETWORK_LOCK
 from app.services.rack_interfaces import attach, checked_interfaces
 from app.services.record_applies import Batch, note_batch
 from app.store.locks import hold
-from app.store.models import Apply, Counter, Observation, Offer, Operation, Rack, RecordChange, RecordFailure, Vlan
+from app.store.models import (
+    Apply,
+    Counter,
+    Observation,
+    Offer,
+    Operation,
+    PowerOperation,
+    Rack,
+    RackQuestion,
+    RecordChange,
+    RecordFailure,
+    Vlan,
+)
+from app.store.prepared import Prepared
 from app.store.queries.scopes import scopes_of_rack
 from app.store.unit_of_work import after_commit
 from renderers import registry
 
 log = structlog.get_logger(__name__)
+_RACK_ID = bindparam("rack_id", type_=Integer)
+_NEWEST = Prepared(
+    select(
+        select(Rack.offer_number).where(Rack.id == _RACK_ID).scalar_subquery().label("offer"),
+        select(Counter.value).where(Counter.name == RECORDS).scalar_subquery().label("records"),
+        select(func.max(PowerOperation.id)).where(PowerOperation.rack_id == _RACK_ID).scalar_subquery().label("power"),
+        select(func.max(RackQuestion.id)).where(RackQuestion.rack_id == _RACK_ID).scalar_subquery().label("questions"),
+    )
+)
 OUTCOMES = ("kept", "undone", "failed", "unchanged")
 
 
@@ -221,14 +243,12 @@ def records_applied(
 
 
 def newest(context: Context, rack_id: int) -> dict[str, int]:
-    """The highest numbers there are for a rack: offer, records, power, questions. Four reads by index."""
-    with context.store.read() as session:
-        return {
-            "offer": session.scalar(select(Rack.offer_number).where(Rack.id == rack_id)) or 0,
-            "records": records.last(session),
-            "power": power.highest(session, rack_id),
-            "questions": rack_questions.highest(session, rack_id),
-        }
+    """The highest numbers there are for a rack: offer, records, power orders, questions. Four reads by index in one statement.
+
+    Each waiting rack has this asked ten times a second.
+    """
+    row: Any = context.store.row(_NEWEST, rack_id=rack_id)
+    return {name: number or 0 for name, number in row._asdict().items()}
 
 
 def observations(context: Context, rack_id: int) -> list[Observation]:
