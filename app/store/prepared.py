@@ -138,6 +138,7 @@ class _Text:
         self.reads: list[Convert | None] = [
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
         ]
+        self.converts = any(read is not None for read in self.reads)
         self.row = _row_of([column.key for column in columns])
         self.kept = None
         if keep and dialect.name == "postgresql":
@@ -155,6 +156,8 @@ class _Text:
 
     def made(self, raw: Sequence[Any]) -> Any:
         """A row of the driver's as a named tuple."""
+        if not self.converts:
+            return self.row._make(raw)
         return self.row._make(
             [value if read is None else read(value) for value, read in zip(raw, self.reads, strict=True)]
         )
