@@ -12,7 +12,7 @@ from .errors import AgentError
 from .install_plan import Partition
 
 PATH = "/boot/grub/grub.cfg"
-TIMEOUT_SECONDS = 2
+TIMEOUT_SECONDS = 1
 _MODULES = {"ext4": "ext2", "xfs": "xfs", "btrfs": "btrfs", "vfat": "fat"}
 _UUID = re.compile(r"[0-9A-Fa-f-]{4,64}")
 _VERSION = re.compile(r"[A-Za-z0-9.+~_-]+")

@@ -20,7 +20,7 @@ def test_the_newest_kernel_comes_first() -> None:
 
     assert text.splitlines()[1:] == [
         "set default=0",
-        "set timeout=2",
+        "set timeout=1",
         "insmod part_gpt",
         "insmod ext2",
         f"search --no-floppy --fs-uuid --set=root {ROOT_UUID}",
