@@ -9,6 +9,10 @@ from typing import Any
 import requests
 
 
+LOOK_SECONDS = 1.0
+"""Between two looks at what is waited for: each costs the control plane what an emulated machine could have had."""
+
+
 class ApiRefused(Exception):
     """The control plane refused; the sentence is its problem's detail."""
 
@@ -65,5 +69,5 @@ class Api:
             found = look()
             if found is not None:
                 return found
-            pause(0.5)
+            pause(LOOK_SECONDS)
         raise ApiRefused(f"waited {deadline_seconds:.0f} s in vain for {what}")

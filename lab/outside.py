@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BETWEEN = "----- next -----"
+SSH_FAILED = 255
+"""What ssh(1) ends with when it could not log in; else it ends with what the command ended with."""
+SAME_BOOT = 73
 
 
 class NotSeen(AssertionError):
@@ -58,22 +61,22 @@ class Outside:
 
     def ssh(self, address: str, command: Sequence[str], *, user: str = "debian", timeout: float = 60) -> str:
         """Output of a command on the machine, logged in with the owner's key; the host key must be known."""
+        done = self._ssh(address, command, user, timeout)
+        if done.returncode != 0:
+            raise NotSeen(_failure(f"{user}@{address} {shlex.join(command)}", done))
+        return done.stdout
+
+    def _ssh(self, address: str, command: Sequence[str], user: str, timeout: float) -> subprocess.CompletedProcess[str]:
         argv = [
             "ssh", "-i", str(self.folder / "owner_key"), "-o", f"UserKnownHostsFile={self._known_hosts(address)}",
             "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
             "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR", f"{user}@{address}", shlex.join(command),
         ]  # fmt: skip
-        done = self.run(argv, timeout)
-        if done.returncode != 0:
-            raise NotSeen(
-                f"ssh {user}@{address} {shlex.join(command)}: exit code {done.returncode}: {done.stderr.strip()}"
-            )
-        return done.stdout
+        return self.run(argv, timeout)
 
     def ssh_all(self, address: str, *commands: Sequence[str]) -> list[str]:
         """What each of some commands says, in one login: an emulated processor takes seconds for the keys of each."""
-        script = f"; echo {BETWEEN}; ".join(f"{shlex.join(command)} || exit 1" for command in commands)
-        return [said.strip() for said in self.ssh(address, ["sh", "-c", script]).split(f"{BETWEEN}\n")]
+        return _answers(self.ssh(address, ["sh", "-c", _script(commands)]))
 
     def _known_hosts(self, address: str) -> Path:
         return self.folder / f"known_hosts.{address}"
@@ -84,20 +87,44 @@ class Outside:
         unlike_boot: str | None,
         deadline_seconds: float,
         pause: Callable[[float], None] = time.sleep,
-    ) -> str:
-        """Boot id of the running system once SSH answers and it differs from `unlike_boot`."""
+        *,
+        then: Sequence[Sequence[str]] = (),
+    ) -> tuple[str, list[str]]:
+        """Boot id of the running system once SSH answers and it differs from `unlike_boot`, and what `then` said there.
+
+        All in one login (see `ssh_all`). NotSeen when no new system answers in time, or one of the commands fails.
+        """
+        boot_id = "/proc/sys/kernel/random/boot_id"
+        old = f'if [ "$(cat {boot_id})" = {shlex.quote(unlike_boot or "")} ]; then exit {SAME_BOOT}; fi'
+        script = f"{old}; {_script([['cat', boot_id], *then])}"
         end = time.monotonic() + deadline_seconds
         last = "nothing answered"
         while time.monotonic() < end:
             try:
-                boot = self.ssh(address, ["cat", "/proc/sys/kernel/random/boot_id"], timeout=30).strip()
-                if boot != unlike_boot:
-                    return boot
-                last = "still the same boot"
-            except (NotSeen, subprocess.TimeoutExpired) as error:
+                done = self._ssh(address, ["sh", "-c", script], "debian", 30)
+            except subprocess.TimeoutExpired as error:
                 last = str(error)
+            else:
+                if done.returncode == 0:
+                    boot, *said = _answers(done.stdout)
+                    return boot, said
+                if done.returncode not in (SAME_BOOT, SSH_FAILED):
+                    raise NotSeen(_failure(f"debian@{address} {script}", done))
+                last = "still the same boot" if done.returncode == SAME_BOOT else done.stderr.strip()
             pause(1.0)
         raise NotSeen(f"no new system at {address} within {deadline_seconds:.0f} s; last: {last}")
+
+
+def _script(commands: Sequence[Sequence[str]]) -> str:
+    return f"; echo {BETWEEN}; ".join(f"{shlex.join(command)} || exit 1" for command in commands)
+
+
+def _answers(output: str) -> list[str]:
+    return [said.strip() for said in output.split(f"{BETWEEN}\n")]
+
+
+def _failure(what: str, done: subprocess.CompletedProcess[str]) -> str:
+    return f"ssh {what}: exit code {done.returncode}: {done.stderr.strip()}"
 
 
 def make_owner_key(folder: Path) -> str:

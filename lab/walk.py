@@ -20,7 +20,7 @@ from lab.terminal import Terminal
 
 ENLIST_SECONDS, COMMISSION_SECONDS, DEPLOY_SECONDS, RELEASE_SECONDS, SSH_SECONDS = 600, 900, 1800, 900, 600
 NAME_SECONDS = 10
-QUIET_LOOKS = 6
+QUIET_LOOKS = 4
 """A machine of which nothing new is heard is looked at every so many times that its events are asked for."""
 MARKER = "/etc/muster-lab-was-here"
 USER_DATA = f"#cloud-config\nwrite_files:\n  - path: {MARKER}\n    content: user data of the owner\n"
@@ -141,8 +141,7 @@ class Walk:
     def log_in(self) -> str:
         """With the owner's key; the host key is the one that the machine told at home."""
         self.outside.know_host(self.address, self._facts["host_keys"])
-        self._facts["boot"] = self.outside.wait_for_ssh(self.address, None, SSH_SECONDS, self.terminal.pause)
-        self._look_inside()
+        self._facts["boot"] = self._look_inside(None)
         return f"debian@{self.address}, {self.machine.hardware.firmware.upper()}: {self._facts['layout']}"
 
     def reboot(self) -> str:
@@ -150,14 +149,13 @@ class Walk:
         mark = self.machine.serial_mark
         with contextlib.suppress(NotSeen):  # The connection ends with the system, which ssh may call a failure.
             self.outside.ssh(self.address, ["sudo", "systemctl", "reboot"])
-        self.outside.wait_for_ssh(self.address, self._facts["boot"], SSH_SECONDS, self.terminal.pause)
+        self._look_inside(self._facts["boot"])
         said = self.machine.serial_text(mark)
         if "iPXE initialising" not in said:
             raise NotSeen("the machine did not ask the network when it rebooted")
         disk = DISK_STARTS[self.machine.hardware.firmware]
         if disk not in said.partition("iPXE initialising")[2]:
             raise NotSeen(f"the machine's console does not say that it started its disk after that: {disk!r} is absent")
-        self._look_inside()
         return "the network sent it to its disk; same system, new boot"
 
     def release(self) -> str:
@@ -175,9 +173,9 @@ class Walk:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def _look_inside(self) -> None:
-        name, shown, disks, booted_by, marker, told = self.outside.ssh_all(
-            self.address,
+    def _look_inside(self, unlike_boot: str | None) -> str:
+        """Wait for a system of another boot, and see that it is the one that was deployed; its boot id."""
+        looks = (
             ["hostname", "--fqdn"],
             ["ip", "-6" if ":" in self.address else "-4", "-o", "address", "show", "scope", "global"],
             ["lsblk", "-rno", "NAME,TYPE,FSTYPE,MOUNTPOINT"],
@@ -185,6 +183,8 @@ class Walk:
             ["cat", MARKER],
             ["cat", "/proc/cmdline"],
         )
+        boot, said = self.outside.wait_for_ssh(self.address, unlike_boot, SSH_SECONDS, self.terminal.pause, then=looks)
+        name, shown, disks, booted_by, marker, told = said
         expect("hostname", name, self.fqdn)
         if f" {self.address}/" not in shown or "dynamic" in shown:
             raise NotSeen(f"the machine does not have {self.address} statically: {shown}")
@@ -197,6 +197,7 @@ class Walk:
         expect("kernel options that are absent", [one for one in wanted if one not in told.split()], [])
         expect("user data", marker, "user data of the owner")
         self._facts["layout"] = ", ".join(sorted(mount for mount in mounts if mount.startswith("/")))
+        return boot
 
     def _machine(self) -> Any:
         return self.api.get(f"/machines/{self.machine_id}")
