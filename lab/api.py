@@ -8,7 +8,6 @@ from typing import Any
 
 import requests
 
-
 LOOK_SECONDS = 1.0
 """Between two looks at what is waited for: each costs the control plane what an emulated machine could have had."""
 
