@@ -101,7 +101,7 @@ class Outside:
         last = "nothing answered"
         while time.monotonic() < end:
             try:
-                done = self._ssh(address, ["sh", "-c", script], "debian", 30)
+                done = self._ssh(address, ["sh", "-c", script], "debian", 60)
             except subprocess.TimeoutExpired as error:
                 last = str(error)
             else:
