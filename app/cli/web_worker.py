@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import select
 import selectors
@@ -76,6 +77,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *words: Any, **named: Any) -> None:
         super().__init__(*words, **named)
         self._lingering: deque[tuple[float, socket.socket]] = deque()
+
+    def load_wsgi(self) -> None:
+        """Load the application, without looking for garbage: next to nothing of it is, and it took a quarter of the time."""
+        gc.disable()
+        try:
+            super().load_wsgi()
+        finally:
+            gc.enable()
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection and wait for its request."""
