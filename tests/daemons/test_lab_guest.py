@@ -144,7 +144,7 @@ def test_a_guest_creates_a_bmc_user_that_logs_in_over_the_lan(tmp_path: Path) ->
         VirtualMachine(site, "node1", mac="52:54:00:00:00:11", bmc_address="10.30.0.11", cpus=2) as node,
     ):
         node.power_on()
-        console = node.wait_for_serial("AGENT-DONE", seconds=180)
+        console = node.wait_for_serial("AGENT-DONE", seconds=240)
         code = (
             "from pyghmi.ipmi.command import Command\n"
             "bmc = Command('10.30.0.11', 'muster', 'In-Band-Secret1')\n"
