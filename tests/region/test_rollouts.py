@@ -13,12 +13,12 @@ from app.services import rack_interfaces, rack_overview, reports, rollouts, sett
 from app.services.changes import changing
 from app.services.context import Context
 from app.services.errors import Conflict
-from app.store.models import Event, Offer, Rack, Rollout
+from app.store.models import Event, Offer, Rack, Rollout, User
 from renderers import registry
 from renderers.bundle import Bundle
 from renderers.intent import RackIntent
 from renderers.spec import ServiceSpec
-from tests.factories.control import Seeded, clock_of, make_context, make_machine, ring_of, seed
+from tests.factories.control import Seeded, clock_of, hash_of, make_context, make_machine, ring_of, seed
 from workers.region import reconcile as reconciling
 from workers.region.rollouts import advance_all
 
@@ -94,7 +94,10 @@ class Scene:
 def scene(context: Context) -> Scene:
     """Five racks with a VLAN each for the first alone; `rack-1` has a machine, so it is not the canary."""
     seeded = seed(context)
-    admin = context.acting_as(users.actor(users.create(context, "root", "correct horse battery", "admin")))
+    person = User(name="root", role="admin", password_hash=hash_of("correct horse battery"))
+    with context.store.write() as session:
+        session.add(person)
+    admin = context.acting_as(users.actor(person))
     ids = {"rack-1": seeded.rack_id}
     make_machine(context, seeded, rack_id=seeded.rack_id)
     with changing(context) as session:

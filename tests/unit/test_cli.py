@@ -25,7 +25,8 @@ from app.factory import create_app
 from app.lifecycle.table import actions
 from app.services import tokens, users
 from app.services.context import Context
-from tests.factories.control import Seeded, make_context, make_machine, seed
+from app.store.models import User
+from tests.factories.control import Seeded, hash_of, make_context, make_machine, seed
 
 
 @dataclass
@@ -53,7 +54,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     server = make_server("127.0.0.1", 0, create_app(context, load({"MUSTER_STATE_DIR": str(tmp_path / "s")})), True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    admin = users.create(context, "root", "a long password", "admin")
+    admin = User(name="root", role="admin", password_hash=hash_of("a long password"))
+    with context.store.write() as session:
+        session.add(admin)
     text = tokens.create(context.acting_as(users.actor(admin)), "test").text
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("MUSTER_URL", url)
