@@ -2,7 +2,7 @@
 # Many tests wait for daemons rather than work, so three run at once. The walk of two machines has both processors to itself.
 # The walk of one machine leaves a processor idle: what works for minutes without waiting for anybody runs beside it. Of
 # two workers each takes the next file when it is done with one, and has one more waiting; so the order is that of the work.
-# `make coverage` says which lines the tests reach. Measuring costs a quarter more and refuses nothing, so `make test` does not.
+# Which lines the tests of the first round reach is printed; measuring costs a quarter more, so the last round is not measured.
 PYTHON := .venv/bin/python
 BESIDE := tests/e2e/test_walk_six.py tests/api/test_description_holds.py tests/e2e/test_walk_interrupted.py \
 	tests/api/test_fuzz.py tests/daemons/test_lab_guest.py tests/store/test_retention.py
@@ -12,20 +12,16 @@ ifneq ($(ONCE),)
 RUN_FLAGS := --once
 endif
 
-.PHONY: run test coverage check check-lint check-types check-tests golden bench install-run install-test install-check images clean
+.PHONY: run test check check-lint check-types check-tests golden bench install-run install-test install-check images clean
 
 run: install-run
 	@$(PYTHON) -m lab.run $(RUN_FLAGS)
 
 test: install-test
 	@$(PYTHON) -m workers.region.images build --progress
-	@$(PYTHON) -m pytest -q -n 3 $(IN_FILES) -m "not e2e" $(NOT_BESIDE)
+	@$(PYTHON) -m pytest -q -n 3 $(IN_FILES) -m "not e2e" $(NOT_BESIDE) --cov --cov-report=term:skip-covered
 	@$(PYTHON) -m pytest -q -m e2e $(NOT_BESIDE) --durations=5
 	@$(PYTHON) -m pytest -q -n 2 $(IN_FILES) $(BESIDE) --durations=5
-
-coverage: install-test
-	@$(PYTHON) -m workers.region.images build --progress
-	@$(PYTHON) -m pytest -q -n 3 $(IN_FILES) -m "not e2e" --cov --cov-report=term:skip-covered
 
 check: install-check
 	@$(MAKE) --no-print-directory -j3 -O check-lint check-types check-tests
