@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from app.services import addresses, jobs, subnets
 from app.services.changes import changing, event
@@ -98,6 +99,27 @@ def test_sign_in_and_out(visit: Visit, site: Site) -> None:
     visitor.go("/machines")
 
     assert "/login" in page.url
+
+
+def test_news_do_not_lead_who_signs_out_elsewhere(visit: Visit) -> None:
+    """News that come when the session has ended and its answer is under way: the sign-in page asks for no way back."""
+    page = visit("vera").page
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    led: list[str] = []
+    page.on("response", lambda answer: led.extend(answer.headers.get("hx-redirect", "").split()))
+
+    def slowly(route: Route) -> None:
+        answer = route.fetch(max_redirects=0)
+        time.sleep(3)  # The session is over, and the page asks on.
+        route.fulfill(response=answer)
+
+    page.route("**/logout", slowly)
+    page.evaluate("setInterval(() => document.dispatchEvent(new Event('visibilitychange')), 200)")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(re.compile("/login"))
+
+    assert ["/login?next=%2F"] == sorted(set(led))
+    assert page.url.endswith("/login")
 
 
 def test_news_arrive_without_a_reload(visit: Visit, site: Site) -> None:

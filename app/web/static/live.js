@@ -16,6 +16,7 @@
   let hearing = false;
   let timer = null;
   let last = 0;
+  let sent = 0; // When a form of the page was sent: where that leads the browser is going already.
 
   function syncAttributes(from, to) {
     for (const one of [...from.attributes]) {
@@ -76,7 +77,10 @@
     try {
       const answer = await fetch(body.dataset.source, { headers: { "HX-Request": "true" } });
       const elsewhere = answer.headers.get("HX-Redirect");
-      if (elsewhere) { location.assign(elsewhere); return; }
+      if (elsewhere) {
+        if (Date.now() - sent > RETRY_MS) { location.assign(elsewhere); }
+        return;
+      }
       if (answer.status === 404) { location.reload(); return; }
       if (answer.ok) {
         const template = document.createElement("template");
@@ -163,6 +167,7 @@
     follow();
     if (document.hidden) { clearTimeout(timer); } else if (body.dataset.refresh) { soon(); }
   });
+  document.addEventListener("submit", function (event) { if (!event.defaultPrevented) { sent = Date.now(); } });
   window.addEventListener("pagehide", function () { if (worker) { worker.port.postMessage({ leave: true }); } });
   window.addEventListener("pageshow", function (event) { if (event.persisted) { follow(); if (body.dataset.refresh) { soon(); } } });
 
