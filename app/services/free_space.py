@@ -203,11 +203,11 @@ def _tell(session: Session, context: Context, subnet: AnySubnet, walk: _Walk, ho
     )
     for key in ours:
         passed.pop(int(key, 16), None)
+    rack_id = session.scalar(select(Vlan.rack_id).where(Vlan.id == subnet.vlan_id))
     for number, mac in sorted(passed.items()):
         if any(start <= number <= end for start, end in walk.rules):
             continue
         stranger = address_of(number, walk.network)
-        rack_id = session.scalar(select(Vlan.rack_id).where(Vlan.id == subnet.vlan_id))
         message = (
             f"{stranger} of subnet {subnet.cidr} was not given to {hostname}: {mac}, which is none of our machines, answers"
             f" there. {hostname} has {address} instead; reserve {stranger} if that host should keep it."
