@@ -5,10 +5,6 @@ The rack is its real store, keeper and flow with no daemon to serve; the control
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,128 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from app.services import digests, records, reports, retention, snapshots, vlans
-from app.services.changes import changing, put_record
+from app.services import digests, records, snapshots, vlans
+from app.services.changes import changing
 from app.services.context import Context
-from app.store.models import Counter, Domain, Event, Rack, RecordChange, Vlan
-from tests.factories.control import Seeded, clock_of, make_context, seed
-from workers.rack.channels.base import ChannelDown
-from workers.rack.channels.bind import BindUpdater
-from workers.rack.files import ServiceDirectories
-from workers.rack.host_keeper import HostKeeper
-from workers.rack.offer import Offer
-from workers.rack.record_flow import COMPARE_SECONDS, RecordFlow
+from app.store.models import Counter, Event, Rack, RecordChange, Vlan
+from tests.factories.control import Seeded, make_context
+from tests.store.record_rack import SCOPES, Host, forget, make_zones, put, standing
 from workers.rack.record_store import RecordChange as Word
 from workers.rack.record_store import RecordStore
-from workers.rack.records import REDO, RecordKeeper
-from workers.rack.secret_files import SecretFiles
-
-SCOPES = ("zone:lab.muster", "zone:b.muster", "zone:c.muster")
-OFFER = Offer(1, 1, (), (), {}, {}, {}, frozenset(), (), ())
-
-
-class Died(Exception):
-    """The process has ended here."""
-
-
-class Wire:
-    """The control plane as a rack calls it, without the wire; `fault` may end the process before or after a call.
-
-    meanwhile: what others do to the control plane between two calls, one thing each.
-    """
-
-    def __init__(self, context: Context, rack_id: int, page: int) -> None:
-        self.context, self.rack_id, self.page = context, rack_id, page
-        self.fault: int | None = None
-        self.asked: list[str] = []
-        self.meanwhile: list[Callable[[], None]] = []
-
-    def records(self, after: int, limit: int = 1000) -> dict[str, Any]:
-        most = min(limit, self.page)
-        return self._call("records", lambda: records.after(self.context, self.rack_id, after, most))
-
-    def snapshot(self, scopes: dict[str, tuple[int, int]]) -> dict[str, Any]:
-        return self._call(
-            f"snapshot {' '.join(sorted(scopes))}",
-            lambda: snapshots.read(self.context, self.rack_id, scopes, self.page),
-        )
-
-    def compare(self, sequence: int, roots: dict[str, int]) -> dict[str, Any]:
-        return self._call("compare", lambda: snapshots.compare(self.context, self.rack_id, sequence, roots))
-
-    def report_records(self, report: dict[str, Any]) -> None:
-        self._call(
-            "report",
-            lambda: reports.records_applied(self.context, self.rack_id, report["applied"], report["failed"]),
-        )
-
-    def report_drift(self, drift: dict[str, Any]) -> None:
-        self._call("drift", lambda: snapshots.drifted(self.context, self.rack_id, **drift))
-
-    def _call(self, name: str, call: Callable[[], Any]) -> Any:
-        self.asked.append(name)
-        if self.meanwhile:
-            self.meanwhile.pop(0)()
-        if self.fault is not None:
-            self.fault -= 1
-            if self.fault < 0:
-                raise Died(name)
-        return call()
-
-
-class Host:
-    """One rack host: what outlives its process is the file."""
-
-    def __init__(self, context: Context, rack_id: int, path: Path, page: int = 7) -> None:
-        self.path, self.wire = path, Wire(context, rack_id, page)
-        self.scopes = frozenset(SCOPES[:1])
-        self.time = 0.0
-        self.live: dict[tuple[str, str], int] = {}
-        self.start()
-
-    @property
-    def offer(self) -> Offer:
-        return replace(OFFER, scopes=self.scopes)
-
-    def start(self) -> None:
-        """A new process on the same file."""
-        self.store = RecordStore(self.path / "records.db")
-        directories = ServiceDirectories
-        hosts = HostKeeper(
-            self.store, lambda name: directories(self.path, name), SecretFiles(self.path), lambda name: False
-        )
-        keeper = RecordKeeper(self.store, hosts, lambda: BindUpdater("c2VjcmV0"), lambda name: False)
-        self.flow = RecordFlow(keeper, self.wire, lambda name: False, lambda: self.time)  # type: ignore[arg-type]
-        commit = self.store.commit
-
-        def committed(changes: Iterable[Word]) -> None:
-            """No key goes back to an older word."""
-            words = list(changes)
-            for word in words:
-                assert word.sequence >= self.live.get((word.scope, word.key), 0), word
-                self.live[word.scope, word.key] = word.sequence
-            commit(words)
-
-        self.store.commit = committed  # type: ignore[method-assign]
-
-    def turn(self, fault: int | None = None) -> None:
-        """Everything once; a fault ends the process, and another is started."""
-        self.wire.fault = fault
-        try:
-            self.flow.take(self.offer)
-        except Died:
-            self.start()
-        self.wire.fault = None
-
-    def compare(self) -> None:
-        """Compare digests now."""
-        self.time += COMPARE_SECONDS
-        self.flow.check(self.offer)
-
-    def sql(self, statement: str, *values: Any) -> None:
-        """Change the file behind everybody's back."""
-        with closing(sqlite3.connect(self.path / "records.db")) as connection, connection:
-            connection.execute(statement, values)
 
 
 @pytest.fixture
@@ -147,38 +29,9 @@ def seeded(context: Context) -> Seeded:
     return make_zones(context)
 
 
-def make_zones(context: Context) -> Seeded:
-    """The rack of `seed`, with two more zones."""
-    seeded = seed(context)
-    with context.store.write() as session:
-        session.add_all([Domain(name="b.muster"), Domain(name="c.muster")])
-    return seeded
-
-
 @pytest.fixture
 def host(context: Context, seeded: Seeded, tmp_path: Path) -> Host:
     return Host(context, seeded.rack_id, tmp_path)
-
-
-def put(context: Context, scope: str, **words: int | None) -> None:
-    """Several words in one transaction."""
-    with changing(context) as session:
-        for key, value in words.items():
-            put_record(session, scope, key, None if value is None else {"n": value})
-
-
-def forget(context: Context) -> None:
-    """Two days later, everything is given up that may be."""
-    clock_of(context).move(2 * 86400)
-    retention.prune(context)
-
-
-def standing(context: Context, scope: str) -> dict[str, dict[str, Any]]:
-    """The newest word on every key, by a plain walk over the log."""
-    with context.store.read() as session:
-        rows = session.scalars(select(RecordChange).where(RecordChange.scope == scope).order_by(RecordChange.sequence))
-        words = {row.key: row.value for row in rows}
-    return {key: value for key, value in words.items() if value is not None}
 
 
 WORDS = st.tuples(
@@ -402,87 +255,6 @@ def test_a_rack_does_not_wait_for_digests(context: Context, host: Host, monkeypa
     assert ({"comparable": True, "differ": {}}, 4) == after
 
 
-def test_a_batch_that_ends_the_process_is_sent_again_and_then_undone(
-    context: Context, host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a crash left half done is finished by the next process; what kills every process is put back and named."""
-    put(context, SCOPES[0], a=1)
-    host.turn()
-    put(context, SCOPES[0], a=2, b=2)
-    sent: list[dict[str, int | None]] = []
-    deadly = True
-
-    def carry_out(scope: str, changes: Any, offer: Offer, failed: Any) -> None:
-        sent.append({item.key: item.value and item.value["n"] for item in changes})
-        if deadly and {"n": 2} in [item.value for item in changes]:
-            raise Died
-
-    for _ in range(1 + REDO):
-        host.flow.keeper.zones.apply = carry_out  # type: ignore[method-assign]
-        host.turn()
-    host.flow.keeper.zones.apply = carry_out  # type: ignore[method-assign]
-    host.turn()
-    deadly = False
-    failed = host.store.failed()
-    with context.store.read() as session:
-        messages = [row.message for row in session.scalars(select(Event).where(Event.kind == "rack.record.failed"))]
-
-    assert [{"a": 2, "b": 2}] * (1 + REDO) + [{"a": 1, "b": None}] == sent
-    assert {"a": {"n": 1}} == host.store.values(SCOPES[0])
-    assert {(SCOPES[0], "a"), (SCOPES[0], "b")} == failed.keys()
-    assert 2 == len(messages)
-    assert 3 == host.store.sequence
-
-    host.compare()
-
-    assert "drift" not in host.wire.asked
-
-    put(context, SCOPES[0], a=3)
-    host.turn()
-
-    assert {"n": 3} == host.store.value(SCOPES[0], "a")
-    assert {(SCOPES[0], "b")} == host.store.failed().keys()
-
-
-def test_a_crash_between_the_daemon_and_the_store_is_finished_without_the_control_plane(
-    context: Context, host: Host
-) -> None:
-    """The journal holds what the daemon may have had; the next process makes it whole from the rack's own disk."""
-    host.turn()
-    put(context, SCOPES[0], a=1, b=2)
-
-    def lose_power(changes: Any) -> None:
-        raise Died
-
-    host.store.commit = lose_power  # type: ignore[method-assign]
-    host.turn()
-    before = host.store.values(SCOPES[0])
-    host.turn(fault=0)
-
-    assert {} == before
-    assert {"a": {"n": 1}, "b": {"n": 2}} == host.store.values(SCOPES[0])
-
-
-def test_a_daemon_that_is_away_does_not_count_as_an_end(context: Context, host: Host) -> None:
-    """A batch waits for its daemon for as long as it takes."""
-    host.turn()
-    put(context, SCOPES[0], a=1)
-
-    def away(*ignored: Any) -> None:
-        raise ChannelDown("away")
-
-    whole = host.flow.keeper.zones.apply
-    for _ in range(2 * REDO):
-        host.flow.keeper.zones.apply = away  # type: ignore[method-assign]
-        with pytest.raises(Exception, match="away"):
-            host.flow.take(host.offer)
-    host.flow.keeper.zones.apply = whole  # type: ignore[method-assign]
-    host.turn()
-
-    assert {"a": {"n": 1}} == host.store.values(SCOPES[0])
-    assert {} == host.store.failed()
-
-
 def test_who_holds_an_address_is_found_without_reading_the_whole_scope(tmp_path: Path) -> None:
     store, scope = RecordStore(tmp_path / "records.db"), "vlan:1"
     words = [
@@ -518,24 +290,3 @@ def test_news_overtake_a_backlog(context: Context, host: Host) -> None:
     assert (2001, {"n": -1}) == (len(held), held["k1999"])
     assert host.store.ahead() == {}
     assert host.store.sequence == 2002
-
-
-def test_a_process_that_ends_amid_overtaking_has_its_place(context: Context, host: Host) -> None:
-    """What overtook is live, the sequence is that of the backlog, digests are not compared before its end."""
-    host.turn()
-    put(context, SCOPES[0], **{f"k{n}": n for n in range(40)})
-    host.wire.meanwhile = [lambda: None, lambda: None, lambda: put(context, SCOPES[0], k39=-1, k1=-2)]
-    host.turn(6)  # It ends when the third page is asked for.
-    held, place, ahead = host.store.values(SCOPES[0]), host.store.sequence, host.store.ahead()
-    host.compare()
-    asked = list(host.wire.asked)
-    host.turn()
-    host.compare()
-
-    assert ({"n": -1}, {"n": -2}) == (held["k39"], held["k1"])
-    assert 0 < place < 40
-    assert {41, 42} == set(ahead.values())
-    assert "compare" not in asked
-    assert standing(context, SCOPES[0]) == host.store.values(SCOPES[0])
-    assert (42, {}) == (host.store.sequence, host.store.ahead())
-    assert "drift" not in host.wire.asked
