@@ -119,12 +119,12 @@ def shown(view: Callable[..., Any], schema: type[Schema], status: int) -> Callab
         if isinstance(thing, Response):
             return thing
         if isinstance(thing, Written):
-            body = thing.ascii() + "\n"
+            body = f"{thing.ascii()}\n".encode()
         else:
             used = whole
             if wanted is not None:
                 used = schema(only={f"items.{name}" for name in wanted} | {"next"} if inner is not None else wanted)
-            body = json.dumps(used.dump(thing), separators=(",", ":")) + "\n"
+            body = f"{json.dumps(used.dump(thing), separators=(',', ':'))}\n".encode()
         response = _tagged(Response(body, status=status, mimetype=JSON), versions.of(thing), body)
         if isinstance(thing, Written) and thing.said is not None and (tag := response.get_etag()[0]):
             thing.said(tag)
@@ -142,9 +142,9 @@ def unchanged(tag: str) -> Response | None:
     return None
 
 
-def _tagged(response: Response, version: str | None, body: str) -> Response:
+def _tagged(response: Response, version: str | None, body: bytes) -> Response:
     if request.method in ("GET", "HEAD"):
-        digest = hashlib.sha256(body.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(body).hexdigest()[:16]
         tag = f"{version}-{digest}" if version else digest
         response.set_etag(tag)
         return unchanged(tag) or response

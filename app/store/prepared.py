@@ -193,6 +193,17 @@ class Prepared:
         cursor.close()
         return [text.made(row) for row in rows]
 
+    def tuples(self, session: Session, /, **given: Any) -> list[tuple[Any, ...]]:
+        """All rows as the driver gives them, for columns whose values need no converting."""
+        line = line_of(session)
+        text = self._text(line)
+        if text.converts:
+            raise TypeError(f"rows of {text.row._fields} are not what the driver gives: ask for all()")
+        cursor = line.execute(text.text, text.values(given), kept=text.kept)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.close()
+        return rows
+
     def first(self, session: Session, /, **given: Any) -> Any | None:
         """The first row; None when there is none."""
         return self.first_on(line_of(session), given)

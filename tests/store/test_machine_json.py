@@ -12,11 +12,31 @@ from app.api.answers import Written
 from app.api.frame import written_page
 from app.api.schemas.machine import MachinePage, MachineSchema
 from app.lifecycle.states import State
-from app.services import machines
+from app.services import domains, machines, placement, power, users
+from app.services.addressing import parse_address
+from app.services.boot import canonical_mac
 from app.services.context import Context
+from app.services.errors import Invalid
 from app.services.machines import MachineFilters
 from app.store.models import Bmc, Interface, IpAddress, Machine
 from tests.factories.control import Seeded, make_machine, seed
+
+ODD_NAMES = (
+    "ens3",
+    "enp1s0f0np0",
+    "br_lan",
+    "Ethernet 2",
+    "select",
+    "2x",
+    "",
+    " ",
+    'a"b',
+    "a\\b",
+    "a\tb\x01",
+    "é😀\x7f",
+    "$$",
+)
+"""Names of interfaces as systems may report them: identifiers of SQL, its keywords, and what JSON escapes."""
 
 
 @pytest.fixture
@@ -26,6 +46,7 @@ def seeded(context: Context) -> Seeded:
     for number, state in enumerate(State):
         make_machine(context, made, f"m-{number}", state=state.value, tags=("b", "Z", "a-1")[: number % 4])
     full = make_machine(context, made, "full", owner_id=made.user_id, tags=("gpu",))
+    odd = make_machine(context, made, "odd")
     with context.store.write() as session:
         machine = session.get_one(Machine, full)
         machine.state_reason = 'Größe "1\\2"\n\t\x7f €😀'
@@ -43,6 +64,10 @@ def seeded(context: Context) -> Seeded:
                 for last in (40 - number, 50 + number)
             ]
             session.add(one)
+        for number, name in enumerate(ODD_NAMES):
+            machine = session.get_one(Machine, odd)
+            machine.interfaces.append(Interface(name=name, driver=name, mac=f"52:54:00:fe:00:{number:02x}"))
+            machine.architecture = machine.firmware = name
     return made
 
 
@@ -83,3 +108,28 @@ def test_filters_choose_the_same(context: Context, seeded: Seeded) -> None:
 def test_text_beyond_ascii_is_escaped() -> None:
     """Pairs of surrogates for what lies beyond 16 bits."""
     assert r'{"a":"\u00e9\ud83d\ude00\u007f\n"}' == Written('{"a":"é😀\x7f\\n"}').ascii()
+
+
+@pytest.mark.parametrize("odd", ['"', "\\", "\n", "\x1f"])
+def test_what_is_written_without_escapes_can_hold_none(context: Context, seeded: Seeded, odd: str) -> None:
+    """Names of machines, domains, places and people, MACs, addresses, UUIDs, drivers and power states."""
+    name, macs = f"a{odd}b", ["52:54:00:12:34:56"]
+    refused = (
+        lambda: machines.create(context, macs, hostname=name),
+        lambda: machines.update(context, 1, hostname=name),
+        lambda: machines.update(context, 1, tags=[name]),
+        lambda: machines.create(context, macs, system_uuid=f"4c4c4544-0042-3510-8051-b7c04f4a593{odd}"),
+        lambda: machines.create(context, macs, power_driver=name),
+        lambda: domains.create(context, f"{name}.example"),
+        lambda: placement.create(context, "zone", name),
+        lambda: placement.create(context, "pool", name),
+        lambda: placement.create(context, "tag", name),
+        lambda: users.create(context, name, "long enough to be one", "viewer"),
+        lambda: canonical_mac(f"52:54:00:12:34:5{odd}"),
+        lambda: parse_address(f"10.20.{odd}0.1"),
+        lambda: power.finish(context, 1, 1, True, f"on{odd}", None, None),
+    )
+    for number, attempt in enumerate(refused):
+        with pytest.raises(Invalid):
+            attempt()
+            raise AssertionError(f"attempt {number} was taken")
