@@ -3,7 +3,7 @@
 Everything on the way is ours and real: the service commits, the doorbell of the primary's rack rings, the rack worker
 fetches over HTTP, sends its signed update and asks for it; BIND tells nine secondaries, which fetch the change.  The
 broker's hop is left out (a datagram to the worker's doorbell stands for it): 2 ms with Redis, 23 ms with the embedded
-broker.  All ten BINDs, the control plane and whoever asks share this host's processors.
+broker.  All twenty BINDs, two control planes and whoever asks share this host's processors.
 
 Beside it: the same with BIND's own delay before it tells others, and the zone written whole.
 """
@@ -55,7 +55,7 @@ from workers.rack.waiting import Doorbell, ring
 
 RACKS = 10
 SIZES = tuple(int(word) for word in os.environ.get("MUSTER_BENCH_NAMES", "1000 100000").split())
-SAMPLES = int(os.environ.get("MUSTER_BENCH_SAMPLES", "100"))
+SAMPLES, WARM_UP = int(os.environ.get("MUSTER_BENCH_SAMPLES", "200")), 3
 ZONE = "bench.example"
 RATIO, P99_SECONDS = 1.2, 0.1
 ASK_EVERY, DEADLINE = 0.003, 30.0
@@ -122,15 +122,16 @@ class Site:
 
 
 def measure() -> list[Figure]:
-    """All sizes, one after the other."""
-    found: dict[int, list[float]] = {}
-    beside: dict[str, float] = {}
-    for size in SIZES:
-        with site(size) as here:
-            here.spread("warm-up")
-            found[size] = [here.spread(f"name-{number}") for number in range(SAMPLES)]
-            if size == SIZES[-1]:
-                beside = others(here)
+    """All sizes, all standing, a name at each in turn: what slows the host slows all of them."""
+    found: dict[int, list[float]] = {size: [] for size in SIZES}
+    with contextlib.ExitStack() as stack:
+        sites = {size: stack.enter_context(site(size)) for size in SIZES}
+        for number in range(WARM_UP + SAMPLES):
+            for size, here in sites.items():
+                took = here.spread(f"name-{number}")
+                if number >= WARM_UP:
+                    found[size].append(took)
+        beside = others(sites[SIZES[-1]])
     middle = {size: statistics.median(times) for size, times in found.items()}
     worst = {size: statistics.quantiles(times, n=100)[98] for size, times in found.items()}
     least, most = SIZES[0], SIZES[-1]
@@ -176,7 +177,7 @@ def site(size: int) -> Iterator[Site]:
         stack.callback(context.store.engine.dispose)
         domain = domains.create(context, ZONE)
         subnets.create(context, "10.77.0.0/24", fabric="bench", domain_id=domain.id)
-        hosts, _ = stack.enter_context(binds.wire(binds.unique("ln"), addresses))
+        hosts, _ = stack.enter_context(binds.wire(binds.unique(f"ln{SIZES.index(size)}"), addresses))
         ids, token = [], ""
         for number, address in enumerate(addresses):
             interfaces = [{"name": "eth0", "mac": f"02:00:00:00:77:{number:02x}", "addresses": [f"{address}/24"]}]
