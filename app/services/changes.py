@@ -15,14 +15,17 @@ from typing import Any
 
 import structlog
 from sqlalchemy import bindparam, case, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.services import rollout_start
 from app.services.context import Context
+from app.services.errors import Conflict
 from app.store.models import ChangeEvent, Counter, Event, Rack, RackChange, RecordChange, Vlan
 from app.store.prepared import Prepared
 from app.store.queries.serving import racks_of_vlans
 from app.store.unit_of_work import after_commit
+from app.store.unstorable import is_dangling
 from renderers.record_digest import bucket_of, weight
 
 RECORDS = "records"
@@ -54,16 +57,28 @@ _COUNT_RECORDS = Prepared(
 
 @contextmanager
 def changing(context: Context) -> Iterator[Session]:
-    """One transaction in which desired state may change; rings go out after it has committed."""
-    with context.store.write() as session:
-        session.info[_REQUEST] = context.request_id
-        yield session
-        changes = _write_journal(session)  # Before the flush: what is said of a row goes before the row does.
-        session.flush()
-        _write_records(session, context)
-        _raise_generations(session, context, changes)
-        for machine_id in sorted(session.info.pop(_MACHINES, set())):
-            after_commit(session, partial(context.ring.advance, machine_id))
+    """One transaction in which desired state may change; rings go out after it has committed.
+
+    Conflict when something that the change refers to, its author included, was deleted at the same moment.
+    """
+    try:
+        with context.store.write() as session:
+            session.info[_REQUEST] = context.request_id
+            yield session
+            changes = _write_journal(session)  # Before the flush: what is said of a row goes before the row does.
+            session.flush()
+            _write_records(session, context)
+            _raise_generations(session, context, changes)
+            for machine_id in sorted(session.info.pop(_MACHINES, set())):
+                after_commit(session, partial(context.ring.advance, machine_id))
+    except IntegrityError as error:
+        if not is_dangling(error):
+            raise
+        raise Conflict(
+            "something that this refers to, or who asks for it, was deleted or put to use at the same moment;"
+            " read again and try again",
+            rule="what is referred to exists",
+        ) from error
 
 
 def follow(session: Session, request_id: str | None) -> None:

@@ -1,8 +1,13 @@
-"""What no column can hold, whatever the driver says of it."""
+"""What the database refuses, whatever the driver says of it: values that no column can hold, and references to what is gone."""
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DataError
+import sqlite3
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+FOREIGN_KEY_VIOLATION = "23503"
+"""PostgreSQL's manual, appendix A."""
 
 
 class Unstorable(Exception):
@@ -18,3 +23,10 @@ def is_unstorable(raised: BaseException | None, told: BaseException | None) -> b
     psycopg2 raises ValueError for a NUL in text and DataError for what the server refuses; sqlite3 OverflowError.
     """
     return isinstance(raised, (ValueError, OverflowError)) or isinstance(told, DataError)
+
+
+def is_dangling(error: IntegrityError) -> bool:
+    """Whether the database refuses this because it refers to a row that is not there (any more), or is referred to."""
+    if isinstance(error.orig, sqlite3.IntegrityError):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+    return getattr(error.orig, "pgcode", None) == FOREIGN_KEY_VIOLATION

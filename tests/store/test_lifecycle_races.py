@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from app.services import boot_tokens, enlistment, lifecycle, power
 from app.services.allocation import Constraints, allocate
 from app.services.boot_tokens import MachineCaller
-from app.services.context import Context
+from app.services.context import Actor, Context
 from app.services.enlistment import Enlistment, FoundInterface
 from app.services.errors import Conflict
 from app.store.models import Event, Interface, Machine, Operation, PowerOperation, Rack
@@ -57,6 +58,20 @@ def enlisting(context: Context, seeded: Seeded, macs: tuple[str, ...]) -> tuple[
     caller = boot_tokens.check(context, rack, "10.20.0.100", raw, [boot_tokens.ENLIST])
     interfaces = tuple(FoundInterface(f"eth{n}", mac, n == 0) for n, mac in enumerate(macs))
     return caller, Enlistment(None, "amd64", "bios", UUID, interfaces, None, "none")
+
+
+def test_who_is_deleted_meanwhile_gets_nothing(context: Context) -> None:
+    """A person is deleted between the sign-in and the commit: told so, and the machine is still free."""
+    seeded = seed(context)
+    machine = make_machine(context, seeded)
+    gone = context.acting_as(Actor("bob", "operator", user_id=4711))
+    for attempt in (
+        lambda: allocate(gone, Constraints()),
+        lambda: lifecycle.request(gone, machine, "mark-broken", {"comment": "smells"}),
+    ):
+        with pytest.raises(Conflict, match="deleted"):
+            attempt()
+    assert allocate(context, Constraints()).machine.id == machine
 
 
 def test_two_allocations_never_get_the_same_machine(context: Context) -> None:
