@@ -25,6 +25,7 @@ from app.web import (
     racks,
     renumber_forms,
     reservation_forms,
+    rollouts,
     selection,
     session,
     snippets,
@@ -34,7 +35,7 @@ from app.web import (
 
 PARTS = (
     session, home, machines, machine_forms, selection, acted, networks, network_forms, subnet_forms, renumber_forms, jobs,
-    reservation_forms, domains, domain_forms, devices, snippets, racks, journal, people, syslog, installation,
+    reservation_forms, domains, domain_forms, devices, snippets, racks, rollouts, journal, people, syslog, installation,
 )  # fmt: skip
 
 

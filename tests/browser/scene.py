@@ -24,6 +24,7 @@ from app.store.models import (
     Zone,
 )
 from tests.factories.control import Seeded, make_machine
+from tests.factories.rollouts import halt_rollout
 
 HOSTILE = "<script>document.title='owned'</script>"
 INVENTORY: dict[str, Any] = {
@@ -55,6 +56,7 @@ def furnish(context: Context, seeded: Seeded) -> dict[str, int]:
         session.add(ill)
         session.flush()
         ill_id = ill.id
+    halt_rollout(context, [seeded.rack_id, ill_id])
     ids = {}
     for number in range(24):
         ids[f"node-{number:02}"] = make_machine(

@@ -34,7 +34,7 @@ def paths(site: Site) -> list[str]:
         "/ranges/1/delete", "/racks", f"/racks/{rack}", "/racks/2", "/racks/new", f"/racks/{rack}/delete", "/events",
         f"/events?machine={busy}&level=info", "/audit", "/users", "/users/new", "/users/1/edit", "/users/1/password",
         "/account", "/account/password", "/account/keys/new", "/account/tokens/new", "/settings",
-        "/settings/enrolment_policy", "/settings/dns_forwarders", "/settings/images/new", "/places/zone/new",
+        "/rollouts", "/rollouts/1", "/settings/enrolment_policy", "/settings/dns_forwarders", "/settings/images/new", "/places/zone/new",
         "/places/tag/1/edit", "/domains", "/domains/1", "/domains/new", "/domains/1/edit", "/domains/1/records/new",
         "/domains/secondaries/new", "/devices", "/devices/new", "/snippets", "/snippets/new", "/spaces/new",
         f"/subnets/{subnet}/reservations/new", "/syslog", f"/machines/{busy}/syslog",

@@ -8,17 +8,15 @@ from app.services import events
 from app.services.context import Context
 from app.store.models import (
     Apply,
-    ChangeEvent,
     Observation,
     Plan,
     Rack,
     RecordDrift,
     RecordFailure,
-    Rollout,
-    RolloutRack,
     Vlan,
 )
 from tests.factories.control import Seeded, clock_of, ring_of
+from tests.factories.rollouts import halt_rollout
 from tests.web.conftest import Browser, checked
 
 SENTENCE = "kea4 would stop serving 2 of 2 subnets"
@@ -251,22 +249,10 @@ def test_a_rollout_that_has_stopped(
 ) -> None:
     """Its page says where, why, by whose change and who has it; an operator goes on; an administrator marks the canary."""
     settle(context, seeded)
-    with context.store.write() as session:
-        other = Rack(name="other-rack", token_hash="o", enrolled_at=context.clock(), seen_at=context.clock())
-        change = ChangeEvent(actor="root", verb="change", thing="setting", detail={"name": "proxy"}, at=context.clock())
-        session.add_all([other, change])
-        session.flush()
-        rollout = Rollout(
-            status="halted", wave=0, cause="change", actor="root", changes=[change.id], stopped_rack_id=other.id,
-            reason="squid did not serve: 403", begun_at=context.clock(),
-        )  # fmt: skip
-        session.add(rollout)
-        session.flush()
-        refused = RolloutRack(rollout_id=rollout.id, rack_id=other.id, wave=0, canary=True, status="refused")
-        session.add_all([refused, RolloutRack(rollout_id=rollout.id, rack_id=seeded.rack_id, wave=1)])
+    rollout_id, _ = halt_rollout(context, [seeded.rack_id])
     path = f"/racks/{seeded.rack_id}"
     card = vera.page(path).one("section", id="card-rollout").text
-    going, marking = f"{path}/rollouts/{rollout.id}", f"{path}/canary"
+    going, marking = f"{path}/rollouts/{rollout_id}", f"{path}/canary"
 
     for words in ("halted", "other-rack", "squid did not serve: 403", "root: change setting (name proxy)", "rack-1"):
         assert words in card
