@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from app.services import nearest_domain
 from app.services.dns_data import NAME_OF_APEX, owner_of, target_of
 from app.services.errors import Conflict
 from app.store.models import Device, DnsRecord, Domain, IpAddress, Lease, Machine, Rack, Subnet
@@ -30,6 +31,7 @@ def check_set(session: Session, domain: Domain, touched: Iterable[DnsRecord]) ->
     A handful of statements for each 400 names.
     """
     records = list(touched)
+    nearest_domain.refuse_hidden(session, domain, records)
     names = sorted({record.name for record in records})
     for begin in range(0, len(names), TOGETHER):
         some = names[begin : begin + TOGETHER]

@@ -15,7 +15,7 @@ from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
 from app.lifecycle.states import State
-from app.services import zone_reports
+from app.services import nearest_domain, zone_reports
 from app.services.changes import put_record
 from app.services.dns_data import LONGEST_NAME, TARGETED, target_of
 from app.services.errors import Conflict
@@ -41,7 +41,7 @@ def rename(session: Session, domain: Domain, new: str) -> int:
     moved = _records(session, f"zone:{old}")
     for row in moved:
         _refuse_too_long(domain, new, owner(row.value["name"]))
-    _refuse_hidden(session, domain, new, [owner(row.value["name"]) for row in moved])
+    nearest_domain.refuse_hiding(session, new, [owner(row.value["name"]) for row in moved], domain)
     elsewhere = _records(session, None, f"{old}.", f"zone:{old}")
     domain.name = new
     session.flush()
@@ -123,29 +123,6 @@ def _refuse_under_way(session: Session, domain: Domain, new: str) -> None:
             field="name",
             rule="a domain is renamed while its machines are at rest",
         )
-
-
-def _refuse_hidden(session: Session, domain: Domain, new: str, names: list[str]) -> None:
-    """Conflict when the domain would hide names of one above its new name, or one below would hide names of this one.
-
-    Servers answer from the nearest zone, so a name that lies in another one's is never found (RFC 1034, section 4.3.2).
-    """
-    others = select(Domain.name).where(Domain.id != domain.id)
-    for other in sorted(session.scalars(others)):
-        if new.endswith(f".{other}"):
-            held, zone, above = [row.value["name"] for row in _records(session, f"zone:{other}")], new, other
-        elif other.endswith(f".{new}"):
-            held, zone, above = names, other, new
-        else:
-            continue
-        hidden = min((name for name in held if name == f"{zone}." or name.endswith(f".{zone}.")), default=None)
-        if hidden is not None:
-            raise Conflict(
-                f"domain {domain.name}: as {new}, name {hidden[:-1]} of domain {above} would be looked for in domain {zone}"
-                " and not be found; rename or delete that name first, or choose another name for the domain",
-                field="name",
-                rule="a name lies in the nearest domain above it",
-            )
 
 
 def _refuse_too_long(domain: Domain, new: str, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.services import domain_rename, versions, zone_reports
+from app.services import domain_rename, nearest_domain, versions, zone_reports
 from app.services.changes import audit, changing, put_record, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound
@@ -55,7 +55,9 @@ def create(
     check_ttl(ttl_seconds)
     with changing(context) as session:
         hold(session, NETWORK_LOCK)
+        hold(session, NAMING)
         _refuse_taken(session, name)
+        nearest_domain.refuse_hiding(session, name)
         _check_primary(session, primary_rack_id)
         domain = Domain(name=name, ttl_seconds=ttl_seconds, description=description, primary_rack_id=primary_rack_id)
         session.add(domain)

@@ -24,7 +24,7 @@ from app.services.boot_tokens import MachineCaller
 from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid
-from app.services.hostnames import NAMING, OF_PEOPLE
+from app.services.hostnames import NAMING, OF_PEOPLE, hidden_by_domains
 from app.store.locks import hold
 from app.store.models import (
     Bmc,
@@ -224,7 +224,7 @@ def free_hostname(session: Session, domain_id: int, hint: str | None, mac: str, 
 
     macs: all of the machine; a name that is reserved for one of them comes before the hint.  Names of racks, devices and
     other reservations are taken: they stand in the zones, and a machine must not put its address in their place.  So are
-    those that people gave away in the domain.
+    those that people gave away in the domain, and those that a domain below it would hide.
     """
     mine = set(macs)
     reserved = select(IpAddress.hostname, IpAddress.mac).where(
@@ -247,6 +247,7 @@ def free_hostname(session: Session, domain_id: int, hint: str | None, mac: str, 
         DnsRecord.domain_id == domain_id, DnsRecord.type.in_(OF_PEOPLE), alike(DnsRecord.name)
     )
     taken.update(session.scalars(of_people))
+    taken.update(session.scalars(hidden_by_domains(domain_id, alike)))
     number = 1
     while (candidate := base if number == 1 else f"{base}-{number}") in taken:
         number += 1

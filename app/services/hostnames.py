@@ -1,23 +1,41 @@
-"""Who has a name already: machines, devices, racks, reservations and people's DNS records share the names of a domain."""
+"""Who has a name already: machines, devices, racks, reservations, people's DNS records and domains below share a domain's names."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, Integer, String, bindparam, cast, literal, null, select, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy.orm import Session, aliased
 
 from app.services.errors import Conflict, Invalid
 from app.services.names import check_label
-from app.store.models import Device, DnsRecord, IpAddress, Machine, Rack, Subnet
+from app.store.models import Device, DnsRecord, Domain, IpAddress, Machine, Rack, Subnet
 
 NAMING = "enlist"
 """The lock of whoever looks whether a MAC address or a name is free, and then takes it."""
 OF_PEOPLE = ("A", "AAAA", "CNAME", "NS")
 """Types of people's records that leave no room for a machine of the same name."""
 _NAMES: BindParameter[Any] = bindparam("names", expanding=True)
+_ABOVE = aliased(Domain)
+_REST = func.ltrim(Domain.name, "abcdefghijklmnopqrstuvwxyz0123456789-")
+"""A domain's name from its first dot on."""
+_FIRST_LABEL = func.substr(Domain.name, 1, func.length(Domain.name) - func.length(_REST))
+"""What a host of the domain above is called that a domain would hide."""
 _TAKEN: CompoundSelect[Any] = union_all(
     select(Machine.hostname.label("name"), literal("machine").label("kind"), Machine.id.label("id"),
            cast(null(), String).label("mac"), cast(null(), Integer).label("domain_id"))
@@ -31,6 +49,8 @@ _TAKEN: CompoundSelect[Any] = union_all(
     .where(IpAddress.kind == "reservation", IpAddress.interface_id.is_(None), IpAddress.hostname.in_(_NAMES)),
     select(DnsRecord.name, DnsRecord.type, DnsRecord.id, cast(null(), String), DnsRecord.domain_id)
     .where(DnsRecord.type.in_(OF_PEOPLE), DnsRecord.name.in_(_NAMES)),
+    select(_FIRST_LABEL, literal("domain"), Domain.id, cast(null(), String), _ABOVE.id)
+    .join(_ABOVE, _ABOVE.name == func.substr(_REST, 2)).where(_FIRST_LABEL.in_(_NAMES)),
 )  # fmt: skip
 
 
@@ -38,7 +58,8 @@ _TAKEN: CompoundSelect[Any] = union_all(
 class Holder:
     """Who has a name. kind: of a DNS record, its type.
 
-    mac: of a reservation.  domain_id: of a reservation or a record, whose name is its own in its domain only.
+    mac: of a reservation.  domain_id: of a reservation or a record, whose name is its own in its domain only; of a domain
+    that would hide a host, the domain above it.
     """
 
     name: str
@@ -61,6 +82,12 @@ def holders(session: Session, names: Collection[str]) -> dict[str, list[Holder]]
         for row in session.connection().execute(_TAKEN, {"names": sorted(names)}):
             found.setdefault(row.name, []).append(Holder(**row._mapping))
     return found
+
+
+def hidden_by_domains(domain_id: int, alike: Callable[[Any], Any]) -> Select[Any]:
+    """The hostnames in a domain, alike to what is asked for, that domains below it would hide."""
+    above = select(_FIRST_LABEL).join(_ABOVE, _ABOVE.name == func.substr(_REST, 2))
+    return above.where(_ABOVE.id == domain_id, alike(_FIRST_LABEL))
 
 
 def checked(text: str, field: str = "hostname") -> str:
@@ -87,7 +114,11 @@ def refuse_taken(
 
 def taken(holder: Holder) -> Conflict:
     """The refusal of a name that somebody has."""
-    who = {"rack": "a rack", "reservation": f"the reservation for {holder.mac}"}.get(holder.kind)
+    who = {
+        "rack": "a rack",
+        "reservation": f"the reservation for {holder.mac}",
+        "domain": "a domain, where the host would be looked for,",
+    }.get(holder.kind)
     if who is None:
         who = f"another {holder.kind}" if holder.domain_id is None else f"a person's {holder.kind} record"
     why = ", and its name stands in every zone" if holder.kind == "rack" else ""
