@@ -57,6 +57,9 @@ class ServiceSpec:
     channel: the module of `workers.rack.channels` that activates a new bundle on the running daemon.
     probes: intent to the probes that must be green after an apply.
     packages: Debian packages a rack host needs.
+    rival_units: units that these packages bring and that would take the ports or files of ours: a rack host has them
+        stopped and masked.  Not named is what gets along with ours: rsyslog's (it does not listen on the network) and
+        PostgreSQL's (ours listens in a directory of its own), which a host may need for itself.
     """
 
     name: str
@@ -67,6 +70,7 @@ class ServiceSpec:
     channel: str
     probes: Callable[[RackIntent], tuple[ProbeSpec, ...]]
     packages: tuple[str, ...]
+    rival_units: tuple[str, ...] = ()
     checker: tuple[str, ...] | None = None
     user: str = "root"
     run_mode: int = 0o755

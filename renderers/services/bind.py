@@ -103,6 +103,7 @@ SERVICE = ServiceSpec(
     channel="bind",
     probes=_probes,
     packages=("bind9", "bind9-utils"),
+    rival_units=("named.service",),
     state_files=lambda intent: tuple(
         StateFile(zone_file(zone), seed_file(zone)) for zone in intent.zones if zone.role == "primary"
     ),

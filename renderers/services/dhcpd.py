@@ -202,6 +202,7 @@ SERVICE = ServiceSpec(
     channel="dhcpd",
     probes=_probes,
     packages=("isc-dhcp-server", "ipxe"),
+    rival_units=("isc-dhcp-server.service",),
     state_files=lambda intent: (StateFile("dhcpd.leases", LEASES),),
     contents=_contents,
 )

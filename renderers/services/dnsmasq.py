@@ -49,4 +49,5 @@ SERVICE = ServiceSpec(
         for address in intent.rack_addresses
     ),
     packages=("dnsmasq-base", "ipxe"),
+    rival_units=("dnsmasq.service",),
 )

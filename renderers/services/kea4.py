@@ -139,6 +139,7 @@ SERVICE = ServiceSpec(
     channel="kea",
     probes=probes,
     packages=("kea-dhcp4-server", "ipxe"),
+    rival_units=("kea-dhcp4-server.service",),
     environment=kea.ENVIRONMENT,
     run_mode=kea.RUN_MODE,
     contents=lambda bundle: kea.contents(bundle.files[-1].text, "Dhcp4", "subnet4"),

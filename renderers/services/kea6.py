@@ -245,6 +245,7 @@ SERVICE = ServiceSpec(
     channel="kea",
     probes=_probes,
     packages=("kea-dhcp6-server", "ipxe"),
+    rival_units=("kea-dhcp6-server.service",),
     environment=kea.ENVIRONMENT,
     run_mode=kea.RUN_MODE,
     contents=lambda bundle: kea.contents(bundle.files[-1].text, "Dhcp6", "subnet6"),

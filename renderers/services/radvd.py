@@ -86,4 +86,5 @@ SERVICE = ServiceSpec(
         ProbeSpec("router_solicitation", (("interface", vlan.interface),)) for vlan in _vlans(intent)
     ),
     packages=("radvd",),
+    rival_units=("radvd.service",),
 )

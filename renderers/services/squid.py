@@ -71,4 +71,5 @@ SERVICE = ServiceSpec(
     channel="squid",
     probes=_probes,
     packages=("squid",),
+    rival_units=("squid.service",),
 )
