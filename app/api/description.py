@@ -26,7 +26,7 @@ PROBLEMS = {
     415: "The body is not application/json.",
     422: "The input breaks a rule; the field, the rule and the remedy are named.",
     429: "Too many attempts; Retry-After says how many seconds to wait.",
-    503: "Right, but not now.",
+    503: "Right, but not now: the database does not answer, or there are too many of this kind; Retry-After is in seconds.",
 }
 GUESSING: dict[str, Any] = {"responses": {"429": "problem-429"}}
 """For views at which passwords can be guessed."""
@@ -60,7 +60,7 @@ def register_problems(spec: APISpec) -> None:
     for status, words in PROBLEMS.items():
         content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         response: dict[str, Any] = {"description": words, "content": content}
-        if status == 429:
+        if status in (429, 503):
             response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
         spec.components.response(f"problem-{status}", response)
 
@@ -110,7 +110,7 @@ def _complete_operation(document: dict[str, Any], path: str, method: str, operat
 
 def _refusals(path: str, method: str, operation: dict[str, Any]) -> list[int]:
     """What else may be answered, by what the operation is."""
-    found = {int(status) for status, what in operation["responses"].items() if _is_problem(what)}
+    found = {503} | {int(status) for status, what in operation["responses"].items() if _is_problem(what)}
     known = operation["x-muster-role"] != "public"
     changes = method != "get"
     names = {parameter.get("name") for parameter in operation.get("parameters", [])}

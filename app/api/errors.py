@@ -13,7 +13,7 @@ from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.exceptions import NotFound as RoutingNotFound
 
-from app.services.errors import Invalid, ServiceError, TooMany, Unstorable
+from app.services.errors import UNREACHABLE, Invalid, ServiceError, TooMany, Unstorable, without_database
 
 RETRY_AFTER_SECONDS = "2"
 MEDIA_TYPE = "application/problem+json"
@@ -80,6 +80,11 @@ def of_anything(error: Exception) -> Response:
     return problem(500, "Internal error", detail, remedy="give the request id to whoever runs this installation")
 
 
+def of_lost_database(error: Exception) -> Response:
+    """The database is away."""
+    return of_service(without_database(error))
+
+
 def of_unusable(error: Unstorable | RecursionError) -> Response:
     """Input that is shaped right and yet cannot be kept or walked."""
     if isinstance(error, RecursionError):
@@ -94,6 +99,8 @@ def register(application: Flask) -> None:
     application.register_error_handler(HTTPException, of_http)
     application.register_error_handler(Unstorable, of_unusable)
     application.register_error_handler(RecursionError, of_unusable)
+    for kind in UNREACHABLE:
+        application.register_error_handler(kind, of_lost_database)
     application.register_error_handler(Exception, of_anything)
 
 

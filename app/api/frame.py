@@ -25,20 +25,12 @@ from app.api.schemas.strict import LARGEST, Number
 from app.identity import current_context, use_context
 from app.services import idempotency
 from app.services.context import Context
-from app.services.errors import ServiceError
 
 BASE = "/api/v1"
 KEY_HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("Content-Type", "ETag")
 JSON = "application/json"
 View = TypeVar("View", bound=Callable[..., Any])
-
-
-class Unavailable(ServiceError):
-    """Right, but not now."""
-
-    status = 503
-    title = "Not available now"
 
 
 class SparseQuery(Schema):

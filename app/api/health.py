@@ -6,9 +6,10 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from app.api.frame import Resource, Unavailable, public
+from app.api.frame import Resource, public
 from app.identity import base_context
 from app.services import health
+from app.services.errors import Unavailable
 
 blueprint = Resource("health", "Liveness and readiness")
 

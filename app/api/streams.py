@@ -20,12 +20,12 @@ import structlog
 from flask import Flask, Response, current_app, json, request
 
 from app import metrics
-from app.api.frame import Resource, Unavailable, allow
+from app.api.frame import Resource, allow
 from app.api.schemas.event import EventSchema
 from app.identity import current_context
 from app.services import events, machines
 from app.services.context import Context
-from app.services.errors import Invalid
+from app.services.errors import Invalid, Unavailable
 from app.services.event_tail import BATCH, Tail
 
 blueprint = Resource("streams", "Live events")

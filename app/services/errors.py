@@ -5,10 +5,13 @@ Edges turn these into RFC 9457 problems, pages and exit codes; `status` is the H
 
 from __future__ import annotations
 
-from app.store.unit_of_work import Unstorable
+import structlog
+
+from app.store.unstorable import UNREACHABLE, Unstorable
 
 __all__ = [
-    "Changed", "Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "TooMany", "Unanswered", "Unauthorized", "Unstorable",
+    "UNREACHABLE", "Changed", "Conflict", "Forbidden", "Invalid", "NotFound", "ServiceError", "TooMany", "Unanswered",
+    "Unauthorized", "Unavailable", "Unstorable", "without_database",
 ]  # fmt: skip
 
 
@@ -74,6 +77,24 @@ class Unanswered(Conflict):
     """A rack that should do it at once did not say in time that it did, or cannot."""
 
     title = "No answer from the rack"
+
+
+class Unavailable(ServiceError):
+    """Right, but not now."""
+
+    status = 503
+    title = "Not available now"
+
+
+def without_database(error: Exception) -> Unavailable:
+    """What callers are told when one of `UNREACHABLE` was raised; the log is told why, without the statement and its values."""
+    reason = " ".join(str(getattr(error, "orig", None) or error).split())
+    structlog.get_logger(__name__).error("database.unreachable", reason=reason)
+    return Unavailable(
+        "the database does not answer at this moment",
+        remedy="try again in some seconds, and look first whether a change was made all the same; if it stays so, look at"
+        " /readyz and at the control plane's log",
+    )
 
 
 class TooMany(ServiceError):

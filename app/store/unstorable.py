@@ -1,13 +1,16 @@
-"""What the database refuses, whatever the driver says of it: values that no column can hold, and references to what is gone."""
+"""What the database refuses, whatever the driver says of it: a value that no column can hold, a reference to what is gone, all."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 FOREIGN_KEY_VIOLATION = "23503"
 """PostgreSQL's manual, appendix A."""
+UNREACHABLE = (OperationalError, InterfaceError, PoolTimeout)
+"""What is raised when the database is away, starts anew, is full, locked for too long, or asked by too many at once."""
 
 
 class Unstorable(Exception):

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.identity import csrf_token, current_context
-from app.services.errors import NotFound, ServiceError, Unauthorized
+from app.services.errors import UNREACHABLE, NotFound, ServiceError, Unauthorized, without_database
 from app.web import present
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "web"
@@ -40,6 +40,8 @@ def make_blueprint() -> Blueprint:
     )
     blueprint.app_context_processor(_shared)
     blueprint.register_error_handler(ServiceError, _refused)
+    for kind in UNREACHABLE:
+        blueprint.register_error_handler(kind, _without_database)
     return blueprint
 
 
@@ -75,6 +77,14 @@ def _refused(error: ServiceError) -> BaseResponse | tuple[str, int] | tuple[str,
     if partly:
         return render_template("_refusal.html", error=error), error.status, {"HX-Reswap": "none"}
     return _page_of(error)
+
+
+def _without_database(error: Exception) -> tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Who is looking cannot be known, so the page has no way to anywhere but what it says."""
+    told = without_database(error)
+    if request.headers.get("HX-Request"):
+        return render_template("_refusal.html", error=told), told.status, {"HX-Reswap": "none"}
+    return render_template("error.html", error=told), told.status
 
 
 def answer_nowhere(otherwise: Otherwise) -> Otherwise:
