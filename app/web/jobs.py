@@ -9,11 +9,10 @@ from werkzeug.wrappers import Response
 
 from app.identity import current_context
 from app.services import jobs
-from app.services.errors import Invalid
 from app.web.forms import LARGEST
+from app.web.paging import asked_id
 
 PAGE = 100
-LONGEST_ID = 15
 TITLES = {
     "machines.create": "Machines are added",
     "reservations.import": "Addresses are reserved",
@@ -43,18 +42,16 @@ def title(job: Any) -> str:
 def job_list() -> str:
     """A page of jobs, newest first; htmx and the live page ask for the rows alone."""
     context = current_context()
-    before = request.args.get("before", "")
-    if before and (not before.isdecimal() or len(before) > LONGEST_ID):
-        raise Invalid(f"before {before!r} is not the number of a job; start at the first page", field="before")
-    found = jobs.latest(context, int(before or 0), PAGE)
+    before = asked_id("before")
+    found = jobs.latest(context, before or 0, PAGE)
     return render_template(
         "_job_rows.html" if request.headers.get("HX-Request") else "jobs.html",
         context=context,
         jobs=found,
         title=title,
         looks=LOOKS,
-        source=f"/jobs?before={before}" if before else "/jobs",
-        first_page="/jobs" if before else None,
+        source=f"/jobs?before={before}" if before is not None else "/jobs",
+        first_page="/jobs" if before is not None else None,
         next_page=f"/jobs?before={found[-1].id}" if len(found) == PAGE else None,
     )
 

@@ -10,9 +10,9 @@ from flask import Blueprint, render_template, request
 from app.identity import current_context
 from app.services import events
 from app.services.errors import Invalid
+from app.web.paging import asked_id
 
 PAGE = 100
-LONGEST_ID = 18
 
 
 def register(blueprint: Blueprint) -> None:
@@ -27,7 +27,7 @@ def event_list() -> str:
     level = request.args.get("level", "")
     if level and level not in events.LEVELS:
         raise Invalid(f"level {level!r} is not one of {', '.join(events.LEVELS)}; choose one of them", field="level")
-    before, machine, rack = (_number(name) for name in ("before", "machine", "rack"))
+    before, machine, rack = (asked_id(name) for name in ("before", "machine", "rack"))
     rows = events.newest(context, PAGE, machine_id=machine, rack_id=rack, level=level or None, before=before)
     rows.reverse()
     asked = {name: value for name, value in (("level", level), ("machine", machine), ("rack", rack)) if value}
@@ -50,7 +50,7 @@ def event_list() -> str:
 def audit_list() -> str:
     """Who changed which desired state."""
     context = current_context()
-    before = _number("before")
+    before = asked_id("before")
     rows = events.newest_changes(context, PAGE, before)
     return render_template(
         "audit.html",
@@ -60,10 +60,3 @@ def audit_list() -> str:
         first_page="/audit" if before is not None else None,
         next_page=f"/audit?before={rows[-1].id}" if len(rows) == PAGE else None,
     )
-
-
-def _number(name: str) -> int | None:
-    text = request.args.get(name, "")
-    if text and (not text.isdecimal() or len(text) > LONGEST_ID):
-        raise Invalid(f"{name} {text!r} is not a number; start at the first page", field=name)
-    return int(text) if text else None

@@ -17,13 +17,13 @@ from app.services.errors import Invalid
 from app.services.machines import MachineFilters
 from app.services.syslog import SyslogFilters
 from app.web import inventory, timeline
+from app.web.paging import asked_id
 from app.web.selection_words import titles
 
 PAGE = 100
 TIMELINE = 200
 OPERATIONS = 10
 LOGGED = 12
-LONGEST_ID = 18
 POWER_VERBS = ("on", "off", "cycle", "query")
 
 
@@ -42,15 +42,13 @@ def machine_list() -> str:
     state, text = request.args.get("state", ""), request.args.get("text", "").strip()
     if state and state not in State.__members__:
         raise Invalid(f"state {state!r} is not one of {', '.join(State)}; choose one of them", field="state")
-    after = request.args.get("after", "0")
-    if not after.isdecimal() or len(after) > LONGEST_ID:
-        raise Invalid(f"after {after!r} is not the id of a machine; start at the first page", field="after")
+    after = asked_id("after") or 0
     zone, pool, tag = (request.args.get(name, "") for name in ("zone", "pool", "tag"))
     filters = MachineFilters(
         states=(state,) if state else (), text=text or None, zone=zone or None, pool=pool or None,
         tags=(tag,) if tag else (),
     )  # fmt: skip
-    found = machines.find(context, filters, after=int(after), limit=PAGE)
+    found = machines.find(context, filters, after=after, limit=PAGE)
     template = "_machine_rows.html" if request.headers.get("HX-Request") else "machines.html"
     given = {"state": state, "text": text, "zone": zone, "pool": pool, "tag": tag}
     asked = {name: value for name, value in given.items() if value}
@@ -66,7 +64,7 @@ def machine_list() -> str:
         places={word: placement.find(context, word, limit=500) for word in ("zone", "pool", "tag")},
         acts=titles(),
         this_page=urlencode({**asked, "after": after}),
-        first_page=urlencode(asked) if after != "0" else None,
+        first_page=urlencode(asked) if after else None,
         next_page=following,
     )
 

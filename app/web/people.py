@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, render_template
 
 from app.identity import current_context
 from app.services import keys, tokens, users
 from app.services.context import ROLES
-from app.services.errors import Invalid
 from app.web.forms import Answer, Field, Form, done
+from app.web.paging import asked_id
 
 LARGEST = 2**53
 PAGE = 100
@@ -40,12 +40,10 @@ def register(blueprint: Blueprint) -> None:
 def user_list() -> str:
     """All users, a page at a time."""
     context = current_context()
-    after = request.args.get("after", "0")
-    if not after.isdecimal() or len(after) > 15:
-        raise Invalid(f"after {after!r} is not the id of a user; start at the first page", field="after")
-    found = users.find(context, after=int(after), limit=PAGE)
+    after = asked_id("after") or 0
+    found = users.find(context, after=after, limit=PAGE)
     following = f"/users?after={found[-1].id}" if len(found) == PAGE else None
-    first = "/users" if after != "0" else None
+    first = "/users" if after else None
     return render_template("users.html", context=context, users=found, next_page=following, first_page=first)
 
 

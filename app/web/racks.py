@@ -12,8 +12,9 @@ from werkzeug.wrappers import Response
 
 from app.identity import current_context
 from app.services import plans, rack_overview, racks, rollouts
-from app.services.errors import Invalid, NotFound
+from app.services.errors import NotFound
 from app.web.forms import Answer, Field, Form, done
+from app.web.paging import asked_id
 
 LARGEST = 2**53
 PAGE = 100
@@ -38,16 +39,14 @@ def register(blueprint: Blueprint) -> None:
 def rack_list() -> str:
     """A page of racks; htmx and the live page ask for the rows alone."""
     context = current_context()
-    after = request.args.get("after", "0")
-    if not after.isdecimal() or len(after) > 15:
-        raise Invalid(f"after {after!r} is not the id of a rack; start at the first page", field="after")
-    found = racks.find(context, after=int(after), limit=PAGE)
+    after = asked_id("after") or 0
+    found = racks.find(context, after=after, limit=PAGE)
     return render_template(
         _part("racks.html", "_rack_rows.html"),
         context=context,
         racks=found,
-        source=f"/racks?after={after}" if after != "0" else "/racks",
-        first_page="/racks" if after != "0" else None,
+        source=f"/racks?after={after}" if after else "/racks",
+        first_page="/racks" if after else None,
         next_page=f"/racks?after={found[-1].id}" if len(found) == PAGE else None,
     )
 

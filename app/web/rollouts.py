@@ -9,11 +9,10 @@ from werkzeug.wrappers import Response
 
 from app.identity import current_context
 from app.services import rollout_list, rollouts
-from app.services.errors import Invalid
 from app.web.forms import LARGEST
+from app.web.paging import asked_id
 
 PAGE = 100
-LONGEST_ID = 15
 LOOKS = {"running": "busy", "halted": "bad", "done": "good", "superseded": "new"}
 RACK_LOOKS = {
     "waiting": "new",
@@ -44,17 +43,15 @@ def register(blueprint: Blueprint) -> None:
 def list_page() -> str:
     """A page of rollouts, newest first; htmx and the live page ask for the rows alone."""
     context = current_context()
-    before = request.args.get("before", "")
-    if before and (not before.isdecimal() or len(before) > LONGEST_ID):
-        raise Invalid(f"before {before!r} is not the number of a rollout; start at the first page", field="before")
-    found = rollout_list.latest(context, int(before or 0), PAGE)
+    before = asked_id("before")
+    found = rollout_list.latest(context, before or 0, PAGE)
     return render_template(
         "_rollout_rows.html" if request.headers.get("HX-Request") else "rollouts.html",
         context=context,
         rollouts=found,
         looks=LOOKS,
-        source=f"/rollouts?before={before}" if before else "/rollouts",
-        first_page="/rollouts" if before else None,
+        source=f"/rollouts?before={before}" if before is not None else "/rollouts",
+        first_page="/rollouts" if before is not None else None,
         next_page=f"/rollouts?before={found[-1].id}" if len(found) == PAGE else None,
     )
 

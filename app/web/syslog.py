@@ -11,9 +11,9 @@ from app.identity import current_context
 from app.services import machines, syslog
 from app.services.errors import Invalid
 from app.services.syslog import SyslogFilters
+from app.web.paging import asked_id
 
 PAGE = 200
-LONGEST_ID = 18
 LONGEST_TEXT = 200
 
 
@@ -43,16 +43,14 @@ def _page(path: str, machine: Any) -> str:
         raise Invalid(
             f"severity {severity!r} is not one of {', '.join(syslog.SEVERITIES)}; choose one of them", field="severity"
         )
-    before = request.args.get("before", "")
-    if before and (not before.isdecimal() or len(before) > LONGEST_ID):
-        raise Invalid(f"before {before!r} is not a number; start at the first page", field="before")
+    before = asked_id("before")
     filters = SyslogFilters(
         machine_id=machine.id if machine else None,
         severity=severity or None,
         program=program or None,
         text=text or None,
     )
-    lines = syslog.find(context, filters, int(before or 0), PAGE)
+    lines = syslog.find(context, filters, before or 0, PAGE)
     given = (("severity", severity), ("program", program), ("text", text))
     asked = {name: value for name, value in given if value}
     return render_template(
@@ -66,8 +64,8 @@ def _page(path: str, machine: Any) -> str:
         severity=severity,
         program=program,
         text=text,
-        live=not before,
+        live=before is None,
         this_page=f"{path}?{urlencode(asked)}",
-        first_page=f"{path}?{urlencode(asked)}" if before else None,
+        first_page=f"{path}?{urlencode(asked)}" if before is not None else None,
         next_page=f"{path}?{urlencode({**asked, 'before': lines[-1].id})}" if len(lines) == PAGE else None,
     )
