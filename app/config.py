@@ -7,6 +7,7 @@ MUSTER_CACHE          where boot images are kept (default /var/cache/muster)
 MUSTER_DOMAIN         name of the first DNS domain (default muster.internal)
 MUSTER_LOG_FORMAT     json or text (default text)
 MUSTER_SECURE_COOKIE  1 where people reach the pages by https only: the session cookie is then never sent in the clear
+MUSTER_BEHIND_PROXY   1 where a proxy on this host stands in front: its X-Real-IP says who is asking
 MUSTER_STREAMS        how many event streams one process serves at once (default 200)
 """
 
@@ -36,6 +37,7 @@ class Config:
     log_format: str = "text"
     secure_cookie: bool = False
     streams: int = 200
+    behind_proxy: bool = False
 
     @property
     def log_dir(self) -> Path:
@@ -64,6 +66,7 @@ def load(environ: Mapping[str, str]) -> Config:
         log_format=log_format,
         secure_cookie=_flag(environ, "MUSTER_SECURE_COOKIE"),
         streams=_number(environ, "MUSTER_STREAMS", 200),
+        behind_proxy=_flag(environ, "MUSTER_BEHIND_PROXY"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
 import os
 import re
 import time
@@ -31,6 +32,7 @@ SMALL_BODY_BYTES = 64 * 1024
 OPEN_TO_ALL = ("login.login", "session.begin", "rackapi.enrol", "web.sign_in")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONG_POLLS = ("/rack/v1/wait",)
+LOOPBACK = ("127.0.0.1", "::1")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -76,6 +78,26 @@ class Route(Rule):
             return learnt[0](rule, **values)
 
         return build
+
+
+class BehindProxy:
+    """Says who is asking where a proxy on this host asks for them: what it writes into X-Real-IP.
+
+    X-Forwarded-For is left to racks' relays, which say there which machine is asking (`app.services.relays`).
+    """
+
+    def __init__(self, inner: Callable[..., Any]) -> None:
+        self._inner = inner
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer as the application does. Somebody who is not on this host is believed nothing."""
+        said = environ.get("HTTP_X_REAL_IP", "").strip()
+        if said and environ.get("REMOTE_ADDR") in LOOPBACK:
+            try:
+                environ["REMOTE_ADDR"] = str(ipaddress.ip_address(said))
+            except ValueError:
+                log.warning("proxy.address", said=said[:60])
+        return self._inner(environ, start_response)
 
 
 class Sessions(SecureCookieSessionInterface):
@@ -139,6 +161,8 @@ def create_app(context: Context, config: Config) -> Flask:
     application.register_blueprint(rackapi.blueprint)
     watching.mount(application, context)
     web.mount(application, errors.of_http)
+    if config.behind_proxy:
+        application.wsgi_app = BehindProxy(application.wsgi_app)  # type: ignore[method-assign]
     return application
 
 
