@@ -58,8 +58,9 @@ class ServiceSpec:
     probes: intent to the probes that must be green after an apply.
     packages: Debian packages a rack host needs.
     rival_units: units that these packages bring and that would take the ports or files of ours: a rack host has them
-        stopped and masked.  Not named is what gets along with ours: rsyslog's (it does not listen on the network) and
-        PostgreSQL's (ours listens in a directory of its own), which a host may need for itself.
+        stopped and masked.  Not named is what gets along with ours: rsyslog's (it does not listen on the network),
+        PostgreSQL's (ours listens in a directory of its own), which a host may need for itself, and chrony's, which sets
+        the host's clock and is told to listen at no port (`ansible/roles/rack_host`): ours serves time and sets no clock.
     """
 
     name: str

@@ -62,5 +62,4 @@ SERVICE = ServiceSpec(
         for address in (*intent.rack_addresses, *_outside(intent))
     ),
     packages=("chrony",),
-    rival_units=("chrony.service",),
 )

@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     command("agent", _agent, "Fetch, apply and report, until stopped.")
     command("power", _power, "Carry out power operations, until stopped.")
     command("doorbell", _doorbell, "Consume this rack's queue and wake the agent, until stopped.")
+    command(
+        "packages",
+        _packages,
+        "Show which packages each service needs, and which units of theirs must not run, as JSON.",
+    )
     command("status", _status, "Show what this rack runs, as JSON.")
     return parser
 
@@ -135,6 +140,18 @@ def _doorbell(options: argparse.Namespace) -> int:
 
     consume(load_config(options.root))
     return 0
+
+
+def _packages(options: argparse.Namespace) -> int:
+    print(json.dumps(packages(), indent=1, sort_keys=True))
+    return 0
+
+
+def packages() -> dict[str, dict[str, list[str]]]:
+    """By service: Debian packages that a rack host needs, and the units of theirs that must not run beside the rack's own."""
+    return {
+        spec.name: {"packages": list(spec.packages), "units": list(spec.rival_units)} for spec in registry.services()
+    }
 
 
 def _status(options: argparse.Namespace) -> int:
