@@ -31,7 +31,7 @@ WHY = {
     "DHCP": ("kea-dhcp4-server", "kea-dhcp6-server"),
     "DNS": ("bind9", "bind9-utils", "bind9-dnsutils"),
     "TFTP": ("dnsmasq-base",),
-    "HTTP proxy": ("squid",),
+    "HTTP proxy": ("squid-openssl",),
     "time": ("chrony",),
     "router advertisements": ("radvd",),
     "syslog": ("rsyslog",),

@@ -20,6 +20,8 @@ class RackLayout:
     kea_lease_hook, kea_host_hook: Kea's libraries of lease and host commands, as the rack has found them; empty where it
     has none.
     postgres_programs: directory of PostgreSQL's programs where the rack may keep a hosts database; empty where it may not.
+    control_plane_ca: file of the authorities that the control plane's certificate is checked with; empty where the rack
+    reaches it by plain http.
     """
 
     root: str = "/var/lib/muster-rack"
@@ -27,6 +29,7 @@ class RackLayout:
     kea_lease_hook: str = ""
     kea_host_hook: str = ""
     postgres_programs: str = ""
+    control_plane_ca: str = ""
 
     def config_path(self, service: str, name: str = "") -> str:
         """Path of a file in the service's activated bundle (a symbolic link that is swapped atomically)."""

@@ -116,7 +116,7 @@ def apply(
             )
 
 
-FOUND = ("kea_lease_hook", "kea_host_hook", "postgres_programs")
+FOUND = ("kea_lease_hook", "kea_host_hook", "postgres_programs", "control_plane_ca")
 """Fields of a rack's layout that it reports anew whenever they change."""
 
 

@@ -8,6 +8,8 @@ Forward proxy (`proxy`), where the rack is one: only for served networks that ar
 ports, and never to the rack itself, its loopback, link-local addresses or the control plane, which machines could
 otherwise reach with the rack's own address.  With a parent proxy everything goes there and nothing directly, and names
 are the parent's to look up.  Where the rack is no proxy, it does not listen at that port.
+A control plane behind https is asked by TLS, and its certificate is checked: by squid with OpenSSL, as Debian's `squid` with
+GnuTLS asks whoever answers.
 Logs never hold headers or query strings.  The file holds a secret, so it is readable by root and squid only.
 """
 
@@ -70,6 +72,6 @@ SERVICE = ServiceSpec(
     user="proxy",
     channel="squid",
     probes=_probes,
-    packages=("squid",),
+    packages=("squid-openssl",),
     rival_units=("squid.service",),
 )

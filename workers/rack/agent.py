@@ -345,6 +345,7 @@ class Agent:
                 self.applier,
                 self._units,
                 self._prober,
+                self.config.control_plane,
                 self.config.hosts_database,
                 self._certificate(),
             )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import requests
 
 from workers.rack.offer import Envelope
+from workers.rack.trust import authorities
 
 TIMEOUT_SECONDS = 15.0
 WAIT_SECONDS = 20
@@ -38,6 +39,7 @@ class ControlPlane:
         self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False
+        self._session.verify = authorities()
         if token is not None:
             self._session.headers["Authorization"] = f"Bearer {token}"
 

@@ -47,7 +47,7 @@ def enrol(
         {
             "code": code,
             "name": name,
-            "layout": {"root": str(root), "boot_files": boot_files, **found_here(hosts_database)},
+            "layout": {"root": str(root), "boot_files": boot_files, **found_here(hosts_database, base)},
             "ports": asdict(ports),
             "interfaces": interfaces(),
             "version": _version(),

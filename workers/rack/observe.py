@@ -12,6 +12,7 @@ from workers.rack.channels import kea
 from workers.rack.channels.base import ChannelError, run
 from workers.rack.hosts_database import programs
 from workers.rack.probing import Prober
+from workers.rack.trust import authorities_for
 from workers.rack.units import UnitError, Units
 
 KINDS = {None: "physical", "veth": "physical", "bond": "bond", "vlan": "vlan", "bridge": "bridge"}
@@ -58,12 +59,13 @@ def parse_interfaces(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def found_here(hosts_database: bool) -> dict[str, str]:
-    """What this host has that not every rack has; `hosts_database`: whether it may run one."""
+def found_here(hosts_database: bool, control_plane: str) -> dict[str, str]:
+    """What this host has that not every rack has; `hosts_database`: whether it may run one; control_plane: its URL."""
     return {
         "kea_lease_hook": kea.hook(kea.LEASE_HOOK),
         "kea_host_hook": kea.hook(kea.HOST_HOOK),
         "postgres_programs": programs() if hosts_database else "",
+        "control_plane_ca": authorities_for(control_plane),
     }
 
 
@@ -74,6 +76,7 @@ def observe(
     applier: Applier,
     units: Units,
     prober: Prober,
+    control_plane: str,
     hosts_database: bool = True,
     ha_certificate: str | None = None,
 ) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def observe(
         "records": records,
         "services": services,
         "interfaces": interfaces(),
-        "layout": found_here(hosts_database),
+        "layout": found_here(hosts_database, control_plane),
         "ha_certificate": ha_certificate,
     }
 
