@@ -96,7 +96,9 @@ ABOUT = Field("description", "words", "")
 COMMENT = Field("comment", "words", "")
 SERVING = ("relay_vlan", "rack", "secondary_rack", "dhcp_on", "router_advertisements")
 """What is said of a VLAN once the subnets are there in which its racks have addresses."""
-SETTINGS = ("dns_forwarders", "dnssec_validation", "network_discovery", "ntp_upstreams")
+SETTINGS = (
+    "dns_forwarders", "dnssec_validation", "kernel_options", "network_discovery", "ntp_upstreams", "proxy", "rollout",
+)  # fmt: skip
 """Settings of the network; those of people and of housekeeping are no part of a model."""
 KINDS = {
     kind.name: kind
