@@ -9,9 +9,10 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import selectinload
 
 from app.lifecycle.states import State
-from app.services import zone_reports
+from app.services import rollout_list, zone_reports
 from app.services.context import Context
 from app.services.rack_overview import ALIVE_SECONDS
+from app.services.rollout_list import RolloutLine
 from app.store.models import Job, Machine, Observation, Operation, Plan, Pool, Rack, RecordFailure, Zone
 
 SHOWN = 12
@@ -39,7 +40,10 @@ class RackTrouble:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the first page shows. failed_count and running_count count all, the lists hold the first; jobs: bulk work."""
+    """What the first page shows. failed_count and running_count count all, the lists hold the first; jobs: bulk work.
+
+    rollouts: the one that is running or halted, if any.
+    """
 
     states: dict[str, int]
     failed: list[Machine]
@@ -47,6 +51,7 @@ class Overview:
     running: list[Operation]
     running_count: int
     jobs: list[Job]
+    rollouts: list[RolloutLine]
     free: list[Free]
     racks: int
     troubles: list[RackTrouble]
@@ -65,6 +70,7 @@ def look(context: Context) -> Overview:
         all_running = session.scalar(select(func.count()).select_from(Operation).where(Operation.status == "running"))
         bulk = select(Job).where(Job.status.in_(("queued", "running"))).order_by(Job.id).limit(SHOWN)
         jobs = list(session.scalars(bulk))
+        rollouts = rollout_list.under_way(session)
         free = _free(
             [
                 (str(pool), str(zone), str(state), int(count))
@@ -99,7 +105,7 @@ def look(context: Context) -> Overview:
         if reasons:
             troubles.append(RackTrouble(rack.id, rack.name, tuple(reasons)))
     failures = sum(count for state, count in states.items() if state in FAILURES)
-    return Overview(states, failed, failures, running, all_running or 0, jobs, free, len(racks), troubles)
+    return Overview(states, failed, failures, running, all_running or 0, jobs, rollouts, free, len(racks), troubles)
 
 
 def _silence(rack: Rack, now: dt.datetime) -> list[str]:

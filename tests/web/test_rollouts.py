@@ -49,3 +49,21 @@ def test_a_rollout_is_drawn_wave_by_wave(context: Context, seeded: Seeded, vera:
     assert "left out by a person" in str(alice.page(path).one("a", id=f"rack-{other}").attributes["title"])
     assert 409 == alice.post(f"{path}/continue").status_code
     assert 404 == vera.get("/rollouts/999").status_code
+
+
+def test_the_one_under_way_stands_on_the_overview(
+    context: Context, seeded: Seeded, vera: Browser, alice: Browser
+) -> None:
+    """Halted it is among what is wrong, with where and why; running among what is busy; ended on neither."""
+    with context.store.write() as session:
+        session.add(Rollout(status="done", cause="upgrade", actor="Muster", begun_at=context.clock()))
+    quiet = vera.page("/")
+    assert [] == quiet.all("ul", id="halted") + quiet.all("ul", id="rollouts")
+    rollout_id, _ = halt_rollout(context, [seeded.rack_id])
+    page = vera.page("/")
+    assert f"other-rack: {WHY}" in page.one("li", id=f"halted-{rollout_id}").text
+    assert [] == page.all("ul", id="rollouts")
+    alice.post(f"/rollouts/{rollout_id}/continue")
+    page = vera.page("/")
+    assert "0 of 2 racks" in page.one("li", id=f"rollout-{rollout_id}").text
+    assert [] == page.all("ul", id="halted")
