@@ -40,9 +40,9 @@ class RackTrouble:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the first page shows. failed_count and running_count count all, the lists hold the first; jobs: bulk work.
+    """What the first page shows. failed_count, running_count and troubles_count count all, the lists hold the first.
 
-    rollouts: the one that is running or halted, if any.
+    jobs: bulk work.  rollouts: the one that is running or halted, if any.
     """
 
     states: dict[str, int]
@@ -55,6 +55,7 @@ class Overview:
     free: list[Free]
     racks: int
     troubles: list[RackTrouble]
+    troubles_count: int
 
 
 def look(context: Context) -> Overview:
@@ -91,21 +92,31 @@ def look(context: Context) -> Overview:
         lost = session.execute(select(RecordFailure.rack_id, func.count()).group_by(RecordFailure.rack_id)).all()
         behind = zone_reports.behind(session, context.clock())
     now = context.clock()
-    troubles = []
-    for rack in racks:
-        reasons = _silence(rack, now)
-        reasons += ["a plan is held and waits for approval"] if rack.id in held else []
-        reasons += [
-            f"{one.service} {'fails its probe' if one.running else 'does not run'}: {one.detail or 'no reason was given'}"
-            for one in ill
-            if one.rack_id == rack.id
-        ]
-        reasons += [f"{count} record changes could not be applied" for rack_id, count in lost if rack_id == rack.id]
-        reasons += [f"zone {one.zone} is behind its primary {one.primary}" for one in behind.get(rack.id, [])[:SHOWN]]
-        if reasons:
-            troubles.append(RackTrouble(rack.id, rack.name, tuple(reasons)))
+    reasons: dict[int, list[str]] = {rack.id: _silence(rack, now) for rack in racks}
+    for rack_id in set(held):
+        reasons[rack_id].append("a plan is held and waits for approval")
+    for one in ill:
+        what = "fails its probe" if one.running else "does not run"
+        reasons[one.rack_id].append(f"{one.service} {what}: {one.detail or 'no reason was given'}")
+    for rack_id, count in lost:
+        reasons[rack_id].append(f"{count} record changes could not be applied")
+    for rack_id, zones in behind.items():
+        reasons[rack_id] += [f"zone {zone.zone} is behind its primary {zone.primary}" for zone in zones[:SHOWN]]
+    troubles = [RackTrouble(rack.id, rack.name, tuple(reasons[rack.id])) for rack in racks if reasons[rack.id]]
     failures = sum(count for state, count in states.items() if state in FAILURES)
-    return Overview(states, failed, failures, running, all_running or 0, jobs, rollouts, free, len(racks), troubles)
+    return Overview(
+        states,
+        failed,
+        failures,
+        running,
+        all_running or 0,
+        jobs,
+        rollouts,
+        free,
+        len(racks),
+        troubles[:SHOWN],
+        len(troubles),
+    )
 
 
 def _silence(rack: Rack, now: dt.datetime) -> list[str]:

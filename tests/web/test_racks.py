@@ -267,3 +267,18 @@ def test_a_rollout_that_has_stopped(
         wanted = {"canary": str(seen.one("input", name="canary").attributes["value"])}
         assert path == root.post(str(seen.one("form", id="ask-canary").attributes["action"]), wanted).location
     assert "first to take what many racks are to take" in root.page(path).one("section", id="card-rack").text
+
+
+def test_the_overview_names_the_first_and_counts_the_others(context: Context, seeded: Seeded, vera: Browser) -> None:
+    """Of very many racks that are not heard of a dozen stand there, each with its reasons, and a way to all of them."""
+    settle(context, seeded)
+    with context.store.write() as session:
+        session.add_all(Rack(name=f"lost-{number:02}", token_hash=f"t{number}") for number in range(40))
+    hold_plan(context, seeded)
+    hold_plan(context, seeded)
+    page = vera.page("/")
+    rows = [one for one in page.all("li") if str(one.attributes.get("id", "")).startswith("trouble-")]
+
+    assert 12 == len(rows)
+    assert "and 29 more racks" in page.one("a", id="to-racks").text
+    assert "it was never heard of" in page.one("ul", id="troubles").text
