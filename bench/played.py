@@ -88,6 +88,10 @@ class NotedRing:
         self.real.rack(rack_name)
         self.racks += 1
 
+    def broker_users(self) -> None:
+        """Ring."""
+        self.real.broker_users()
+
 
 class Played:
     """The whole; a context manager."""
@@ -100,7 +104,7 @@ class Played:
             log.set_up("json")
         database.upgrade(config)
         wired = wiring.wire(config)
-        self.ring = NotedRing(CeleryRing(config.broker_url))
+        self.ring = NotedRing(CeleryRing(config.broker))
         self.context: Context = replace(wired, ring=self.ring)
         password = bootstrap.prepare(self.context, "bench.muster")
         self.application: Flask = create_app(self.context, config)

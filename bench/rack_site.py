@@ -43,6 +43,7 @@ ASK_EVERY, DEADLINE = 0.004, 30.0
 IMPORTED = 1000
 """Reservations in one request."""
 DOORBELL = "muster-rack-doorbell"
+BROKER, ADMIN = ("MUSTER_BROKER_URL", "MUSTER_BROKER_RACK_URL"), "MUSTER_BROKER_ADMIN_USER"
 _IPV4 = 0x0800
 _PACKET, _IGNORE_OUTGOING = 263, 23
 """packet(7) and linux/if_packet.h: what this socket sends is not read by it."""
@@ -124,7 +125,8 @@ class RackSite:
     def without_redis(self) -> None:
         """The control plane starts anew with its own broker of files, and nobody rings at the rack's host."""
         self.control.stop()
-        self.control.environment.pop("MUSTER_BROKER_URL", None)
+        for name in (*BROKER, ADMIN):
+            self.control.environment.pop(name, None)
         self.supervisor.call("stopProcess", DOORBELL)
         self.control.start()
         time.sleep(3)  # The rack's long poll comes back.
@@ -176,7 +178,7 @@ def rack_site(path: str = "", words: Iterable[str] = ()) -> Iterator[RackSite]:
         port = sockets[0].getsockname()[1]
         site = stack.enter_context(VirtualSite(folder / "site", vlans=NETWORK.vlans, uplink=NETWORK.uplink))
         sockets.append(site.listen_in(site.control, site.uplink.control_address, port))
-        broker = {"MUSTER_BROKER_URL": redis} if redis else {}
+        broker = {name: redis for name in BROKER if redis} | ({ADMIN: "default"} if redis else {})
         control = stack.enter_context(ControlPlane(folder / "control", sockets, f"http://127.0.0.1:{port}", broker))
         api = Api(control.url)
         api.sign_in("admin", str(control.password))

@@ -45,6 +45,9 @@ class WorkerRing:
     def rack(self, rack_name: str) -> None:
         """Nobody looks."""
 
+    def broker_users(self) -> None:
+        """Nobody looks after them."""
+
     def job(self, job_id: int) -> None:
         """Begin the job."""
         assert self.context is not None

@@ -2,22 +2,32 @@
 
 Tasks carry a name or a row id and nothing else; no results are kept; a broker that is away is waited for without end,
 because everything that is woken here also has a timer.  `file:///directory` is a broker without a server
-(`workers.filesystem_transport`); other URLs (Redis) go to kombu as they are.
+(`workers.filesystem_transport`), Redis has a transport of ours as well (`workers.redis_transport`); other URLs go to kombu
+as they are.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from celery import Celery
+from kombu.entity import Queue
+
+from app.broker import Login, is_redis
 
 TRANSPORT = "workers.filesystem_transport:Transport"
 POLLING_SECONDS = 0.05
 
 
-def make_app(broker_url: str, name: str = "muster") -> Celery:
-    """A Celery application for that broker; makes the directories of a file broker.  ValueError for a relative one."""
+def make_app(broker: str | Login, name: str = "muster", *, queue: str | None = None, **options: Any) -> Celery:
+    """A Celery application for that broker; makes the directories of a file broker.  ValueError for a relative one.
+
+    queue: the one that is consumed, which Redis needs to know; options: more of the transport for Redis.
+    """
+    login = Login(broker) if isinstance(broker, str) else broker
+    broker_url = login.url
     app = Celery(name, set_as_current=False)
     app.conf.update(
         broker_url=broker_url,
@@ -35,7 +45,12 @@ def make_app(broker_url: str, name: str = "muster") -> Celery:
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,
     )
-    if broker_url.startswith("file:"):
+    if is_redis(broker_url):
+        # Nobody declares it, neither whoever consumes nor whoever sends: that takes rights, and is worth nothing in Redis.
+        app.conf.update(login.settings(**options), task_queues=_queues(queue))
+        # Of nothing that is acknowledged late, so this only ends a warning at each loss.
+        app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
+    elif broker_url.startswith("file:"):
         directory = Path(unquote(urlsplit(broker_url).path))
         if not directory.is_absolute() or urlsplit(broker_url).netloc:
             raise ValueError(f"broker {broker_url!r}: name an absolute directory, as in file:///var/lib/muster/broker")
@@ -53,3 +68,7 @@ def make_app(broker_url: str, name: str = "muster") -> Celery:
             },
         )
     return app
+
+
+def _queues(name: str | None) -> list[Queue]:
+    return [Queue(name, no_declare=True)] if name else []  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ SECONDS = {
     "muster.region.advance_rollouts": 5.0,
     "muster.region.jobs_left": 20.0,
     "muster.region.sign": 15.0,
+    "muster.region.broker_users": 10.0,
     "muster.region.names": 15.0,
     "muster.region.expire_leases": 30.0,
     "muster.region.fold_records": 5.0,

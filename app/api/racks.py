@@ -7,6 +7,7 @@ from typing import Any
 
 from app.api.frame import NO_CONTENT, Resource, allow, page
 from app.api.schemas.rack import (
+    AclSchema,
     CodeSchema,
     KeyChangeSchema,
     NewCodeSchema,
@@ -22,7 +23,7 @@ from app.api.schemas.rack import (
     RetriedSchema,
 )
 from app.identity import current_context
-from app.services import plans, rack_keys, rack_overview, racks, versions
+from app.services import broker, plans, rack_keys, rack_overview, racks, versions
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,26 @@ def new_omapi_key(rack_id: int) -> Any:
     a minute.
     """
     return rack_keys.new_omapi_key(current_context(), rack_id)
+
+
+@blueprint.post("/racks/<int:rack_id>/new-broker-password")
+@allow("admin", "change racks' passwords")
+@blueprint.response(200, RackSchema)
+def new_broker_password(rack_id: int) -> Any:
+    """Give a rack another password at a Redis broker.
+
+    Its worker is cut off there, fetches the new one with the rack's token, and is back within seconds; the password is
+    shown to nobody else.  The old one is worth nothing once the region worker has told Redis, which takes a moment.
+    """
+    return broker.new_password(current_context(), rack_id)
+
+
+@blueprint.get("/broker/acl")
+@allow("admin", "see the broker's users")
+@blueprint.response(200, AclSchema)
+def broker_acl() -> Any:
+    """Racks' users as lines of Redis' aclfile, for sites that keep Redis' users themselves."""
+    return {"lines": broker.acl(current_context())}
 
 
 @blueprint.post("/racks/reconcile")

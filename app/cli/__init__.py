@@ -1,5 +1,5 @@
-"""`muster`: the command line. It speaks HTTP to the API; only `run`, `db`, `prune`, `secrets`
-and some of `user` work on this host.
+"""`muster`: the command line. It speaks HTTP to the API; only `run`, `db`, `prune`, `secrets`,
+`broker check` and some of `user` work on this host.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage (of `apply --dry-run`: there are changes), 3 the control plane cannot
 be reached, 4 not signed in, 130 stopped by Ctrl-C.
@@ -15,6 +15,7 @@ import click
 from app.cli import (
     account,
     address,
+    broker,
     change,
     completion,
     device,
@@ -61,7 +62,7 @@ def muster(context: click.Context, url: str | None, as_json: bool, wait: int | N
 
 
 _PARTS = (
-    account, address, completion, device, dns, event, image, lease, local, machine, model_file, neighbour, network,
+    account, address, broker, completion, device, dns, event, image, lease, local, machine, model_file, neighbour, network,
     package_repository,
     place, rack,
     reservation, rollout, setting,

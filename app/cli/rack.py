@@ -228,6 +228,15 @@ def rack_new_omapi_key(session: Session, rack: str) -> None:
     click.echo(f"{rack} has a new OMAPI key; DHCP was silent for {answer['gap']:.2f} s.")
 
 
+@rack.command("new-broker-password")
+@click.argument("rack")
+@click.pass_obj
+def rack_new_broker_password(session: Session, rack: str) -> None:
+    """Give a rack another password at a Redis broker. It fetches it by itself; the old one is worth nothing afterwards."""
+    answer = session.call("POST", f"/racks/{_find(session, rack)['id']}/new-broker-password")
+    output.show_one(answer, session.as_json, ("id", "name", "broker_password_at"))
+
+
 @rack.command("delete")
 @click.argument("rack")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from app.identity import base_context
+from app.rackapi.broker import url_for_caller
 from app.rackapi.caller import body, take
 from app.services import racks
 from app.services.context import Actor
@@ -39,7 +40,7 @@ def enrol() -> tuple[Response, int]:
         token=made.token,
         relay_token=made.relay_token,
         offer_public_key=made.offer_public_key,
-        broker_url=_broker_url(),
+        broker_url=url_for_caller(),
         queue=made.queue,
     )
     answer.headers["Cache-Control"] = "no-store"
@@ -56,10 +57,3 @@ def _asked_at() -> tuple[str, int]:
     if not HOST.fullmatch(name):
         raise Invalid(f"the Host header {request.host[:80]!r} is no host name or address", field="Host")
     return name, port
-
-
-def _broker_url() -> str | None:
-    """The doorbell's broker, where a rack can use it: a broker of files only on the control plane's own host."""
-    url: str = current_app.config["MUSTER_CONFIG"].broker_url
-    here = request.remote_addr in ("127.0.0.1", "::1")
-    return url if here or not url.startswith("file:") else None

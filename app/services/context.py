@@ -29,6 +29,9 @@ class Ring(Protocol):
     def rack(self, rack_name: str) -> None:
         """Have a rack fetch what is new."""
 
+    def broker_users(self) -> None:
+        """Have the region worker put racks' users into the broker, where it has users."""
+
 
 class SecretBox(Protocol):
     """Encrypts secrets at rest."""

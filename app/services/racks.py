@@ -16,7 +16,8 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.services import discovery, internal_names, offers, versions
+from app.broker import queue_of
+from app.services import broker_passwords, discovery, internal_names, offers, versions
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict, Invalid, NotFound, Unauthorized
@@ -47,7 +48,7 @@ class Enrolment:
     @property
     def queue(self) -> str:
         """Name of the rack's doorbell queue."""
-        return f"rack.{self.rack.name}"
+        return queue_of(self.rack.name)
 
 
 def find(
@@ -134,6 +135,7 @@ def delete(context: Context, rack_id: int) -> None:
         session.execute(delete_rows(IpAddress).where(IpAddress.rack_id == rack_id))
         audit(session, context, "delete", "rack", rack.id, name=rack.name)
         session.delete(rack)
+        broker_passwords.changed(session, context)
         session.flush()
         put_name_servers(session)
         internal_names.put(session, context.clock())
@@ -208,6 +210,7 @@ def enrol(
         rack.applied_offer = rack.applied_records = 0
         session.add(rack)
         session.flush()
+        broker_passwords.renew(session, context, rack)
         discovery.of_rack(session, context, rack)
         attach(session, context, rack)
         touch_racks(session, session.scalars(select(Rack.id)))

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.services.changes import audit, changing
 from app.services.context import Context
 from app.services.offers import OFFER_KEY
-from app.store.models import Bmc, DnsSecondary, IdempotencyKey, Operation, Setting
+from app.store.models import Bmc, DnsSecondary, IdempotencyKey, Operation, Rack, Setting
 
 BATCH = 200
 
@@ -90,6 +90,10 @@ def _put_transfer_key(row: DnsSecondary, sealed: str) -> None:
     row.secret = sealed
 
 
+def _put_broker_password(row: Rack, sealed: str) -> None:
+    row.broker_password = sealed
+
+
 def _put_offer_key(row: Setting, sealed: str) -> None:
     row.value = {**row.value, "private": sealed}
 
@@ -111,6 +115,10 @@ SEALED = (
     Place(
         "DNS secondary", DnsSecondary, DnsSecondary.id, lambda: DnsSecondary.secret != "", lambda row: row.secret,
         _put_transfer_key,
+    ),
+    Place(
+        "rack", Rack, Rack.id, lambda: Rack.broker_password.is_not(None), lambda row: row.broker_password,
+        _put_broker_password,
     ),
     Place(
         "idempotency key", IdempotencyKey, IdempotencyKey.id, lambda: IdempotencyKey.answer != "",

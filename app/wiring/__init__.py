@@ -22,7 +22,7 @@ def wire(config: Config) -> Context:
     secrets = FernetBox(key_file(config).keys)
     engine = make_engine(config.database_url)
     _count_connections(engine)
-    return Context(Store(engine), utc_now, secrets, CeleryRing(config.broker_url))
+    return Context(Store(engine), utc_now, secrets, CeleryRing(config.broker))
 
 
 def session_keys(config: Config) -> list[str]:

@@ -21,6 +21,7 @@ from celery.utils import uuid
 from kombu.messaging import Producer
 
 from app import metrics
+from app.broker import Login, explain, is_redis, queue_of
 
 # By name: the control plane imports nothing of the workers.
 FILE_TRANSPORT = "workers.filesystem_transport:Transport"
@@ -29,7 +30,7 @@ MOST_WAITING = 10_000
 IDLE_SECONDS = 30.0
 LAST_SECONDS = 3.0
 log = structlog.get_logger(__name__)
-Wake = tuple[str, str, int | str]
+Wake = tuple[str, str, int | str | None]
 
 
 class CeleryRing:
@@ -37,8 +38,9 @@ class CeleryRing:
 
     _producer: Producer | None
 
-    def __init__(self, broker_url: str) -> None:
-        self._celery = _sender(broker_url)
+    def __init__(self, broker: str | Login) -> None:
+        self._broker = Login(broker) if isinstance(broker, str) else broker
+        self._celery = _sender(self._broker)
         self._silent_until = 0.0
         self._forget()
         forget = WeakMethod(self._forget)
@@ -59,20 +61,27 @@ class CeleryRing:
 
     def rack(self, rack_name: str) -> None:
         """Have a rack fetch what is new."""
-        self._note(("muster.rack.wake", f"rack.{rack_name}", rack_name))
+        self._note(("muster.rack.wake", queue_of(rack_name), rack_name))
+
+    def broker_users(self) -> None:
+        """Have the region worker put racks' users into the broker, where it has users."""
+        if is_redis(self._broker.url):
+            self._note(("muster.region.broker_users", "region", None))
 
     def flush(self, seconds: float = LAST_SECONDS) -> bool:
         """Wait until all that was noted is sent, at most so long; whether it was. The process does so when it ends."""
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None or not (self._waiting or self._busy), seconds)
 
-    def _publish(self, task: str, queue: str, argument: int | str) -> None:
+    def _publish(self, task: str, queue: str, argument: int | str | None) -> None:
         """Put a task straight into its queue, as `send_task` does by an exchange, at half of its cost.
 
         One producer is kept; a queue is its consumer's to declare.
         """
         amqp = self._celery.amqp
-        message = amqp.create_task_message(uuid(), task, args=[argument], kwargs={}, ignore_result=True)
+        message = amqp.create_task_message(
+            uuid(), task, args=[] if argument is None else [argument], kwargs={}, ignore_result=True
+        )
         if self._producer is None:
             self._producer = self._celery.connection_for_write().Producer(auto_declare=False, serializer="json")
         self._producer.publish(
@@ -113,20 +122,21 @@ class CeleryRing:
                 self._busy = True
             self._send(*wake)
 
-    def _send(self, task: str, queue: str, argument: int | str) -> None:
+    def _send(self, task: str, queue: str, argument: int | str | None) -> None:
         try:
             self._publish(task, queue, argument)
             metrics.RINGS.labels("sent").inc()
         except Exception as error:  # Whatever the broker's client raises: the change is committed, timers will see it.
             self._producer = None
             metrics.RINGS.labels("lost").inc()
-            log.warning("ring.lost", task=task, queue=queue, reason=str(error))
+            log.warning("ring.lost", task=task, queue=queue, reason=explain(error, self._broker))
             with self._changed:
                 self._silent_until = time.monotonic() + SILENT_SECONDS
                 self._waiting.clear()
 
 
-def _sender(broker_url: str) -> Celery:
+def _sender(broker: Login) -> Celery:
+    broker_url = broker.url
     celery = Celery("muster-ring", set_as_current=False)
     celery.conf.update(
         broker_url=broker_url,
@@ -137,7 +147,9 @@ def _sender(broker_url: str) -> Celery:
         broker_connection_timeout=2,
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 2},
     )
-    if broker_url.startswith("file:"):
+    if is_redis(broker_url):
+        celery.conf.update(broker.settings(socket_connect_timeout=2, socket_timeout=2))
+    elif broker_url.startswith("file:"):
         directory = Path(unquote(urlsplit(broker_url).path))
         for part in ("messages", "control"):
             (directory / part).mkdir(parents=True, exist_ok=True, mode=0o700)

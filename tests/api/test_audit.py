@@ -237,6 +237,7 @@ def questions(walk: Walk, seeded: Seeded) -> None:
     with answering(walk.context, seeded.rack_id):
         walk("DELETE /leases/*", lease.id)
         walk("POST /racks/*/new-omapi-key", seeded.rack_id)
+    walk("POST /racks/*/new-broker-password", seeded.rack_id)
 
 
 @contextlib.contextmanager

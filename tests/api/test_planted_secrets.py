@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 
 from app.config import load
 from app.factory import create_app
-from app.services import bootstrap, users
+from app.services import bootstrap, broker, users
 from app.services.allocation import Constraints, allocate
 from app.services.context import Actor
 from app.store.models import Base, Rack
@@ -38,7 +38,7 @@ LISTS = (
     "machines", "machines/{}", "machines/{}/events", "machines/{}/operations", "machines/{}/power",
     "machines/{}/results", "machines/{}/results/bmc", "operations/1", "operations/2", "operations/3", "audit", "events", "users",
     "tokens", "keys", "racks", "racks/1", "racks/1/plans", "plans/1", "settings", "session", "images", "power-drivers",
-    "openapi.json",
+    "openapi.json", "broker/acl",
 )  # fmt: skip
 
 
@@ -130,6 +130,10 @@ class Life:
         self.secrets["enrolment code"] = code
         self.secrets["rack token"] = enrolled.get_json()["token"]
         self.secrets["relay token"] = enrolled.get_json()["relay_token"]
+        rack_id = enrolled.get_json()["rack"]["id"]
+        self.secrets["replaced broker password"] = broker.password_for_rack(self.lab.context, rack_id)
+        self.api.post(f"racks/{rack_id}/new-broker-password", {}, 200)
+        self.secrets["broker password"] = broker.password_for_rack(self.lab.context, rack_id)
         assert 401 == client.post("/rack/v1/enrol", json=body).status_code
 
     def release(self) -> None:

@@ -73,6 +73,7 @@ class FakeRing:
     """Remembers who was woken, in order: ("advance", machine id), ("reconcile", rack id), ("rack", rack name)."""
 
     calls: list[tuple[str, int | str]] = field(default_factory=list)
+    broker_users_rung: int = 0
 
     def advance(self, machine_id: int) -> None:
         self.calls.append(("advance", machine_id))
@@ -85,6 +86,9 @@ class FakeRing:
 
     def rack(self, rack_name: str) -> None:
         self.calls.append(("rack", rack_name))
+
+    def broker_users(self) -> None:
+        self.broker_users_rung += 1
 
     def take(self) -> list[tuple[str, int | str]]:
         """What was rung since the last time."""

@@ -144,6 +144,7 @@ def test_malformed_enrolments(application: Flask, context: Context, changes: dic
 PATHS = [
     ("GET", "/wait"),
     ("GET", "/offer"),
+    ("GET", "/broker"),
     ("GET", "/records"),
     ("POST", "/reports/apply"),
     ("POST", "/reports/observation"),

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from app.cli import main, upkeep
 from app.config import load
 from app.factory import create_app
-from app.services import bmc, deployment, idempotency, lifecycle, offers, rotation, users
+from app.services import bmc, broker, deployment, idempotency, lifecycle, offers, rotation, users
 from app.services.changes import changing
 from app.services.context import Actor, Context
 from app.services.errors import Forbidden
@@ -55,7 +55,7 @@ def fits(key: str, sealed: str) -> bool:
 
 
 def fill(context: Context) -> tuple[Seeded, int, int]:
-    """Every kind of secret there is: a BMC's password, user data, the key that signs offers, an answer that is kept."""
+    """Every kind of secret there is: a BMC's password, user data, the key that signs offers, an answer that is kept, a rack's password."""
     seeded = seed(context, image_folder=None)
     machine_id = make_machine(context, seeded, state="ALLOCATED", owner_id=seeded.user_id, inventory={"cpu": {}})
     alice = context.acting_as(Actor(ALICE, "operator", seeded.user_id))
@@ -64,6 +64,7 @@ def fill(context: Context) -> tuple[Seeded, int, int]:
     operation = lifecycle.request(alice, machine_id, "deploy", {"user_data": USER_DATA})
     with changing(context) as session:
         offers.ensure_key(session, context)
+    broker.password_for_rack(context, seeded.rack_id)
     idempotency.once(alice, "key-1", "fingerprint", lambda _: idempotency.Answer(201, {}, "{}"))
     return seeded, machine_id, operation.id
 
@@ -91,7 +92,7 @@ def test_everything_moves_to_the_new_key(living: Context, file: KeyFile) -> None
     (new,) = file.keys()
     after = everything_sealed(living)
 
-    assert 4 == len(before) == len(after) == first
+    assert 5 == len(before) == len(after) == first
     assert 0 == second
     assert old != new
     assert all(fits(old, token) for token in before)
@@ -105,6 +106,7 @@ def test_every_place_is_named() -> None:
     seals = {path.stem for path in app.rglob("*.py") if "secrets.seal(" in path.read_text()}
     places = {
         "bmc": "BMC",
+        "broker_passwords": "rack",
         "enlistment": "BMC",
         "dns_secondaries": "DNS secondary",
         "lifecycle": "operation",

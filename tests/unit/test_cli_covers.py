@@ -40,6 +40,8 @@ COMMANDS = {
     "GET /leases": "lease list",
     "DELETE /leases/*": "lease release",
     "POST /racks/*/new-omapi-key": "rack new-omapi-key",
+    "POST /racks/*/new-broker-password": "rack new-broker-password",
+    "GET /broker/acl": "broker acl",
     "GET /neighbours": "neighbour list",
     "GET /subnets/*/statistics": "subnet statistics",
     "GET /subnets/*/free-ranges": "subnet free",
@@ -161,6 +163,7 @@ WITHOUT = {
 }
 LOCAL = {
     "run": "starts the control plane",
+    "broker check": "the settings of this host",
     "db upgrade": "the database of this host",
     "user create": "the database of this host",
     "user reset": "the database of this host",

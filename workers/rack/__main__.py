@@ -15,10 +15,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from app.broker import Tls
 from renderers import registry
 from renderers.intent import RackLayout, RackPorts
 from workers.rack.agent import Agent
 from workers.rack.apply import Applier
+from workers.rack.broker import FILE_NAME as BROKER_FILE
 from workers.rack.client import ControlPlaneDown, ControlPlaneRefused
 from workers.rack.config import ConfigError, RackConfig, load_config
 from workers.rack.enrolment import enrol
@@ -71,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--no-hosts-database", action="store_true", help="run no PostgreSQL for DHCP hosts, also where it is installed"
     )
+    for name, what in (("ca", "CAs of the Redis broker"), ("cert", "own certificate there"), ("key", "key of it")):
+        new.add_argument(
+            f"--broker-{name}", metavar="FILE", help=f"{what} (PEM); the control plane names the usual CAs"
+        )
     new.add_argument("--again", action="store_true", help="replace an earlier enrolment")
     command("agent", _agent, "Fetch, apply and report, until stopped.")
     command("power", _power, "Carry out power operations, until stopped.")
@@ -99,6 +105,7 @@ def _enrol(options: argparse.Namespace) -> int:
         options.lab,
         options.again,
         not options.no_hosts_database,
+        Tls(options.broker_ca, options.broker_cert, options.broker_key),
     )
     print(json.dumps({"rack": {"id": config.rack_id, "name": config.name}, "root": str(config.root)}))
     return 0
@@ -177,7 +184,7 @@ def status(config: RackConfig) -> dict[str, Any]:
     return {
         "rack": {"id": config.rack_id, "name": config.name},
         "control_plane": config.control_plane,
-        "broker": config.broker_url is not None,
+        "broker": (config.root / BROKER_FILE).exists(),
         "records": RecordStore(config.records_path).sequence,
         "services": services,
     }

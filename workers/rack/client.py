@@ -123,6 +123,10 @@ class ControlPlane:
         """A secret that the newest offer refers to."""
         return str(self._object(self._ask("GET", f"/secrets/{quote(name, safe='')}"))["value"])
 
+    def broker(self) -> dict[str, Any]:
+        """Where the doorbell's broker is, and who this rack is there."""
+        return self._object(self._ask("GET", "/broker"))
+
     def power_operations(self) -> list[dict[str, Any]]:
         """Power operations that nobody has claimed."""
         operations = self._object(self._ask("GET", "/power/operations")).get("operations", [])

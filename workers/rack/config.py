@@ -1,6 +1,6 @@
 """What a rack host knows of itself: one file, `<root>/rack.json`, written by `muster-rack enrol` and read once.
 
-It holds no token (those are in `<root>/secrets/`), but the broker's URL may hold a password, so it is 0600 all the same.
+It holds no token (those are in `<root>/secrets/`); it is 0600 all the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class RackConfig:
-    """Identity and surroundings of one rack host; hosts_database: whether it may run a PostgreSQL for DHCP hosts."""
+    """Identity and surroundings of one rack host; hosts_database: whether it may run a PostgreSQL for DHCP hosts.
+
+    broker_ca, broker_cert, broker_key: paths of PEM files for a Redis broker, where the CAs that the control plane names
+    will not do, or Redis asks clients for a certificate.
+    """
 
     root: Path
     control_plane: str
@@ -36,6 +40,9 @@ class RackConfig:
     boot_files: str = "/usr/lib/ipxe"
     ports: RackPorts = field(default_factory=RackPorts)
     hosts_database: bool = True
+    broker_ca: str | None = None
+    broker_cert: str | None = None
+    broker_key: str | None = None
 
     @property
     def doorbell_path(self) -> Path:

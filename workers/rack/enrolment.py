@@ -9,7 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from app.broker import Tls
 from renderers.intent import RackPorts
+from workers.rack.broker import tls_path
 from workers.rack.client import ControlPlane
 from workers.rack.config import FILE_NAME, ConfigError, RackConfig, check_control_plane_url
 from workers.rack.observe import found_here, interfaces
@@ -28,6 +30,7 @@ def enrol(
     lab: bool,
     again: bool,
     hosts_database: bool = True,
+    broker: Tls | None = None,
 ) -> RackConfig:
     """Spend the code; the rack's configuration, which is on disk then with the secrets.
 
@@ -40,6 +43,11 @@ def enrol(
         raise ConfigError(f"{root / FILE_NAME} exists: this host is a rack already; use --again to enrol it anew")
     if not code:
         raise ConfigError("the enrolment code is empty: get one with `muster rack code`")
+    files = broker or Tls()
+    ca = tls_path("--broker-ca", files.ca)
+    cert, key = tls_path("--broker-cert", files.cert), tls_path("--broker-key", files.key)
+    if (cert is None) != (key is None):
+        raise ConfigError("--broker-cert and --broker-key: give both or neither")
     _make_directories(root)
     secrets = SecretFiles(root)
     secrets.make_missing()
@@ -53,7 +61,13 @@ def enrol(
             "version": _version(),
         }
     )
-    config = replace(_config(root, base, answer, boot_files, ports), hosts_database=hosts_database)
+    config = replace(
+        _config(root, base, answer, boot_files, ports),
+        hosts_database=hosts_database,
+        broker_ca=ca,
+        broker_cert=cert,
+        broker_key=key,
+    )
     secrets.write(RACK_TOKEN, str(answer["token"]))
     secrets.write(RELAY_TOKEN, str(answer["relay_token"]))
     config.save()

@@ -21,11 +21,13 @@ from kombu.exceptions import OperationalError
 
 from app import config as configuration
 from app import wiring
+from app.broker import explain
 from app.config import Config
 from app.services.context import Context
 from app.wiring import log as logging
 from workers.celery_app import make_app
 from workers.region import tasks
+from workers.region.broker_users import BrokerUsers
 from workers.region.watch import Watch
 from workers.schedule import beat_schedule
 
@@ -38,7 +40,7 @@ def make_region_app(config: Config, wire: Callable[[Config], Context] = wiring.w
 
     wire: makes the context, when the first task needs it.
     """
-    app = make_app(config.broker_url, "muster-region")
+    app = make_app(config.broker, "muster-region", queue=tasks.QUEUE)
     app.conf.update(
         task_default_queue=tasks.QUEUE,
         beat_schedule=beat_schedule(),
@@ -46,7 +48,8 @@ def make_region_app(config: Config, wire: Callable[[Config], Context] = wiring.w
         # Without a result backend nobody would read the failures otherwise.
         task_acks_late=False,
     )
-    watch = tasks.register(app, once(lambda: wire(config)))
+    context = once(lambda: wire(config))
+    watch = tasks.register(app, context, BrokerUsers.of(config, context))
     return app, watch
 
 
@@ -95,7 +98,7 @@ def main(arguments: list[str] | None = None, wire: Callable[[Config], Context] =
         app.send_task("muster.region.sign", queue=tasks.QUEUE, expires=60, retry=False)
         app.send_task("muster.region.reconcile_all", queue=tasks.QUEUE, expires=60, retry=False)
     except OperationalError as error:
-        log.warning("region.start.unrung", reason=str(error))
+        log.warning("region.start.unrung", reason=explain(error, config.broker))
     if not chosen.no_beat:
         watch.start()
     app.worker_main(options)

@@ -18,6 +18,7 @@ from app.services import digests, health, internal_names, jobs, leases, machines
 from app.services.context import Context
 from workers.region import reconcile as reconciling
 from workers.region import rollouts
+from workers.region.broker_users import BrokerUsers
 from workers.region.lifecycle import runner
 from workers.region.watch import Watch
 from workers.schedule import SECONDS
@@ -25,10 +26,10 @@ from workers.schedule import SECONDS
 QUEUE = "region"
 
 
-def register(app: Celery, context: Callable[[], Context]) -> Watch:
+def register(app: Celery, context: Callable[[], Context], users: BrokerUsers) -> Watch:
     """Add the region's tasks to a Celery application; the watch over the periodic ones, to be started by the worker.
 
-    context gives the worker's one context, made when first needed.
+    context gives the worker's one context, made when first needed.  users: racks' users at the broker.
     """
 
     def advance(machine_id: int) -> None:
@@ -83,6 +84,10 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
         """Have racks make new keys for those that are too old."""
         rack_keys.renew_old(context())
 
+    def broker_users() -> None:
+        """Keep racks' users at the broker as they should be."""
+        users.tend()
+
     started: list[dt.datetime] = []
 
     def sign() -> None:
@@ -105,6 +110,7 @@ def register(app: Celery, context: Callable[[], Context]) -> Watch:
             fold_list_revision,
             prune,
             renew_keys,
+            broker_users,
             sign,
         )
     }

@@ -30,6 +30,10 @@ class RackSchema(Schema):
         allow_none=True,
         metadata={"description": "when it last made a new key for ISC dhcpd; null: not since it enrolled"},
     )
+    broker_password_at = fields.DateTime(
+        allow_none=True,
+        metadata={"description": "when its password at a Redis broker was made; null: nobody has needed one yet"},
+    )
     canary = fields.Boolean(metadata={"description": "it is the first to take what many racks are to take"})
     version = fields.String(allow_none=True)
     seen_at = fields.DateTime(allow_none=True)
@@ -182,6 +186,18 @@ class KeyChangeSchema(Schema):
     """What a change of a rack's key cost."""
 
     gap = fields.Float(metadata={"description": "seconds in which its DHCP server did not answer"})
+
+
+class AclSchema(Schema):
+    """Racks' users at a Redis broker."""
+
+    lines = fields.List(
+        fields.String(),
+        metadata={
+            "description": "lines of Redis' aclfile, one for each rack; passwords are SHA-256 hashes",
+            "example": ["user rack.rack-1 on #5e88...42d8 resetkeys ~rack.rack-1 resetchannels -@all +ping +brpop"],
+        },
+    )
 
 
 class NewCodeSchema(Schema):

@@ -31,6 +31,7 @@ class Rack(Base):
     changes have raised the generation since the last plan, a space apart.  agreed_records: the sequence at which the
     digests of its records last agreed with ours, at agreed_at; differing: scopes in which they did not, when it last asked.
     omapi_key_at: when it last made a new OMAPI key, None since it enrolled; omapi_key_tried_at: when that was last due.
+    broker_password: of its user in a Redis broker, sealed; None until somebody needs it; broker_password_at: when it was made.
     canary: the operator has chosen it to be the first that takes what many racks are to take.
     """
 
@@ -60,6 +61,8 @@ class Rack(Base):
     dhcp_server: Mapped[str] = mapped_column(default="kea", server_default="kea")
     omapi_key_at: Mapped[dt.datetime | None]
     omapi_key_tried_at: Mapped[dt.datetime | None]
+    broker_password: Mapped[str | None] = mapped_column(Text)
+    broker_password_at: Mapped[dt.datetime | None]
     canary: Mapped[bool] = mapped_column(default=False, server_default=false())
     seen_at: Mapped[dt.datetime | None]
     enrolled_at: Mapped[CreatedAt]

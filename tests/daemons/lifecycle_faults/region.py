@@ -38,6 +38,9 @@ class NoRing:
     def rack(self, rack_name: str) -> None:
         """The rack hears nothing."""
 
+    def broker_users(self) -> None:
+        """Nobody looks after them."""
+
 
 def die_at_second_change(context: Context) -> None:
     """Have this process killed when it is about to commit its second change of an operation."""

@@ -1,0 +1,151 @@
+"""From a commit to the rack's own worker through a real Redis: TLS, a user of the rack's own, and all that may befall it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from app.config import Config, load
+from app.factory import create_app
+from app.services import broker, racks
+from app.services.changes import changing, put_record
+from app.services.context import Context
+from app.wiring.ring import CeleryRing
+from tests.daemons.requires import require
+from tests.factories.control import make_context, seed
+from tests.factories.redis_server import RedisServer
+from workers.rack.__main__ import main
+from workers.rack.config import RackConfig, load_config
+from workers.rack.waiting import Doorbell
+from workers.region.broker_users import BrokerUsers
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SECONDS = 60.0
+
+
+class Site:
+    """A control plane on loopback with a rack that has enrolled, whose doorbell is a process; all over one Redis."""
+
+    def __init__(self, folder: Path, server: RedisServer) -> None:
+        self.folder, self.server = folder, server
+        self.config: Config = load({"MUSTER_STATE_DIR": str(folder / "state"), **server.environment})
+        made = make_context(folder)
+        seed(made)
+        self.context: Context = replace(made, ring=CeleryRing(self.config.broker))
+        self.keeper = BrokerUsers.of(self.config, lambda: self.context)
+        web = make_server("127.0.0.1", 0, create_app(self.context, self.config), threaded=True)
+        self._web, self._thread = web, threading.Thread(target=web.serve_forever, daemon=True)
+        self._thread.start()
+        code = folder / "code"
+        code.write_text(racks.new_code(self.context, "rack-a"))
+        root = folder / "root"
+        words = ["--url", f"http://127.0.0.1:{web.server_port}", "--code-file", str(code), "--root", str(root)]
+        assert main(["enrol", *words]) == 0
+        self.rack: RackConfig = load_config(root)
+        self.rung, self._stop = threading.Event(), threading.Event()
+        Doorbell(self.rack.doorbell_path, self.rung, self._stop).start()
+        self.log = folder / "doorbell.log"
+        argv = [sys.executable, "-m", "workers.rack", "doorbell", "--root", str(root)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(argv, cwd=REPOSITORY, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def rings(self) -> bool:
+        """Commit something for the rack, again and again, until its agent is woken; False when it never is."""
+        self.rung.clear()
+        ends = time.monotonic() + SECONDS
+        while time.monotonic() < ends:
+            with changing(self.context) as session:
+                put_record(
+                    session, "zone:lab.muster", "a A", {"ttl": 30, "data": [f"10.20.0.{int(time.monotonic()) % 250}"]}
+                )
+            if self.rung.wait(0.5):
+                return True
+        return False
+
+    def until(self, what: Callable[[], bool]) -> bool:
+        """Whether it comes true."""
+        ends = time.monotonic() + SECONDS
+        while not what():
+            if time.monotonic() > ends:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def close(self) -> None:
+        """End everything."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        self._stop.set()
+        self._web.shutdown()
+        self._web.server_close()
+        self._thread.join(10)
+        self.context.store.engine.dispose()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """One site, ended however the test ends."""
+    require("redis-server")
+    with RedisServer(tmp_path / "server") as server:
+        made = Site(tmp_path, server)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def test_a_rack_is_woken_through_redis_whatever_befalls_it(site: Site) -> None:
+    """Before its user is there, then with it; with a new password; after Redis was away and lost everything; until it is deleted."""
+    server, user = site.server, "rack.rack-a"
+    assert site.until(lambda: "MUSTER_BROKER_ADMIN_USER" in site.log.read_text()), site.log.read_text()
+    assert site.process.poll() is None
+    assert site.keeper.tend()
+    assert site.rings(), site.log.read_text()
+    assert server.connected(user) >= 1
+    assert {one["user"] for one in server.eye().client_list() if one["cmd"] == "brpop"} == {user}
+    assert (
+        server.eye().execute_command("ACL LOG") == []
+        or {one["username"] for one in server.eye().acl_log() if one["reason"] != "auth"} == set()
+    )
+
+    old = broker.password_for_rack(site.context, site.rack.rack_id)
+    broker.new_password(site.context, site.rack.rack_id)
+    assert site.keeper.tend()
+    assert site.rings(), site.log.read_text()
+    new = broker.password_for_rack(site.context, site.rack.rack_id)
+    assert old != new
+
+    server.stop()
+    server.forget_users()
+    time.sleep(1)
+    server.start()
+    assert site.keeper.tend()
+    assert site.rings(), site.log.read_text()
+    assert site.process.poll() is None
+
+    argv = Path(f"/proc/{site.process.pid}/cmdline").read_text() + Path(f"/proc/{site.process.pid}/environ").read_text()
+    kept = [path for path in site.rack.root.rglob("*") if path.is_file() and new in path.read_text(errors="replace")]
+    assert not [word for word in (old, new) if word in site.log.read_text() + argv]
+    assert [path.name for path in kept] == ["broker-password"]
+    assert kept[0].stat().st_mode & 0o777 == 0o600
+
+    racks.delete(site.context, site.rack.rack_id)
+    assert site.keeper.tend()
+    assert site.until(lambda: server.connected(user) == 0)
+    time.sleep(3)
+    assert server.connected(user) == 0
+    assert site.process.poll() is None  # It waits, as for any broker; the host's administrator ends it.
+    assert os.path.exists(site.rack.root / "secrets")
