@@ -136,7 +136,11 @@ class Container:
         return done
 
     def reboot(self) -> None:
-        """Have systemd shut it down and boot it anew; returns when it has started everything."""
+        """Have systemd shut it down and boot it anew; returns when it has started everything.
+
+        Whatever was started by `enter` must have ended: nsenter(1) stops with what systemd stops before it kills it, and
+        then nobody takes note of the death that systemd waits for.
+        """
         before = self._init()
         self.run(["systemctl", "reboot"], check=False)
         self._wait_for_boot(before)

@@ -1,4 +1,4 @@
-"""What every supervisor promises: a real supervisord and the fake beside it."""
+"""What every supervisor promises: a real supervisord, a real systemd in a container, and the fake beside them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.remote_units import REPOSITORY, RemoteUnits, units_of
+from tests.daemons.containers import container
 from workers.rack.units import FakeUnits, SupervisorUnits, Unit, UnitError, Units, program_section
 
-SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+pytestmark = pytest.mark.timeout(900)
+
+SLEEPER = ("python3", "-c", "import time; time.sleep(600)")
 CONFIG = """\
 [unix_http_server]
 file={root}/supervisor.sock
@@ -29,11 +33,23 @@ files={root}/units/*.conf
 """
 
 
-@pytest.fixture(params=["supervisord", "fake"])
+@pytest.fixture(scope="module")
+def systemd() -> Iterator[RemoteUnits]:
+    """The systemd of a container."""
+    with container(binds=[REPOSITORY]) as host, units_of(host) as units:
+        yield units
+
+
+@pytest.fixture(params=["supervisord", "systemd", "fake"])
 def units(request: pytest.FixtureRequest) -> Iterator[Units]:
-    """An empty supervisor of each kind."""
+    """A supervisor of each kind that knows no unit of ours."""
     if request.param == "fake":
         yield FakeUnits()
+        return
+    if request.param == "systemd":
+        made: Units = request.getfixturevalue("systemd")
+        yield made
+        made.remove("sleeper")
         return
     with tempfile.TemporaryDirectory(prefix="mu-") as directory:
         root = Path(directory)
@@ -43,15 +59,15 @@ def units(request: pytest.FixtureRequest) -> Iterator[Units]:
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 20
-            made = SupervisorUnits(root, root / "supervisor.sock")
+            supervised = SupervisorUnits(root, root / "supervisor.sock")
             while True:
                 try:
-                    made.is_running("nothing")
+                    supervised.is_running("nothing")
                     break
                 except UnitError:
                     assert time.monotonic() < deadline
                     time.sleep(0.1)
-            yield made
+            yield supervised
         finally:
             process.terminate()
             process.wait(timeout=20)
@@ -104,8 +120,11 @@ def test_a_removed_unit_is_forgotten(units: Units) -> None:
     """Its process is gone and it can be installed anew."""
     units.install(Unit("sleeper", SLEEPER))
     units.start("sleeper")
+    known = units.is_known("sleeper")
     units.remove("sleeper")
 
+    assert known
+    assert not units.is_known("sleeper")
     assert not units.is_running("sleeper")
     assert units.install(Unit("sleeper", SLEEPER))
 
@@ -119,6 +138,33 @@ def test_a_signal_needs_a_process(units: Units) -> None:
 
     with pytest.raises(UnitError):
         units.signal("sleeper", "HUP")
+
+
+def test_what_a_daemon_says_is_kept(units: Units) -> None:
+    """What it has said since a mark can be read, and nothing from before; the fake's daemons say nothing."""
+    if isinstance(units, FakeUnits):
+        assert ("", "nowhere") == units.said("sleeper", units.mark("sleeper"))
+        return
+
+    def heard(word: str, mark: str) -> bool:
+        end = time.monotonic() + 20
+        while word not in units.said("sleeper", mark)[0] and time.monotonic() < end:
+            time.sleep(0.05)
+        return word in units.said("sleeper", mark)[0]
+
+    script = "import sys, time; print('said', sys.argv[1], flush=True); time.sleep(600)"
+    begin = units.mark("sleeper")
+    units.install(Unit("sleeper", ("python3", "-c", script, "one")))
+    units.start("sleeper")
+    first = heard("said one", begin)
+    mark = units.mark("sleeper")
+    units.install(Unit("sleeper", ("python3", "-c", script, "two")))
+    units.start("sleeper")
+    second = heard("said two", mark)
+
+    assert (True, True) == (first, second)
+    assert "said one" not in units.said("sleeper", mark)[0]
+    assert "sleeper" in units.said("sleeper", mark)[1]
 
 
 def test_a_command_that_ends_at_once_is_an_error() -> None:

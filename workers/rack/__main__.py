@@ -22,7 +22,7 @@ from workers.rack.agent import Agent
 from workers.rack.apply import Applier
 from workers.rack.broker import FILE_NAME as BROKER_FILE
 from workers.rack.client import ControlPlaneDown, ControlPlaneRefused
-from workers.rack.config import ConfigError, RackConfig, load_config
+from workers.rack.config import SUPERVISORS, ConfigError, RackConfig, load_config
 from workers.rack.enrolment import enrol
 from workers.rack.log import set_up as set_up_log
 from workers.rack.power import serve
@@ -30,7 +30,8 @@ from workers.rack.probing import Prober
 from workers.rack.record_store import RecordStore
 from workers.rack.secret_files import SecretFiles, SecretMissing
 from workers.rack.single import AlreadyRunning, only_agent
-from workers.rack.units import SupervisorUnits, UnitError
+from workers.rack.supervision import choose_units
+from workers.rack.units import UnitError
 
 EXIT_SETUP, EXIT_REFUSED, EXIT_DOWN = 3, 4, 5
 
@@ -77,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         new.add_argument(
             f"--broker-{name}", metavar="FILE", help=f"{what} (PEM); the control plane names the usual CAs"
         )
+    new.add_argument(
+        "--supervisor",
+        choices=SUPERVISORS,
+        default="auto",
+        help="what runs the daemons; auto: a supervisord on the rack's socket, else systemd",
+    )
     new.add_argument("--again", action="store_true", help="replace an earlier enrolment")
     command("agent", _agent, "Fetch, apply and report, until stopped.")
     command("power", _power, "Carry out power operations, until stopped.")
@@ -106,6 +113,7 @@ def _enrol(options: argparse.Namespace) -> int:
         options.again,
         not options.no_hosts_database,
         Tls(options.broker_ca, options.broker_cert, options.broker_key),
+        options.supervisor,
     )
     print(json.dumps({"rack": {"id": config.rack_id, "name": config.name}, "root": str(config.root)}))
     return 0
@@ -169,7 +177,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def status(config: RackConfig) -> dict[str, Any]:
     """What this rack runs; asks no service and no control plane."""
-    units = SupervisorUnits(config.root, config.supervisor_path)
+    units = choose_units(config)
     specs = {spec.name: spec for spec in registry.services()}
     applier = Applier(config.root, units, SecretFiles(config.root), Prober(config.root, config.name), specs)
     services: dict[str, Any] = {}

@@ -47,7 +47,8 @@ from workers.rack.secret_files import FETCHED, RACK_TOKEN, SecretFiles, SecretMi
 from workers.rack.sensors import neighbours
 from workers.rack.sensors.leases import LeaseSensor
 from workers.rack.sensors.syslog import SyslogSensor
-from workers.rack.units import SupervisorUnits, UnitError, Units
+from workers.rack.supervision import choose_units
+from workers.rack.units import UnitError, Units
 from workers.rack.waiting import Doorbell, LongPoll, wait_for
 from workers.rack.zone_watch import ZoneWatch
 
@@ -77,7 +78,7 @@ class Agent:
         """Set up; `reached` is told which service has come to which step of an apply, and is the log's by default."""
         self.config = config
         self._secrets = SecretFiles(config.root)
-        self._units: Units = units or SupervisorUnits(config.root, config.supervisor_path)
+        self._units: Units = units or choose_units(config)
         self._specs = dict(specs) if specs is not None else {spec.name: spec for spec in registry.services()}
         self._client = client or ControlPlane(config.control_plane, self._secrets.read(RACK_TOKEN))
         self._prober = prober or Prober(config.root, config.name)

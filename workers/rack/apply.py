@@ -104,7 +104,7 @@ class Applier:
         directories = self.directories(service)
         try:
             with self._lock():
-                if not directories.current.is_symlink() and not directories.unit_file.exists():
+                if not directories.current.is_symlink() and not self._units.is_known(service):
                     return report
                 self._forget(directories)
                 report.outcome = "kept"
@@ -208,7 +208,7 @@ class Applier:
         report.stage = "activate"
         self._reached(spec.name, "activate")
         begin = time.monotonic()
-        said = self._log_size(spec.name)
+        said = self._units.mark(spec.name)
         before = self._units.is_running(spec.name) and Applied.load(directories.base / "before.json")
         # State that was lost under a running daemon takes a fresh start; state that is new with this bundle does not.
         lost = previous is not None and any(
@@ -365,21 +365,11 @@ class Applier:
 
         return alive
 
-    def _log_size(self, service: str) -> int:
-        path = self._root / "log" / f"{service}.log"
-        return path.stat().st_size if path.exists() else 0
-
-    def _last_words(self, service: str, begin: int) -> str:
-        """The end of what a daemon has said since its log had `begin` bytes."""
-        path = self._root / "log" / f"{service}.log"
-        try:
-            with path.open("rb") as file:
-                file.seek(begin if begin <= path.stat().st_size else 0)
-                lines = file.read(1 << 16).decode(errors="replace").splitlines()
-        except OSError:
-            lines = []
-        said = gist("\n".join(lines))
-        return f"{said} (its log is {path})" if said else f"it said nothing; its log is {path}"
+    def _last_words(self, service: str, begin: str) -> str:
+        """The end of what a daemon has said since a mark."""
+        text, where = self._units.said(service, begin)
+        said = gist(text)
+        return f"{said} (its log is {where})" if said else f"it said nothing; its log is {where}"
 
     def _back_to(self, directories: ServiceDirectories, before: Applied | None) -> Applied | None:
         """Last-good if there is one, else what ran before; only what is still on the disk."""

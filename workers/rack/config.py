@@ -16,6 +16,8 @@ from renderers.intent import RackPorts
 from workers.rack.files import write_atomically
 
 FILE_NAME = "rack.json"
+SUPERVISORS = ("auto", "systemd", "supervisord")
+"""`auto`: see `workers.rack.supervision`."""
 
 
 class ConfigError(Exception):
@@ -24,8 +26,9 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class RackConfig:
-    """Identity and surroundings of one rack host; hosts_database: whether it may run a PostgreSQL for DHCP hosts.
+    """Identity and surroundings of one rack host.
 
+    hosts_database: whether it may run a PostgreSQL for DHCP hosts.  supervisor: one of SUPERVISORS, what runs the daemons.
     broker_ca, broker_cert, broker_key: paths of PEM files for a Redis broker, where the CAs that the control plane names
     will not do, or Redis asks clients for a certificate.
     """
@@ -43,6 +46,7 @@ class RackConfig:
     broker_ca: str | None = None
     broker_cert: str | None = None
     broker_key: str | None = None
+    supervisor: str = "auto"
 
     @property
     def doorbell_path(self) -> Path:
@@ -80,9 +84,12 @@ def load_config(root: Path) -> RackConfig:
     try:
         known = {item.name for item in fields(RackConfig)}
         values = {name: value for name, value in data.items() if name in known}
-        return RackConfig(**{**values, "root": root, "ports": RackPorts(**data.get("ports", {}))})
+        config = RackConfig(**{**values, "root": root, "ports": RackPorts(**data.get("ports", {}))})
     except TypeError as error:
         raise ConfigError(f"{path} is incomplete ({error}); enrol the host again") from error
+    if config.supervisor not in SUPERVISORS:
+        raise ConfigError(f"{path}: supervisor {config.supervisor!r} is unknown; write one of {', '.join(SUPERVISORS)}")
+    return config
 
 
 def check_control_plane_url(url: str, lab: bool) -> str:

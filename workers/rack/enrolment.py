@@ -31,6 +31,7 @@ def enrol(
     again: bool,
     hosts_database: bool = True,
     broker: Tls | None = None,
+    supervisor: str = "auto",
 ) -> RackConfig:
     """Spend the code; the rack's configuration, which is on disk then with the secrets.
 
@@ -67,6 +68,7 @@ def enrol(
         broker_ca=ca,
         broker_cert=cert,
         broker_key=key,
+        supervisor=supervisor,
     )
     secrets.write(RACK_TOKEN, str(answer["token"]))
     secrets.write(RELAY_TOKEN, str(answer["relay_token"]))

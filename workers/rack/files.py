@@ -84,11 +84,6 @@ class ServiceDirectories:
         """Sockets and pid files."""
         return self.base / "run"
 
-    @property
-    def unit_file(self) -> Path:
-        """The program section that the supervisor reads."""
-        return self.root / "units" / f"{self.service}.conf"
-
     def prepare(self, user: str, run_mode: int = 0o755) -> None:
         """Make what is missing; state and run belong to the daemon's user."""
         for path in (self.releases, self.state, self.run):

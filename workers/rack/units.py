@@ -2,7 +2,8 @@
 
 `SupervisorUnits` talks to supervisord (XML-RPC on a unix socket, supervisord's manual, "XML-RPC API Documentation") and
 writes one program section for each service, so that daemons start with the host and come back when they die, without
-the agent.  `FakeUnits` keeps the same promises in memory; one conformance suite holds both.
+the agent.  `workers.rack.systemd.SystemdUnits` does so with systemd, `FakeUnits` keeps the same promises in memory; one
+conformance suite holds all three.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from workers.rack.files import write_atomically
 START_SECONDS = 10.0
 STOP_SECONDS = 10
 LOG_BYTES = 5_000_000
+SAID_BYTES = 1 << 16
 # Faults of supervisord's RPC interface (supervisor.xmlrpc.Faults).
 _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _ALREADY_ADDED, _STILL_RUNNING = 10, 60, 70, 90, 91
 
@@ -48,6 +50,9 @@ class Units(Protocol):
     def remove(self, name: str) -> None:
         """Stop and forget; harmless if it is unknown."""
 
+    def is_known(self, name: str) -> bool:
+        """Whether it is installed."""
+
     def start(self, name: str) -> None:
         """Start, and return when the process runs; harmless if it does.  UnitError if it does not stay."""
 
@@ -65,6 +70,12 @@ class Units(Protocol):
 
     def pid(self, name: str) -> int | None:
         """The process, if one runs."""
+
+    def mark(self, name: str) -> str:
+        """This moment in what the daemon says, for `said`."""
+
+    def said(self, name: str, mark: str) -> tuple[str, str]:
+        """The last of what it has said since then, empty if nothing; and where a person finds all of it."""
 
 
 def program_section(unit: Unit, log_directory: Path) -> str:
@@ -131,6 +142,10 @@ class SupervisorUnits:
         self.stop(name)
         self._call("removeProcessGroup", name, accept=(_BAD_NAME,))
 
+    def is_known(self, name: str) -> bool:
+        """Whether its section is there, for a supervisord that runs or for the next one."""
+        return (self._directory / f"{name}.conf").exists()
+
     def start(self, name: str) -> None:
         """Start; the process counts as running as soon as it has been spawned and is alive."""
         info = self._info(name)
@@ -165,6 +180,25 @@ class SupervisorUnits:
         """The process supervisord started."""
         info = self._info(name)
         return int(info["pid"]) if info is not None and info["pid"] else None
+
+    def mark(self, name: str) -> str:
+        """The length of its log."""
+        path = self._log(name)
+        return str(path.stat().st_size if path.exists() else 0)
+
+    def said(self, name: str, mark: str) -> tuple[str, str]:
+        """The end of its log, and the log; all of it if supervisord has begun a new one since."""
+        path = self._log(name)
+        try:
+            with path.open("rb") as file:
+                size = path.stat().st_size
+                file.seek(max(int(mark) if int(mark) <= size else 0, size - SAID_BYTES))
+                return file.read(SAID_BYTES).decode(errors="replace"), str(path)
+        except OSError:
+            return "", str(path)
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
 
     def _info(self, name: str) -> dict[str, Any] | None:
         info = self._call("getProcessInfo", name, accept=(_BAD_NAME,))
@@ -221,6 +255,10 @@ class FakeUnits:
         self.running.pop(name, None)
         self.calls.append(("remove", name))
 
+    def is_known(self, name: str) -> bool:
+        """Whether it is remembered."""
+        return name in self.units
+
     def start(self, name: str) -> None:
         """Give it a process number."""
         if name not in self.units:
@@ -255,6 +293,14 @@ class FakeUnits:
     def pid(self, name: str) -> int | None:
         """The process number."""
         return self.running.get(name)
+
+    def mark(self, name: str) -> str:
+        """Nothing is said here."""
+        return ""
+
+    def said(self, name: str, mark: str) -> tuple[str, str]:
+        """Nothing is said here."""
+        return "", "nowhere"
 
 
 class _UnixConnection(http.client.HTTPConnection):
