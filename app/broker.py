@@ -241,5 +241,5 @@ def _chain(error: BaseException) -> list[BaseException]:
     here: BaseException | None = error
     while here is not None and here not in found:
         found.append(here)
-        here = here.__cause__ or here.__context__
+        here = here.__cause__
     return found

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from app.broker import CONTROL_RULES, RACK_PASSWORD, Login, Tls, acl_line, check_url, explain, hash_of, rack_rules
+from app.broker import (
+    ADMIN_RULES,
+    CONTROL_RULES,
+    RACK_PASSWORD,
+    Login,
+    Tls,
+    acl_line,
+    check_url,
+    explain,
+    hash_of,
+    rack_rules,
+)
 from app.config import ConfigError, load
 from workers.celery_app import make_app
 from workers.rack.broker import BrokerSource, Credentials, Given
@@ -208,3 +219,13 @@ def test_each_connection_has_the_present_password(tmp_path: Path, monkeypatch: p
     assert not moved
     credentials.get_credentials()
     assert moved
+
+
+def test_the_page_shows_the_rules_as_they_are() -> None:
+    """Lines that people copy into their aclfile."""
+    page = (Path(__file__).parents[2] / "docs" / "broker.md").read_text()
+    rack = " ".join(rack_rules("r12"))
+
+    assert f"user muster on #SHA256-OF-A-PASSWORD {CONTROL_RULES}\n" in page
+    assert f"user muster-admin on #SHA256-OF-ANOTHER {ADMIN_RULES}\n" in page
+    assert f"user rack.r12 on #... {rack}\n" in page
