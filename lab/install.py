@@ -47,7 +47,7 @@ WHY_TEST = {
     "PostgreSQL under test, also as the hosts database of DHCP": ("postgresql", "kea-admin"),
     "the broker of larger sites, measured": ("redis-server",),
     "package repositories under test": ("gnupg",),
-    "hosts with systemd under test": ("systemd-container", "mmdebstrap"),
+    "hosts with systemd under test": ("systemd-container", "mmdebstrap", "ansible-core"),
     "pages under test": ("chromium",),
     "the machine agent under test": ("dosfstools", "e2fsprogs", "parted"),
 }
