@@ -50,9 +50,20 @@ def network_of(intent: RackIntent, name: str) -> Iterator[str]:
 
     The other end of the n-th interface is called `end<n>`.  Relayed VLANs have no interface of their own.
     """
+    namespace.run(["ip", "netns", "add", name])
+    try:
+        with machines_of(intent, name):
+            yield name
+    finally:
+        end_processes(namespace.residents(name))
+        namespace.run(["ip", "netns", "del", name])
+
+
+@contextmanager
+def machines_of(intent: RackIntent, name: str) -> Iterator[str]:
+    """The machines' side of a rack's namespace that is there already, and the wires between them; see `network_of`."""
     client = f"{name}-c"
-    for space in (name, client):
-        namespace.run(["ip", "netns", "add", space])
+    namespace.run(["ip", "netns", "add", client])
     try:
         commands = ["link set lo up"]
         own = [vlan for vlan in intent.vlans if not vlan.relayed]
@@ -66,11 +77,10 @@ def network_of(intent: RackIntent, name: str) -> Iterator[str]:
                     commands.append(f"addr add {subnet.rack_address}/{length} dev {vlan.interface}{nodad}")
         namespace.batch(name, commands)
         namespace.batch(client, ["link set lo up", *(f"link set end{number} up" for number in range(len(own)))])
-        yield name
+        yield client
     finally:
-        for space in (name, client):
-            end_processes(namespace.residents(space))
-            namespace.run(["ip", "netns", "del", space])
+        end_processes(namespace.residents(client))
+        namespace.run(["ip", "netns", "del", client])
 
 
 def at(intent: RackIntent, root: str) -> RackIntent:

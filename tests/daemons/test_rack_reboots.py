@@ -1,0 +1,115 @@
+"""A rack host as an operator has it: booted by systemd, its daemons units of it, and alone after a power failure.
+
+The agent is a unit too, started by hand, so that after the reboot nothing of ours runs but what systemd starts by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import namespace
+from lab.container import Container
+from renderers import registry
+from renderers.intent import RackIntent
+from renderers.spec import ServiceSpec
+from tests.daemons.containers import container
+from tests.daemons.rack_host import MAC, RACK, REPOSITORY, RackHost
+from tests.daemons.rack_root import at, eventually, machines_of
+from tests.daemons.requires import absent
+from tests.factories.fake_control_plane import FakeControlPlane, offer_content
+from tests.golden.case import load
+
+pytestmark = [pytest.mark.daemons, pytest.mark.timeout(900)]
+
+ROOT = "/var/lib/muster-rack"
+AGENT = f"""\
+[Service]
+ExecStart={sys.executable} -m workers.rack agent --root {ROOT}
+Environment=PYTHONDONTWRITEBYTECODE=1
+WorkingDirectory={REPOSITORY}
+"""
+OWN_PYTHON = [Path(sys.base_prefix)] if sys.base_prefix != "/usr" else []
+"""What this Python needs beside the virtual environment where it is not the system's."""
+
+
+@dataclass
+class Site:
+    """A rack host, what it should serve, its control plane, and machines that ask it."""
+
+    host: Container
+    intent: RackIntent
+    plane: FakeControlPlane
+    machines: RackHost
+
+    @property
+    def wanted(self) -> list[ServiceSpec]:
+        """The services that it should run."""
+        return [spec for spec in registry.services() if spec.wanted(self.intent)]
+
+    def states(self) -> dict[str, str]:
+        """What systemd says of each service's unit."""
+        names = [spec.name for spec in self.wanted]
+        said = self.host.run(["systemctl", "is-active", *(f"muster-{name}" for name in names)], check=False).stdout
+        return dict(zip(names, said.split(), strict=True))
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """An enrolled rack on a host with the packages of its services, whose rivals are masked as the installation does."""
+    if not OWN_PYTHON and sys.version_info[:2] != (3, 11):
+        absent("the rack's Python packages are lent to a Debian 12, whose Python is 3.11: run the tests with that")
+    intent = at(load("lab"), ROOT)
+    wanted = [spec for spec in registry.services() if spec.wanted(intent)]
+    packages = tuple(sorted({package for spec in wanted for package in spec.packages}))
+    with container(packages, [REPOSITORY, *OWN_PYTHON]) as host, machines_of(intent, host.name) as machines:
+        namespace.batch(machines, [f"link set end0 address {MAC}", "addr add 10.20.0.50/24 dev end0"])
+        rivals = [unit for spec in registry.services() for unit in spec.rival_units]
+        host.run(["systemctl", "mask", "--quiet", "--now", *rivals])
+        with FakeControlPlane(rack=intent.rack_name).start(port=5240, namespace=host.name) as plane:
+            argv = [
+                "env",
+                f"--chdir={REPOSITORY}",
+                sys.executable,
+                "-m",
+                "workers.rack",
+                "enrol",
+                "--no-hosts-database",
+            ]
+            argv += ["--root", ROOT, "--url", plane.url, "--code-file", "-"]
+            host.run(argv, text=plane.code, timeout=120)
+            yield Site(host, intent, plane, RackHost(Path(ROOT), intent, host.name))
+
+
+def test_a_rebooted_rack_serves_what_was_last_good(site: Site) -> None:
+    """Every daemon runs as a unit and its probes are green; rebooted, with no control plane and no agent, it serves on."""
+    (site.host.files / "etc/systemd/system/agent.service").write_text(AGENT)
+    site.host.run(["systemctl", "daemon-reload"])
+    site.host.run(["systemctl", "start", "agent"])
+    number = site.plane.set_offer(offer_content(site.intent))
+    names = {spec.name for spec in site.wanted}
+    try:
+        site.plane.wait_until(lambda: names <= set(site.plane.reports_of(number)), 180)
+    except BaseException:
+        print(site.host.run(["journalctl", "--no-pager", "-n", "100"], check=False).stdout)
+        raise
+    reports = site.plane.reports_of(number)
+
+    assert {} == {name: (one["outcome"], one["reason"]) for name, one in reports.items() if one["outcome"] != "kept"}
+    assert dict.fromkeys(names, "active") == site.states()
+
+    site.plane.stop()
+    site.host.reboot()
+
+    def served() -> None:
+        assert RACK == site.machines.discover().server
+        assert site.machines.resolve("lab.muster.", "SOA")
+        assert Path("/usr/lib/ipxe/undionly.kpxe").stat().st_size == len(site.machines.read_loader())
+
+    eventually(served, 60)
+    assert dict.fromkeys(names, "active") == site.states()
+    assert site.host.run(["systemctl", "is-active", "agent"], check=False).stdout == "inactive\n"
