@@ -12,6 +12,7 @@ import inspect
 import time
 from typing import Any
 
+import structlog
 from kombu.transport import redis as kombu_redis
 from kombu.utils import json
 from redis import exceptions
@@ -19,6 +20,8 @@ from redis.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.credentials import CredentialProvider
 
 from app.broker import QUEUE_PREFIX, Login, explain
+
+log = structlog.get_logger(__name__)
 
 MOST_WAITING = 1000
 PAUSE_SECONDS = 2.0
@@ -76,8 +79,10 @@ class Channel(kombu_redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except exceptions.ResponseError as error:
+            refused = self._refused(error)
+            log.error("broker.refused", reason=str(refused))  # Celery says of it only that a connection was lost.
             time.sleep(PAUSE_SECONDS)
-            raise self._refused(error) from error
+            raise refused from error
 
     def _refused(self, error: Exception) -> Refused:
         return Refused(explain(error, self.login) if self.login is not None else str(error))

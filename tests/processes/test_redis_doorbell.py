@@ -128,7 +128,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_rack_is_woken_through_redis_whatever_befalls_it(site: Site) -> None:
-    """Before its user is there, then with it; with a new password; after Redis has lost everything; until it is deleted.
+    """Before its user is there and then; without a right; with a new password; after Redis lost everything; until deleted.
 
     Nobody but the region worker tells Redis of it all, and in the end no right was missing to anybody.
     """
@@ -137,6 +137,14 @@ def test_a_rack_is_woken_through_redis_whatever_befalls_it(site: Site) -> None:
     region = site.start(site.region_log, "workers.region")
     assert site.rings(), site.told()
     assert {"muster", user} <= {one["user"] for one in server.eye().client_list() if one["cmd"] == "brpop"}
+
+    server.eye().execute_command("ACL SETUSER", user, "-brpop")
+    assert site.until(lambda: "'brpop'" in site.log.read_text()), site.told()
+    time.sleep(1)
+    assert site.process.poll() is None, site.told()
+    server.eye().execute_command("ACL SETUSER", user, "+brpop")
+    assert site.rings(), site.told()
+    server.eye().execute_command("ACL LOG", "RESET")
 
     old = broker.password_for_rack(site.context, site.rack.rack_id)
     broker.new_password(site.context, site.rack.rack_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ from tests.daemons.requires import require
 from tests.factories.control import make_context, seed
 from tests.factories.redis_server import Authority, RedisServer
 from workers.celery_app import make_app
+from workers.rack.broker import BrokerSource, Given
+from workers.rack.client import ControlPlane
+from workers.rack.config import RackConfig
+from workers.rack.tasks import make_doorbell
 from workers.region.broker_users import MARKED, BrokerUsers, marked
 
 CELERY_KEYS = ("region", "unacked", "unacked_index", "unacked_mutex", "_kombu.binding.region")
@@ -243,6 +248,31 @@ def test_what_is_wrong_is_said_with_its_setting(server: RedisServer, tmp_path: P
     server.eye().execute_command("ACL SETUSER", "muster", "+ltrim")
     done = CliRunner().invoke(muster, ["broker", "check"], env=base)
     assert (done.exit_code, "keep racks' users" in done.output) == (0, True), done.output
+
+
+@pytest.mark.usefixtures("keeper")
+def test_a_rack_says_what_is_wrong(server: RedisServer, context: Context, tmp_path: Path) -> None:
+    """With its own settings by name; each is a connection that failed, which Celery tries again."""
+    config = RackConfig(tmp_path, "http://127.0.0.1:1", 1, "rack-1", "rack.rack-1", "key")
+    password = broker.password_for_rack(context, 1)
+    stranger = str(Authority(tmp_path, "stranger").path)
+
+    def said(config: RackConfig, password: str) -> str:
+        given = Given(server.url, "rack.rack-1", server.authority.path.read_text(), password)
+        (tmp_path / "broker-ca.pem").write_text(str(given.ca))
+        source = BrokerSource(config, ControlPlane(config.control_plane, "token"))
+        with make_doorbell(config, given, source).connection_for_read() as connection:
+            try:
+                connection.connect()
+            except connection.connection_errors as error:
+                return str(error)
+        return "connected"
+
+    assert said(config, password) == "connected"
+    assert "--broker-ca" in said(replace(config, broker_ca=stranger), password)
+    assert "muster broker acl" in said(config, "wrong")
+    server.eye().execute_command("ACL SETUSER", "rack.rack-1", "-ping")
+    assert "its rules must be: resetkeys ~rack.rack-1" in said(config, password)
 
 
 def test_a_client_certificate_where_redis_wants_one(tmp_path: Path) -> None:
