@@ -20,6 +20,7 @@ from app.api import (
     domains,
     events,
     fabrics,
+    foreign_dhcp,
     health,
     images,
     interfaces,
@@ -57,7 +58,7 @@ from app.api.schemas.problem import ProblemSchema
 
 RESOURCES = (
     changes, jobs,
-    accounts, addresses, allocation, devices, dns_records, dns_secondaries, domains, events, fabrics, health, images,
+    accounts, addresses, allocation, devices, dns_records, dns_secondaries, domains, events, fabrics, foreign_dhcp, health, images,
     interfaces, keys, leases, lifecycle, machines, neighbours, operations, package_repositories, places, power, racks,
     ranges, reservations, results, rollouts, routes, session, settings, snippets, spaces, streams, subnets, syslog, tokens,
     users, vlans,

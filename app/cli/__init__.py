@@ -21,6 +21,7 @@ from app.cli import (
     device,
     dns,
     event,
+    foreign_dhcp,
     image,
     job,
     lease,
@@ -62,12 +63,8 @@ def muster(context: click.Context, url: str | None, as_json: bool, wait: int | N
 
 
 _PARTS = (
-    account, address, broker, completion, device, dns, event, image, lease, local, machine, model_file, neighbour, network,
-    package_repository,
-    place, rack,
-    reservation, rollout, setting,
-    snippet, subnet, syslog,
-    upkeep,
+    account, address, broker, completion, device, dns, event, foreign_dhcp, image, lease, local, machine, model_file,
+    neighbour, network, package_repository, place, rack, reservation, rollout, setting, snippet, subnet, syslog, upkeep,
 )  # fmt: skip
 for _part in (*_PARTS, change, job):
     for _command in _part.COMMANDS:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.rackapi.caller import body, calling_rack, take
-from app.services import lease_reports, neighbours, reports, syslog_reports
+from app.services import foreign_dhcp, lease_reports, neighbours, reports, syslog_reports
 from app.services.errors import Invalid
 from app.services.record_applies import Batch
 
@@ -23,6 +23,7 @@ def mount(blueprint: Blueprint) -> None:
     blueprint.post("/reports/observation")(observation)
     blueprint.post("/reports/records")(applied)
     blueprint.post("/reports/neighbours")(neighbours_seen)
+    blueprint.post("/reports/foreign-dhcp")(foreign_dhcp_heard)
     blueprint.post("/reports/leases")(leased)
     blueprint.post("/reports/syslog")(logged)
 
@@ -81,6 +82,14 @@ def neighbours_seen() -> Response:
     """Who else the rack sees on its networks."""
     context, rack_id = calling_rack()
     neighbours.report(context, rack_id, take(body(LARGE_BODY), "neighbours", list))
+    return Response(status=204)
+
+
+def foreign_dhcp_heard() -> Response:
+    """Which DHCP servers that are not ours answer where the rack has looked."""
+    context, rack_id = calling_rack()
+    data = body(LARGE_BODY)
+    foreign_dhcp.report(context, rack_id, take(data, "looked", list), take(data, "servers", list))
     return Response(status=204)
 
 

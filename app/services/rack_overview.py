@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.services import plans, rack_serving, refusals, reports, rollouts, zone_reports
+from app.services import foreign_dhcp, plans, rack_serving, refusals, reports, rollouts, zone_reports
 from app.services.changes import audit, changing, event, touch_racks
 from app.services.context import Context
 from app.services.errors import Conflict
@@ -18,7 +18,17 @@ from app.services.racks import rack_row
 from app.services.refusals import WHOLE_OFFER, Refusal
 from app.services.rollouts import RolloutView
 from app.services.zone_reports import Behind
-from app.store.models import Apply, Observation, Offer, Plan, Rack, RecordChange, RecordDrift, RecordFailure
+from app.store.models import (
+    Apply,
+    ForeignDhcpServer,
+    Observation,
+    Offer,
+    Plan,
+    Rack,
+    RecordChange,
+    RecordDrift,
+    RecordFailure,
+)
 from app.store.queries.scopes import scopes_of_rack
 
 ALIVE_SECONDS = 90
@@ -32,7 +42,8 @@ ZONES_SHOWN = 5
 class Overview:
     """One rack with what is known of it. refused: what it would not run; serves: its VLANs; rollout: the open one it is in.
 
-    reasons: why it is not in sync, empty when it is.
+    reasons: why it is not in sync, empty when it is.  foreign_dhcp: whom it hears that should not be there, which is no
+    fault of the rack's.
     """
 
     rack: Rack
@@ -45,6 +56,7 @@ class Overview:
     reasons: list[str]
     drift: list[RecordDrift]
     rollout: RolloutView | None
+    foreign_dhcp: list[ForeignDhcpServer]
 
     @property
     def in_sync(self) -> bool:
@@ -67,6 +79,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         )
         serves = rack_serving.of_rack(session, rack)
         rollout = rollouts.of_rack(session, rack_id)
+        strangers = foreign_dhcp.of_rack(session, rack_id)
         late = _oldest_unapplied(session, rack)
         behind = zone_reports.behind(session, context.clock()).get(rack_id, [])
         drift = list(
@@ -97,6 +110,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         reasons,
         drift,
         rollout,
+        strangers,
     )
 
 

@@ -34,6 +34,7 @@ from app.store.models import (
     ChangeEvent,
     EnrolmentCode,
     Event,
+    ForeignDhcpServer,
     Job,
     JobBatch,
     Neighbour,
@@ -196,6 +197,7 @@ def _not_awaited(before: dt.datetime) -> ColumnElement[bool]:
 
 _OLD = (
     _Old(Neighbour, "neighbour_days", lambda before: Neighbour.seen_at < before),
+    _Old(ForeignDhcpServer, "neighbour_days", lambda before: ForeignDhcpServer.seen_at < before),
     _Old(JobBatch, "job_days", lambda before: JobBatch.job_id.in_(select(Job.id).where(Job.finished_at < before))),
     _Old(Job, "job_days", lambda before: Job.finished_at < before),
     _Old(Event, "event_days", lambda before: Event.at < before, in_order=True),

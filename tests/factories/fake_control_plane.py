@@ -91,6 +91,7 @@ class FakeControlPlane:
         self.zone_reports: list[dict[str, Any]] = []
         self.lease_reports: list[dict[str, Any]] = []
         self.neighbour_reports: list[dict[str, Any]] = []
+        self.foreign_dhcp_reports: list[dict[str, Any]] = []
         self.questions: dict[int, dict[str, Any]] = {}
         self.answers: dict[int, dict[str, Any]] = {}
         self.news = threading.Condition()
@@ -296,6 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "zones": control.zone_reports,
                     "leases": control.lease_reports,
                     "neighbours": control.neighbour_reports,
+                    "foreign-dhcp": control.foreign_dhcp_reports,
                 }
                 lists[parts[1]].append(body)
                 if parts[1] == "leases":

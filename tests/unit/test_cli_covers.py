@@ -43,6 +43,7 @@ COMMANDS = {
     "POST /racks/*/new-broker-password": "rack new-broker-password",
     "GET /broker/acl": "broker acl",
     "GET /neighbours": "neighbour list",
+    "GET /foreign-dhcp-servers": "foreign-dhcp list",
     "GET /subnets/*/statistics": "subnet statistics",
     "GET /subnets/*/free-ranges": "subnet free",
     "GET /subnets/*/reserved-ranges": "subnet reserved",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from app.services import events
+from app.services import events, foreign_dhcp
 from app.services.context import Context
 from app.store.models import (
     Apply,
@@ -282,3 +282,16 @@ def test_the_overview_names_the_first_and_counts_the_others(context: Context, se
     assert 12 == len(rows)
     assert "and 29 more racks" in page.one("a", id="to-racks").text
     assert "it was never heard of" in page.one("ul", id="troubles").text
+
+
+def test_a_foreign_dhcp_server_is_named(context: Context, seeded: Seeded, vera: Browser) -> None:
+    """On the rack's page and on the overview, as text."""
+    settle(context, seeded)
+    assert [] == vera.page(f"/racks/{seeded.rack_id}").all("section", id="card-foreign-dhcp")
+    item = {"interface": "eth0", "server": "10.20.0.66", "mac": "52:54:00:20:00:0b", "offered": "10.20.0.150"}
+    foreign_dhcp.report(context, seeded.rack_id, ["eth0"], [item])
+
+    card = vera.page(f"/racks/{seeded.rack_id}").one("section", id="card-foreign-dhcp").text
+    assert "10.20.0.66" in card
+    assert "10.20.0.150" in card
+    assert "10.20.0.66 (52:54:00:20:00:0b) offers" in vera.page("/").one("ul", id="troubles").text

@@ -22,7 +22,7 @@ import structlog
 
 from renderers import registry
 from renderers.services import rsyslog
-from renderers.spec import ServiceSpec
+from renderers.spec import ProbeSpec, ServiceSpec
 from workers.rack import ha_keys
 from workers.rack.apply import Applier
 from workers.rack.channels.bind import BindUpdater
@@ -37,7 +37,7 @@ from workers.rack.lease_ends import LeaseEnder
 from workers.rack.observe import observe, summary
 from workers.rack.offer import Envelope, Offer, OfferError
 from workers.rack.omapi_key import OmapiKey
-from workers.rack.probing import Prober
+from workers.rack.probing import Prober, client_mac
 from workers.rack.questions import Answerer, Questions, QuestionThread
 from workers.rack.record_flow import RecordFlow
 from workers.rack.record_store import RecordStore
@@ -45,6 +45,7 @@ from workers.rack.records import RecordKeeper, RecordsLater
 from workers.rack.report import WHOLE_OFFER, ApplyReport, Wanted, words
 from workers.rack.secret_files import FETCHED, RACK_TOKEN, SecretFiles, SecretMissing
 from workers.rack.sensors import neighbours
+from workers.rack.sensors.foreign_dhcp import ForeignDhcpSensor
 from workers.rack.sensors.leases import LeaseSensor
 from workers.rack.sensors.syslog import SyslogSensor
 from workers.rack.supervision import choose_units
@@ -140,6 +141,8 @@ class Agent:
         spool = self.applier.directories(rsyslog.NAME).state / rsyslog.SPOOL
         teller = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
         SyslogSensor(spool, teller, stop).start()
+        listener = ControlPlane(self.config.control_plane, self._secrets.read(RACK_TOKEN))
+        ForeignDhcpSensor(self._probes, client_mac(self.config.name), listener, stop).start()
         tell = threading.Event()
         threading.Thread(target=self._tell_on, args=(tell, stop), name="teller", daemon=True).start()
         while not stop.is_set():
@@ -363,6 +366,11 @@ class Agent:
         if self._neighbours_told is None or now - self._neighbours_told >= NEIGHBOUR_SECONDS:
             self._neighbours_told = now
             self._teller.report_neighbours(neighbours.read())
+
+    def _probes(self) -> list[ProbeSpec]:
+        """How everything that runs here is asked."""
+        applied = [self.applier.applied(name) for name in self.applier.services()]
+        return [spec for one in applied if one is not None for spec in one.probes]
 
     def _report(self, report: ApplyReport, request_id: str | None = None) -> None:
         self._unsent = [*self._unsent, {**report.as_data(), "request_id": request_id}][-UNSENT_REPORTS:]

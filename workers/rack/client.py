@@ -101,6 +101,10 @@ class ControlPlane:
         """Say who else is on this host's networks."""
         self._ask("POST", "/reports/neighbours", json={"neighbours": neighbours})
 
+    def report_foreign_dhcp(self, report: Mapping[str, Any]) -> None:
+        """Say on which interfaces was looked for DHCP servers that are not ours, and who answered."""
+        self._ask("POST", "/reports/foreign-dhcp", json=dict(report))
+
     def report_leases(self, report: Mapping[str, Any]) -> list[dict[str, str]]:
         """Say which addresses are leased; those that are refused, with the reasons."""
         refused = self._object(self._ask("POST", "/reports/leases", json=dict(report))).get("refused", [])

@@ -23,7 +23,7 @@ from app.store.models.machine import (
     ScriptResult,
 )
 from app.store.models.network import Fabric, IpAddress, IpRange, Space, StaticRoute, Subnet, Vlan
-from app.store.models.observed import Lease, Neighbour
+from app.store.models.observed import ForeignDhcpServer, Lease, Neighbour
 from app.store.models.package import PackageRepository
 from app.store.models.placement import Pool, Tag, Zone, machine_tag
 from app.store.models.question import RackQuestion
@@ -50,7 +50,7 @@ from app.store.models.worker import Worker
 
 __all__ = [
     "ApiToken", "Apply", "Base", "Bmc", "BootToken", "ChangeEvent", "Counter", "Device", "DhcpSnippet",
-    "DhcpSnippetRevision", "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric",
+    "DhcpSnippetRevision", "Disk", "DnsRecord", "DnsSecondary", "Domain", "EnrolmentCode", "Event", "Fabric", "ForeignDhcpServer",
     "IdempotencyKey", "Image", "ImageFile", "InstalledGateway", "InstalledName", "InstalledRoute", "Interface",
     "InterfaceLink", "IpAddress", "IpRange", "Job", "JobBatch", "Lease", "ListChange", "LoginAttempts", "Machine",
     "Neighbour", "Observation", "Offer", "Operation", "PackageRepository", "Plan",

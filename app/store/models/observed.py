@@ -1,4 +1,4 @@
-"""What racks have seen on their networks: leases, neighbours. Observed, never desired."""
+"""What racks have seen on their networks: leases, neighbours, DHCP servers that are not ours. Observed, never desired."""
 
 from __future__ import annotations
 
@@ -42,5 +42,25 @@ class Neighbour(Base):
     address: Mapped[str]
     address_key: Mapped[str] = mapped_column(index=True)
     mac: Mapped[str] = mapped_column(index=True)
+    first_seen_at: Mapped[dt.datetime]
+    seen_at: Mapped[dt.datetime] = mapped_column(index=True)
+
+
+class ForeignDhcpServer(Base):
+    """A DHCP server that is none of ours and has offered something on a network that a rack serves.
+
+    server: its identifier (RFC 2132, section 9.7).  mac: where its frame came from, a relay agent's perhaps.
+    """
+
+    __tablename__ = "foreign_dhcp_server"
+    __table_args__ = (UniqueConstraint("rack_id", "interface", "server"),)
+
+    id: Mapped[PrimaryKey]
+    rack_id: Mapped[int] = mapped_column(ForeignKey("rack.id", ondelete="CASCADE"), index=True)
+    interface: Mapped[str]
+    vlan_id: Mapped[int | None] = mapped_column(ForeignKey("vlan.id", ondelete="CASCADE"), index=True)
+    server: Mapped[str]
+    mac: Mapped[str]
+    offered: Mapped[str]
     first_seen_at: Mapped[dt.datetime]
     seen_at: Mapped[dt.datetime] = mapped_column(index=True)

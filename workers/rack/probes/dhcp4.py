@@ -146,14 +146,14 @@ def discover(
     transaction = int.from_bytes(os.urandom(4), "big")
     frame = build_discover(hardware, transaction, port, giaddr, min(servers))
     foreign: set[str] = set()
-    with _wire(interface) as wire:
+    with wire(interface) as link:
         for _ in range(tries):
-            wire.send(frame)
+            link.send(frame)
             end = time.monotonic() + TRY_SECONDS
             while (left := end - time.monotonic()) > 0:
-                if not select.select([wire], [], [], left)[0]:
+                if not select.select([link], [], [], left)[0]:
                     break
-                offer = parse_offer(wire.recv(65535), hardware, transaction)
+                offer = parse_offer(link.recv(65535), hardware, transaction)
                 if offer is None:
                     continue
                 if offer.server in servers:
@@ -167,20 +167,20 @@ def discover(
 
 
 @contextlib.contextmanager
-def _wire(interface: str) -> Iterator[socket.socket]:
+def wire(interface: str) -> Iterator[socket.socket]:
     """A socket that sends and hears frames on an interface.  ProbeFailure.
 
     It does not wait for the kernel's other processors (synchronize_net), 5 to 20 ms each time: made for no protocol and
     then bound it hears no interface before (packet(7), "Address types"), and a thread of its own closes it.
     """
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
-        wire.bind((interface, _ALL))
-        yield wire
+        link.bind((interface, _ALL))
+        yield link
     except OSError as error:
         raise ProbeFailure(f"interface {interface}: {error}") from error
     finally:
-        threading.Thread(target=wire.close, name="close-wire", daemon=True).start()
+        threading.Thread(target=link.close, name="close-wire", daemon=True).start()
 
 
 class Dhcp4Probe:

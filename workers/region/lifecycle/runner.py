@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.lifecycle.action import Action
 from app.lifecycle.states import State
 from app.lifecycle.table import actions
-from app.services import held, power
+from app.services import foreign_dhcp, held, power
 from app.services.changes import awaits_records, changing, event, follow
 from app.services.context import Context
 from app.services.held import HeldMachine, HeldOperation
@@ -144,6 +144,9 @@ def _result(scene: Scene) -> Result:
         return result
     reason = f"step {scene.step.name} took longer than {scene.step.wait_seconds} seconds: {scene.step.failure}"
     last = _last_warning(scene) or scene.operation.progress.get("message")
+    # A step that a person may take at a machine without a BMC is a boot from the network.
+    if scene.step.parameters.get("by_hand") and (other := foreign_dhcp.why(scene.session, scene.machine.id)):
+        reason = f"{reason}; {other}"
     return Failed(f"{reason} (last heard: {last})" if last else reason)
 
 
