@@ -16,6 +16,8 @@ from app.services.changes import audit, changing, event
 from app.services.context import Context
 from app.store.models import Rack
 
+STATE = "broker_users_state"
+
 
 @dataclass(frozen=True)
 class Users:
@@ -49,6 +51,21 @@ def users(context: Context) -> Users:
             if rack.broker_password is not None
         }
     return Users(present, lines)
+
+
+def note_kept(context: Context, kept: bool) -> None:
+    """Note whether the region worker can keep the users, for whoever watches; written only when that is news."""
+    with context.store.read() as session:
+        if settings.get(session, STATE, {"kept": True})["kept"] == kept:
+            return
+    with context.store.write() as session:
+        settings.put(session, STATE, {"kept": kept})
+
+
+def are_kept(context: Context) -> bool:
+    """Whether the region worker could keep the users when it last tried, or nobody asks it to."""
+    with context.store.read() as session:
+        return bool(settings.get(session, STATE, {"kept": True})["kept"])
 
 
 def acl(context: Context) -> list[str]:

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.services import offers, settings
+from app.services import broker, offers, settings
 from app.services.context import Context
 from app.store import migrate
 from app.store.models import Counter, Worker
@@ -54,7 +54,7 @@ def checks(context: Context) -> list[Check]:
     if not database_answers(context):
         return [Check("database", False, "the database does not answer; look at the log for the reason")]
     found = [Check("database", True, "the database answers"), _schema(context)]
-    return [*found, _key(context), _worker(context)] if found[-1].ok else found
+    return [*found, _key(context), _worker(context), *_broker(context)] if found[-1].ok else found
 
 
 def sign(context: Context, started_at: dt.datetime) -> None:
@@ -93,6 +93,14 @@ def _key(context: Context) -> Check:
         said = "secrets of the database cannot be opened with this host's secret-key file; put the right file in place"
         return Check("key", False, said)
     return Check("key", True, "stored secrets can be opened" if sealed else "there is no stored secret yet")
+
+
+def _broker(context: Context) -> list[Check]:
+    """Nothing while all is well: most sites have no users to keep."""
+    if broker.are_kept(context):
+        return []
+    said = "racks' users cannot be kept at the broker; run `muster broker check` where the region worker runs"
+    return [Check("broker", False, said, vital=False)]
 
 
 def _worker(context: Context) -> Check:

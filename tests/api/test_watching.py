@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.config import load
 from app.factory import create_app
 from app.lifecycle.states import State
-from app.services import bootstrap, census, health, reports
+from app.services import bootstrap, broker, census, health, reports
 from app.services.context import Context
 from app.store import migrate
 from app.store.models import Rack
@@ -190,6 +190,9 @@ def test_readiness(installed: tuple[Context, FlaskClient]) -> None:
     before, strict = client.get("/readyz"), client.get("/readyz?strict=1")
     health.sign(context, clock())
     well = client.get("/readyz?strict=1")
+    broker.note_kept(context, False)
+    unkept = client.get("/readyz")
+    broker.note_kept(context, True)
     clock.move(600)
     late = client.get("/readyz")
 
@@ -197,6 +200,8 @@ def test_readiness(installed: tuple[Context, FlaskClient]) -> None:
     assert "muster" not in str(check_of(before, "database"))
     assert "ever seen" in check_of(before, "worker")["said"]
     assert (200, "ready") == (well.status_code, well.get_json()["status"])
+    assert (200, "degraded") == (unkept.status_code, unkept.get_json()["status"])
+    assert "muster broker check" in check_of(unkept, "broker")["said"]
     assert (200, "degraded") == (late.status_code, late.get_json()["status"])
     assert "600 s" in check_of(late, "worker")["said"]
     assert {"status": "alive"} == client.get("/healthz").get_json()

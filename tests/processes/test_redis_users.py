@@ -138,6 +138,16 @@ def test_a_redis_that_lost_its_users_is_mended(server: RedisServer, context: Con
     assert "rack.rack-1" in server.users.read_text()
 
 
+def test_a_redis_that_is_away_is_told(server: RedisServer, context: Context, keeper: BrokerUsers) -> None:
+    """Whoever watches the control plane sees that users are not kept, until they are again; nothing is raised."""
+    server.stop()
+    away = (keeper.tend(), broker.are_kept(context))
+    server.start()
+
+    assert away == (False, False)
+    assert (keeper.tend(), broker.are_kept(context)) == (True, True)
+
+
 def test_somebody_elses_change_is_undone(server: RedisServer, config: Config, context: Context) -> None:
     """A right too many, or a user of a rack that does not exist, is gone after a look at everybody; other users stay."""
     eye = server.eye()

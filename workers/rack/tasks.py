@@ -35,7 +35,7 @@ def make_doorbell(config: RackConfig, given: Given, source: BrokerSource) -> Cel
         app = make_app(given.url, name)
     path = config.doorbell_path
 
-    @app.task(name=WAKE, ignore_result=True)  # type: ignore[untyped-decorator]
+    @app.task(name=WAKE, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]
     def wake(*ignored: object) -> bool:
         return ring(path)
 

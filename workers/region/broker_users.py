@@ -46,6 +46,7 @@ class BrokerUsers:
         self._lock = Lock()
         self._whole_at = -WHOLE_SECONDS
         self._said: str | None = None
+        self._noted: bool | None = None
         self._client: tuple[Login, Any] | None = None
 
     @classmethod
@@ -56,8 +57,11 @@ class BrokerUsers:
     def tend(self) -> bool:
         """Look, and put right what is not; whether Redis answered. Never raises for what Redis does."""
         login = self._admin()
-        if login is None or not self._lock.acquire(blocking=False):  # Another thread is at it.
-            return login is None
+        if login is None:
+            self._note(True)
+            return True
+        if not self._lock.acquire(blocking=False):  # Another thread is at it.
+            return False
         try:
             client = self._connected(login)
             wanted = f"{racks_users.mark(self._context())}-{RULES}"
@@ -65,15 +69,22 @@ class BrokerUsers:
                 return True
             self._put_right(client)
             self._whole_at, self._said = self._clock(), None
+            self._note(True)
         except (redis.RedisError, OSError) as error:
             sentence = explain(error, login)
             if sentence != self._said:
                 log.error("broker.users_not_kept", reason=sentence)
-            self._said, self._client = sentence, None
+            self._said, self._client, self._whole_at = sentence, None, -WHOLE_SECONDS
+            self._note(False)
             return False
         finally:
             self._lock.release()
         return True
+
+    def _note(self, kept: bool) -> None:
+        if self._noted != kept:
+            racks_users.note_kept(self._context(), kept)
+            self._noted = kept
 
     def _connected(self, login: Login) -> Any:
         if self._client is None or self._client[0] != login:
