@@ -45,7 +45,7 @@ WHY = {
 WHY_TEST = {
     "ISC dhcpd under test": ("isc-dhcp-server",),
     "PostgreSQL under test, also as the hosts database of DHCP": ("postgresql", "kea-admin"),
-    "the broker of larger sites, measured": ("redis-server",),
+    "the broker of larger sites, under test and measured": ("redis-server",),
     "package repositories under test": ("gnupg",),
     "hosts with systemd under test": ("systemd-container", "mmdebstrap", "ansible-core"),
     "pages under test": ("chromium",),

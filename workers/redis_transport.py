@@ -20,6 +20,7 @@ from redis.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.credentials import CredentialProvider
 
 from app.broker import QUEUE_PREFIX, Login, explain
+from app.redis_tls import OnlyOurs
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ class Channel(kombu_redis.Channel):
     login: Login | None = None
     credentials: CredentialProvider | None = None
     socket_path: str | None = None
+    connection_class_ssl = OnlyOurs
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         try:

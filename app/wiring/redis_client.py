@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 from app.broker import Login, explain
 from app.config import Config
+from app.redis_tls import OnlyOurs
 
 TIMEOUT_SECONDS = 5.0
 
@@ -20,7 +21,7 @@ def connect(login: Login) -> Any:
     options["retry"] = Retry(NoBackoff(), 1)  # Once, for a connection that Redis has closed meanwhile.
     url = login.full_url
     if url.startswith("rediss:"):
-        options |= login.tls.settings()
+        options |= login.tls.settings() | {"connection_class": OnlyOurs}
     if url.startswith("redis+socket:"):
         url = url.replace("redis+socket:", "unix:", 1)
         del options["socket_connect_timeout"]

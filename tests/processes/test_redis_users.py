@@ -285,6 +285,22 @@ def test_a_rack_says_what_is_wrong(server: RedisServer, context: Context, tmp_pa
     assert "its rules must be: resetkeys ~rack.rack-1" in said(config, password)
 
 
+def test_only_the_named_authority_is_believed(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the host's own ones beside it, which somebody else may have a certificate of; without one they are."""
+    stranger = str(Authority(tmp_path, "stranger").path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority.path))
+    base = {"MUSTER_STATE_DIR": str(tmp_path), **server.environment}
+    theirs = load({**base, "MUSTER_BROKER_CA": stranger})
+
+    assert "MUSTER_BROKER_CA" in wrong(theirs)
+    connection = make_app(theirs.broker, queue="region").connection_for_read()
+    with pytest.raises(connection.connection_errors, match="MUSTER_BROKER_CA"):
+        connection.connect()
+    assert len(redis_client.check(load({**base, "MUSTER_BROKER_CA": ""}))) == 3
+
+
 def test_a_client_certificate_where_redis_wants_one(tmp_path: Path) -> None:
     """Without one the error names the settings; with one all is well."""
     require("redis-server")
