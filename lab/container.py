@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from lab import container_root, namespace, package_proxy, tether
 from lab.container_keeper import Plan
@@ -51,6 +51,7 @@ class Container:
         self.binds = tuple(binds)
         self._directory: Path | None = None
         self._held: subprocess.Popen[bytes] | None = None
+        self._console: IO[bytes] | None = None
         self._proxies: list[package_proxy.PackageProxy] = []
 
     def __enter__(self) -> Self:
@@ -68,8 +69,8 @@ class Container:
         try:
             Plan(self.name, str(base), tuple(str(path) for path in self.binds)).write(self._directory)
             argv = [sys.executable, "-m", "lab.container_keeper", "keep", str(self._directory)]
-            with (self._directory / "console").open("ab") as log:
-                self._held = tether.start(argv, prefix=[], log=log)
+            self._console = tempfile.TemporaryFile()
+            self._held = tether.start(argv, prefix=[], log=self._console)
             self._wait_for_boot(None)
         except BaseException:
             self.end()
@@ -160,11 +161,11 @@ class Container:
         package_proxy.install(self.files, self.forward(port))
 
     def console(self) -> str:
-        """What nspawn and systemd said on the console; empty when it has ended."""
-        try:
-            return (self._directory / "console").read_text(errors="replace") if self._directory else ""
-        except OSError:
+        """What nspawn and systemd said on the console."""
+        if self._console is None:
             return ""
+        size = os.fstat(self._console.fileno()).st_size
+        return os.pread(self._console.fileno(), size, 0).decode(errors="replace")
 
     def _init(self) -> ProcessName | None:
         """The container's first process: below the keeper's child, number 1 of a namespace within its namespace."""

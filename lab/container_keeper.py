@@ -9,7 +9,7 @@ namespace, so that nothing survives it (a container survives its systemd-nspawn)
 root, or copies it where that is refused, and runs systemd-nspawn, which with `--keep-unit` ends with 133 where the
 container wants to be rebooted.
 The container's systemd takes the whole control group it finds itself in for its own (two of them in one would end each
-other's processes), so each boot gets a group of its own, unless a systemd runs on the host and makes one for it.
+other's processes), so each boot gets a group of its own: a scope, where a systemd runs the host, else one made here.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def keep(directory: Path) -> int:
         while not told:
             boots += 1
             argv = [sys.executable, "-m", "lab.container_keeper", "boot", str(directory), str(boots)]
-            enter = ["nsenter", f"--net=/run/netns/{plan.name}"]
+            enter = _scope(f"{plan.name}.{boots}")
+            enter += ["nsenter", f"--net=/run/netns/{plan.name}"]
             enter += ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
             child = subprocess.Popen(die_with_parent([*enter, *argv]), stdin=subprocess.DEVNULL)
             (directory / "pid").write_text(str(child.pid))
@@ -104,15 +105,22 @@ def boot(directory: Path, number: int) -> int:
     # nspawn leaves directories here that it can take away only from a file system in memory.
     NSPAWN_RUN.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(NSPAWN_RUN)], check=True)
-    argv = ["systemd-nspawn", "--quiet", f"--directory={merged}", "--boot", "--register=no", f"--machine={plan.name}"]
-    argv += ["--settings=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe"]
+    argv = ["systemd-nspawn", "--quiet", f"--directory={merged}", "--boot", "--register=no", "--keep-unit"]
+    argv += [f"--machine={plan.name}", "--settings=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"]
     # The network namespace is entered already and outlives a reboot, as a server's cables do.
-    argv += ["--capability=CAP_NET_ADMIN", *(f"--bind-ro={path}" for path in plan.binds)]
+    argv += ["--console=pipe", "--capability=CAP_NET_ADMIN", *(f"--bind-ro={path}" for path in plan.binds)]
     if not HOST_SYSTEMD.is_dir():
-        argv.append("--keep-unit")
         _enter_groups(f"{plan.name}.{number}")
     environment = {**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
     return subprocess.run(argv, stdin=subprocess.DEVNULL, env=environment, check=False).returncode
+
+
+def _scope(name: str) -> list[str]:
+    """What makes a control group of its own for the command that follows, by the systemd that runs this host, if one does."""
+    if not HOST_SYSTEMD.is_dir():
+        return []
+    words = ["--scope", "--quiet", "--collect", "--property=Delegate=yes", "--property=TimeoutStopSec=1"]
+    return ["systemd-run", *words, f"--unit={name}.scope", "--"]
 
 
 def _hierarchies() -> list[Path]:

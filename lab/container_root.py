@@ -80,8 +80,8 @@ def _make(place: Path, packages: tuple[str, ...]) -> None:
         (beside / "etc" / name).unlink(missing_ok=True)
     # Empty: each container gets an identity when it boots, without being taken for a machine that boots the first time.
     (beside / "etc" / "machine-id").write_bytes(b"")
-    for unit in UNWANTED:
-        for wanted in (beside / "etc" / "systemd" / "system").glob(f"*.wants/{unit}"):
-            wanted.unlink()
+    for wants in (beside / "etc" / "systemd" / "system").glob("*.wants"):
+        for unit in UNWANTED:
+            (wants / unit).unlink(missing_ok=True)  # Links that lead nowhere on this host.
     beside.chmod(0o755)
     beside.rename(place)
