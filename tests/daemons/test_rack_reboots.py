@@ -16,7 +16,6 @@ from lab import namespace
 from lab.container import Container
 from renderers import registry
 from renderers.intent import RackIntent
-from renderers.spec import ServiceSpec
 from tests.daemons.containers import container
 from tests.daemons.rack_host import MAC, RACK, REPOSITORY, RackHost
 from tests.daemons.rack_root import at, eventually, machines_of
@@ -46,14 +45,26 @@ class Site:
     plane: FakeControlPlane
     machines: RackHost
 
-    @property
-    def wanted(self) -> list[ServiceSpec]:
-        """The services that it should run."""
-        return [spec for spec in registry.services() if spec.wanted(self.intent)]
+    def apply(self, intent: RackIntent) -> list[str]:
+        """Offer, and wait until every service that is wanted is kept; their names."""
+        names = sorted(spec.name for spec in registry.services() if spec.wanted(intent))
+        number = self.plane.set_offer(offer_content(intent))
+        try:
+            self.plane.wait_until(lambda: set(names) <= set(self.plane.reports_of(number)), 180)
+        except BaseException:
+            print(self.host.run(["journalctl", "--no-pager", "-n", "100"], check=False).stdout)
+            raise
+        reports = self.plane.reports_of(number)
 
-    def states(self) -> dict[str, str]:
+        assert {} == {
+            name: (reports[name]["outcome"], reports[name]["reason"])
+            for name in names
+            if reports[name]["outcome"] not in ("kept", "unchanged")
+        }
+        return names
+
+    def states(self, names: list[str]) -> dict[str, str]:
         """What systemd says of each service's unit."""
-        names = [spec.name for spec in self.wanted]
         said = self.host.run(["systemctl", "is-active", *(f"muster-{name}" for name in names)], check=False).stdout
         return dict(zip(names, said.split(), strict=True))
 
@@ -66,8 +77,7 @@ def site() -> Iterator[Site]:
     intent = at(load("lab"), ROOT)
     # DHCP hosts in a database, which Kea has to find again when both start with the host.
     intent = replace(intent, layout=replace(intent.layout, postgres_programs="/usr/lib/postgresql/15/bin"))
-    wanted = [spec for spec in registry.services() if spec.wanted(intent)]
-    packages = tuple(sorted({package for spec in wanted for package in spec.packages}))
+    packages = tuple(sorted({package for spec in registry.services() for package in spec.packages}))
     with container(packages, [REPOSITORY, *OWN_PYTHON]) as host, machines_of(intent, host.name) as machines:
         namespace.batch(machines, [f"link set end0 address {MAC}", "addr add 10.20.0.50/24 dev end0"])
         rivals = [unit for spec in registry.services() for unit in spec.rival_units]
@@ -95,19 +105,16 @@ def test_a_rebooted_rack_serves_what_was_last_good(site: Site) -> None:
     (site.host.files / "etc/systemd/system/agent.service").write_text(AGENT)
     site.host.run(["systemctl", "daemon-reload"])
     site.host.run(["systemctl", "start", "agent"])
-    number = site.plane.set_offer(offer_content(site.intent))
-    names = {spec.name for spec in site.wanted}
-    try:
-        site.plane.wait_until(lambda: names <= set(site.plane.reports_of(number)), 180)
-    except BaseException:
-        print(site.host.run(["journalctl", "--no-pager", "-n", "100"], check=False).stdout)
-        raise
-    reports = site.plane.reports_of(number)
+    # The other DHCP server first, so that each service has been a unit once.
+    site.apply(replace(site.intent, dhcp_server="dhcpd"))
+    by_dhcpd, other = site.machines.discover().server, site.states(["dhcpd", "kea4"])
+    names = site.apply(site.intent)
     by_itself = site.host.run(["systemctl", "is-active", "postgresql@15-main"], check=False).stdout
 
     assert by_itself == "active\n"  # The host's own PostgreSQL and ours get along.
-    assert {} == {name: (one["outcome"], one["reason"]) for name, one in reports.items() if one["outcome"] != "kept"}
-    assert dict.fromkeys(names, "active") == site.states()
+    assert (RACK, "active", "inactive") == (by_dhcpd, other["dhcpd"], other["kea4"])
+    assert dict.fromkeys(names, "active") == site.states(names)
+    assert {"dhcpd": "inactive"} == site.states(["dhcpd"])
 
     vlan = site.intent.vlans[0]
     subnet = next(item for item in vlan.subnets if item.family == 4)
@@ -125,5 +132,5 @@ def test_a_rebooted_rack_serves_what_was_last_good(site: Site) -> None:
         assert Path("/usr/lib/ipxe/undionly.kpxe").stat().st_size == len(site.machines.read_loader())
 
     eventually(served, 60)
-    assert dict.fromkeys(names, "active") == site.states()
+    assert dict.fromkeys(names, "active") == site.states(names)
     assert site.host.run(["systemctl", "is-active", "agent"], check=False).stdout == "inactive\n"

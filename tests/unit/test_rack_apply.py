@@ -18,7 +18,7 @@ from workers.rack.probes.base import ProbeContext, ProbeResult
 from workers.rack.probing import Prober
 from workers.rack.report import Wanted
 from workers.rack.secret_files import SecretFiles
-from workers.rack.units import FakeUnits
+from workers.rack.units import FakeUnits, Unit
 
 PROBE = ProbeSpec("fake", (("question", "well?"),))
 COMMAND = ("toy", "--config", "{current}/toy.conf")
@@ -188,6 +188,17 @@ def test_a_start_runs_what_was_applied_without_anybody(host: Host) -> None:
 
     assert host.applier.resume() == Resumed()
     assert host.units.is_running("toy")
+
+
+def test_a_start_leaves_a_daemon_running_whose_unit_is_written_anew(host: Host) -> None:
+    """As after an update of the rack's software: a supervisor that stops a changed unit does not start it by itself."""
+    host.applier.apply(host.wanted("one"))
+    before = host.units.pid("toy")
+    host.units.units["toy"] = Unit("toy", ("earlier",))
+
+    assert host.applier.resume() == Resumed()
+    assert host.units.is_running("toy")
+    assert before != host.units.pid("toy")
 
 
 def test_secrets_are_filled_in_and_a_new_one_is_a_change(host: Host) -> None:

@@ -223,7 +223,8 @@ class Applier:
                 context = ChannelContext(spec.name, directories, self._units, previous)
                 report.seconds["gap"] = channels()[spec.channel].activate(context)
         except UnitError as error:
-            raise Regression(f"{error}: {self._last_words(spec.name, said)}") from error
+            text = str(error) if error.told else f"{error}: {self._last_words(spec.name, said)}"
+            raise Regression(text) from error
         report.seconds["activate"] = time.monotonic() - begin
         report.stage = "probe"
         self._reached(spec.name, "probe")
@@ -320,8 +321,7 @@ class Applier:
 
     def _start(self, directories: ServiceDirectories, unit: Unit) -> None:
         """Install and start; the prepare command runs first, because a supervisor may start what is installed."""
-        if self._units.is_running(unit.name):
-            self._units.install(unit)
+        if self._units.is_running(unit.name) and not self._units.install(unit):
             return
         spec = self._specs[unit.name]
         directories.prepare(spec.user, spec.run_mode)

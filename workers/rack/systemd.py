@@ -154,7 +154,8 @@ class SystemdUnits:
         time.sleep(STAY_SECONDS)
         info = self._show(name)
         if info["ActiveState"] != "active" or info["MainPID"] != first["MainPID"]:
-            raise UnitError(f"unit {name}: the process ends as soon as it starts{self._words(name, begin, info)}")
+            text = f"unit {name}: the process ends as soon as it starts{self._words(name, begin, info)}"
+            raise UnitError(text, told=True)
 
     def stop(self, name: str) -> None:
         """Stop and wait until the process is gone, which systemd kills when it has not ended by itself."""
@@ -193,7 +194,8 @@ class SystemdUnits:
         try:
             # What a process wrote just before it ended may be on its way still.
             subprocess.run(["journalctl", "--sync"], capture_output=True, timeout=ANSWER_SECONDS, check=False)
-            argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--unit={full}", f"--since={mark}"]
+            argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--since={mark}"]
+            argv.append(f"_SYSTEMD_UNIT={full}")  # Not --unit, which adds what systemd says of it.
             done = subprocess.run(argv, capture_output=True, timeout=ANSWER_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return "", where
@@ -224,11 +226,12 @@ class SystemdUnits:
             raise UnitError(f"unit {name}: systemctl is not installed, so systemd cannot be asked") from error
         except subprocess.TimeoutExpired as error:
             said = self._words(name, since) if since else ""
-            raise UnitError(f"unit {name}: systemctl {words[0]} was not done within {seconds:g} s{said}") from error
+            text = f"unit {name}: systemctl {words[0]} was not done within {seconds:g} s{said}"
+            raise UnitError(text, told=bool(said)) from error
         if done.returncode != 0:
             reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
             said = self._words(name, since) if since else ""
-            raise UnitError(f"unit {name}: systemctl {words[0]}: {reason}{said}")
+            raise UnitError(f"unit {name}: systemctl {words[0]}: {reason}{said}", told=bool(said))
         return done.stdout
 
     def _words(self, name: str, since: str, info: dict[str, str] | None = None) -> str:

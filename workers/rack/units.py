@@ -29,7 +29,12 @@ _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _ALREADY_ADDED, _STILL_RUNNING = 10, 
 
 
 class UnitError(Exception):
-    """The supervisor cannot be reached, or did not do what it was asked."""
+    """The supervisor cannot be reached, or did not do what it was asked; told: its text holds what the daemon said."""
+
+    def __init__(self, text: str, told: bool = False) -> None:
+        """Say what happened."""
+        super().__init__(text)
+        self.told = told
 
 
 @dataclass(frozen=True)
