@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from lab import container_root, namespace, package_proxy, tether
-from lab.container_keeper import Plan
+from lab.container_keeper import AGAIN, Plan
 from lab.container_root import Unobtainable
 from lab.process import ProcessName, name_process
 
@@ -144,6 +145,15 @@ class Container:
         """
         before = self._init()
         self.run(["systemctl", "reboot"], check=False)
+        self._wait_for_boot(before)
+
+    def fail_power(self) -> None:
+        """End all its processes at once and boot it anew; what they had written is there, as if it had reached the disk."""
+        before = self._init()
+        if before is None or self._directory is None:
+            raise Failed(f"container {self.name} does not run")
+        (self._directory / AGAIN).touch()
+        os.kill(before.pid, signal.SIGKILL)
         self._wait_for_boot(before)
 
     def forward(self, port: int = 3142) -> str:

@@ -28,6 +28,8 @@ from pathlib import Path
 from lab.process import die_with_parent
 
 REBOOT = 133
+AGAIN = "again"
+"""A file in the directory: boot anew, however the container has ended."""
 CGROUPS = Path("/sys/fs/cgroup")
 NSPAWN_RUN = Path("/run/systemd/nspawn")
 HOST_SYSTEMD = Path("/run/systemd/system")
@@ -81,8 +83,9 @@ def keep(directory: Path) -> int:
                 child.kill()
             code = child.wait()
             _remove_groups(plan.name)
-            if code != REBOOT:
+            if code != REBOOT and not (directory / AGAIN).exists():
                 break
+            (directory / AGAIN).unlink(missing_ok=True)
     finally:
         _remove_groups(plan.name)
         subprocess.run(["ip", "netns", "delete", plan.name], check=False)
