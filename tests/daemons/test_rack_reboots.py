@@ -81,7 +81,9 @@ def site() -> Iterator[Site]:
     with container(packages, [REPOSITORY, *OWN_PYTHON]) as host, machines_of(intent, host.name) as machines:
         namespace.batch(machines, [f"link set end0 address {MAC}", "addr add 10.20.0.50/24 dev end0"])
         rivals = [unit for spec in registry.services() for unit in spec.rival_units]
-        host.run(["systemctl", "mask", "--quiet", "--now", *rivals])
+        host.run(["systemctl", "mask", "--quiet", *rivals])
+        # Not stopped: Debian's squid takes half a minute for that.
+        host.run(["systemctl", "kill", "--signal=KILL", *rivals], check=False)
         with FakeControlPlane(rack=intent.rack_name).start(port=5240, namespace=host.name) as plane:
             argv = [
                 "env",

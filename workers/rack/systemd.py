@@ -8,6 +8,7 @@ and stays; a masked unit is left alone and said to be masked.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -97,6 +98,19 @@ def quoted(word: str) -> str:
         raise UnitError(f"{word!r} holds a zero byte, which no argument can")
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return '"' + "".join(f"\\x{ord(one):02x}" if ord(one) < 32 or ord(one) == 127 else one for one in escaped) + '"'
+
+
+def _messages(entries: str) -> list[str]:
+    """The messages among a journal's entries, one in JSON on each line, without what systemd itself says of its units."""
+    found = []
+    for line in entries.splitlines():
+        entry = json.loads(line)
+        said = entry.get("MESSAGE")
+        if entry.get("_PID") == "1" or said is None:
+            continue
+        # What is not UTF-8, or holds control characters, comes as a list of bytes.
+        found.append(said if isinstance(said, str) else bytes(said).decode(errors="replace"))
+    return found
 
 
 class SystemdUnits:
@@ -194,12 +208,13 @@ class SystemdUnits:
         try:
             # What a process wrote just before it ended may be on its way still.
             subprocess.run(["journalctl", "--sync"], capture_output=True, timeout=ANSWER_SECONDS, check=False)
-            argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--since={mark}"]
-            argv.append(f"_SYSTEMD_UNIT={full}")  # Not --unit, which adds what systemd says of it.
-            done = subprocess.run(argv, capture_output=True, timeout=ANSWER_SECONDS, check=False)
+            argv = ["journalctl", "--quiet", "--no-pager", "--all", "--output=json", f"--since={mark}"]
+            # What systemd's child says that cannot execute the daemon is its word too; the journal may not know its unit.
+            argv += [f"_SYSTEMD_UNIT={full}", "+", f"UNIT={full}", "_UID=0"]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return "", where
-        return done.stdout[-SAID_BYTES:].decode(errors="replace"), where
+        return "\n".join(_messages(done.stdout))[-SAID_BYTES:], where
 
     def _clear_at_boot(self) -> None:
         """Have pid files deleted when the host boots: what had the number may be anybody now, and Kea then refuses to start."""
