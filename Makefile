@@ -4,8 +4,8 @@
 # two workers each takes the next file when it is done with one, and has one more waiting; so the order is that of the work.
 # Which lines the tests of the first round reach is printed; measuring costs a quarter more, so the last round is not measured.
 PYTHON := .venv/bin/python
-BESIDE := tests/e2e/test_walk_six.py tests/api/test_description_holds.py tests/e2e/test_walk_interrupted.py \
-	tests/api/test_fuzz.py tests/daemons/test_lab_guest.py tests/store/test_retention.py
+BESIDE := tests/e2e/test_walk_six.py tests/e2e/test_installed.py tests/api/test_description_holds.py \
+	tests/e2e/test_walk_interrupted.py tests/api/test_fuzz.py tests/daemons/test_lab_guest.py tests/store/test_retention.py
 NOT_BESIDE := $(addprefix --ignore=,$(BESIDE))
 IN_FILES := --dist loadfile --no-loadscope-reorder
 ifneq ($(ONCE),)
