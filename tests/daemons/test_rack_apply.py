@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from tests.golden.case import load
 from workers.rack.hosts_database import programs
 from workers.rack.probes import dhcp6
 from workers.rack.probes.dhcp6 import solicit
+from workers.rack.units import UnitError
 
 
 @dataclass
@@ -132,7 +134,8 @@ def test_a_rack_applies_keeps_undoes_and_survives(host: Host) -> None:
     eventually(served, 40)
 
     # A daemon's unit that vanished is brought back by the agent, from the disk alone.
-    host.units.remove("dnsmasq")
+    with contextlib.suppress(UnitError):  # The agent may be quicker: it is running again before it is forgotten.
+        host.units.remove("dnsmasq")
     eventually(lambda: host.read_loader(), 40)
 
 
