@@ -7,6 +7,7 @@ rack's page, and in the reason why a machine on that network did not boot.
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import re
 from typing import Any
@@ -23,7 +24,9 @@ from app.store.models import ForeignDhcpServer, Interface, Rack
 from app.store.queries.page import page
 
 MOST = 64
-MOST_LOOKED = 512
+MOST_LOOKED, MOST_SHOWN = 512, 500
+PRESENT = dt.timedelta(minutes=10)
+"""Racks tell every two minutes who answers; who was not told of for so long may be there no more."""
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NAME = re.compile(r"[^\s/]{1,15}")
 _FIELDS = ("interface", "server", "mac", "offered")
@@ -45,10 +48,15 @@ def find(
         return list(session.scalars(page(statement, ForeignDhcpServer.id, after, limit)))
 
 
-def of_rack(session: Session, rack_id: int) -> list[ForeignDhcpServer]:
-    """Those that a rack hears."""
-    mine = select(ForeignDhcpServer).where(ForeignDhcpServer.rack_id == rack_id)
-    return list(session.scalars(mine.order_by(ForeignDhcpServer.interface, ForeignDhcpServer.server)))
+def present(
+    context: Context, session: Session, rack_id: int | None = None, limit: int = MOST_SHOWN
+) -> list[ForeignDhcpServer]:
+    """Those that a rack, or any rack, hears now: not what a silent rack heard last, or one that looks there no more."""
+    heard = select(ForeignDhcpServer).where(ForeignDhcpServer.seen_at >= context.clock() - PRESENT)
+    if rack_id is not None:
+        heard = heard.where(ForeignDhcpServer.rack_id == rack_id)
+    ordered = heard.order_by(ForeignDhcpServer.rack_id, ForeignDhcpServer.interface, ForeignDhcpServer.server)
+    return list(session.scalars(ordered.limit(limit)))
 
 
 def report(context: Context, rack_id: int, looked: list[Any], items: list[Any]) -> None:
@@ -59,13 +67,14 @@ def report(context: Context, rack_id: int, looked: list[Any], items: list[Any]) 
     heard = {(item["interface"], item["server"]): item for item in map(_checked, items) if item["interface"] in places}
     with changing(context) as session:
         hold(session, f"foreign-dhcp:{rack_id}")
-        known = {
-            (row.interface, row.server): row for row in of_rack(session, rack_id) if row.interface in places
-        }  # fmt: skip
+        mine = session.scalars(select(ForeignDhcpServer).where(ForeignDhcpServer.rack_id == rack_id))
+        known = {(row.interface, row.server): row for row in mine if row.interface in places}
         if not heard and not known:
             return
         rack, now, ours = session.get_one(Rack, rack_id), context.clock(), _ours(session)
-        vlans = {one.interface: one.vlan_id for one in rack_serving.of_rack(session, rack) if one.interface}
+        # A relayed VLAN is served on the same interface, and is not what was looked at.
+        serves = [one for one in rack_serving.of_rack(session, rack) if one.role != "relay"]
+        vlans = {one.interface: one.vlan_id for one in serves if one.interface}
         for key, item in heard.items():
             if item["server"] in ours:
                 continue
@@ -87,12 +96,13 @@ def said(row: ForeignDhcpServer) -> str:
     return f"{row.server} ({row.mac}) offers {row.offered}"
 
 
-def why(session: Session, machine_id: int) -> str | None:
+def why(context: Context, session: Session, machine_id: int) -> str | None:
     """What may have kept a machine from booting through us; None when nobody else answers on its boot interface's VLAN."""
     heard = (
         select(ForeignDhcpServer)
         .join(Interface, Interface.vlan_id == ForeignDhcpServer.vlan_id)
         .where(Interface.machine_id == machine_id, Interface.boot)
+        .where(ForeignDhcpServer.seen_at >= context.clock() - PRESENT)
         .order_by(ForeignDhcpServer.seen_at.desc(), ForeignDhcpServer.id)
     )
     row = session.scalars(heard.limit(1)).first()

@@ -9,13 +9,11 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import selectinload
 
 from app.lifecycle.states import State
-from app.services import rollout_list, zone_reports
+from app.services import foreign_dhcp, rollout_list, zone_reports
 from app.services.context import Context
-from app.services.foreign_dhcp import said
 from app.services.rack_overview import ALIVE_SECONDS
 from app.services.rollout_list import RolloutLine
 from app.store.models import (
-    ForeignDhcpServer,
     Job,
     Machine,
     Observation,
@@ -27,7 +25,7 @@ from app.store.models import (
     Zone,
 )
 
-SHOWN, HEARD = 12, 500
+SHOWN = 12
 FAILURES = tuple(state.value for state in State if state.is_failure)
 
 
@@ -102,7 +100,7 @@ def look(context: Context) -> Overview:
             select(Observation).where(or_(~Observation.running, Observation.probes_ok.is_(False)))
         ).all()
         lost = session.execute(select(RecordFailure.rack_id, func.count()).group_by(RecordFailure.rack_id)).all()
-        strangers = session.scalars(select(ForeignDhcpServer).order_by(ForeignDhcpServer.id).limit(HEARD)).all()
+        strangers = foreign_dhcp.present(context, session)
         behind = zone_reports.behind(session, context.clock())
     now = context.clock()
     reasons: dict[int, list[str]] = {rack.id: _silence(rack, now) for rack in racks}
@@ -114,7 +112,9 @@ def look(context: Context) -> Overview:
     for rack_id, count in lost:
         reasons[rack_id].append(f"{count} record changes could not be applied")
     for heard in strangers:
-        reasons[heard.rack_id].append(f"a DHCP server that is not ours answers on {heard.interface}: {said(heard)}")
+        reasons[heard.rack_id].append(
+            f"a DHCP server that is not ours answers on {heard.interface}: {foreign_dhcp.said(heard)}"
+        )
     for rack_id, zones in behind.items():
         reasons[rack_id] += [f"zone {zone.zone} is behind its primary {zone.primary}" for zone in zones[:SHOWN]]
     troubles = [RackTrouble(rack.id, rack.name, tuple(reasons[rack.id])) for rack in racks if reasons[rack.id]]

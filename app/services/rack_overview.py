@@ -79,7 +79,7 @@ def of_rack(context: Context, rack_id: int) -> Overview:
         )
         serves = rack_serving.of_rack(session, rack)
         rollout = rollouts.of_rack(session, rack_id)
-        strangers = foreign_dhcp.of_rack(session, rack_id)
+        strangers = foreign_dhcp.present(context, session, rack_id)
         late = _oldest_unapplied(session, rack)
         behind = zone_reports.behind(session, context.clock()).get(rack_id, [])
         drift = list(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.services import events, foreign_dhcp, lifecycle, overview, power, rack_overview
 from app.services.context import Context
 from app.services.errors import Invalid
-from app.store.models import Interface, Machine, Rack
+from app.store.models import Interface, Machine, Rack, Vlan
 from tests.factories.control import Seeded, clock_of, make_machine, seed
 from workers.region.lifecycle import runner
 
@@ -72,12 +72,35 @@ def test_it_is_said_where_people_look(context: Context, seeded: Seeded) -> None:
         clock_of(context).move(60)
         for machine in machines:
             runner.advance(context, machine)
+        foreign_dhcp.report(context, seeded.rack_id, ["eth0"], [HEARD])
         for order in power.waiting(context, seeded.rack_id):
             power.finish(context, seeded.rack_id, order["id"], True, "on", None, 0.1)
     with context.store.read() as session:
         near, far_off = (session.get_one(Machine, machine).state_reason or "" for machine in machines)
     assert "a DHCP server that is not ours answers" not in far_off
     assert f"a DHCP server that is not ours answers on its network: {WORDS}" in near
+
+
+def test_what_was_heard_long_ago_is_not_said_to_be_there(context: Context, seeded: Seeded) -> None:
+    """Of a rack that is silent, or does not look there any more: it is in the list with its time, and nowhere else."""
+    machine = make_machine(context, seeded, state="READY")
+    foreign_dhcp.report(context, seeded.rack_id, ["eth0"], [HEARD])
+    with context.store.read() as session:
+        assert foreign_dhcp.why(context, session, machine) is not None
+    clock_of(context).move(601)
+    with context.store.read() as session:
+        assert foreign_dhcp.why(context, session, machine) is None
+    assert [] == rack_overview.of_rack(context, seeded.rack_id).foreign_dhcp
+    assert not [one for one in overview.look(context).troubles if "not ours" in str(one.reasons)]
+    assert 1 == len(foreign_dhcp.find(context))
+
+
+def test_the_vlan_is_that_of_the_interface_and_not_a_relayed_one(context: Context, seeded: Seeded) -> None:
+    """A relay agent's VLAN is served on the same interface of the rack."""
+    with context.store.write() as session:
+        session.add(Vlan(vid=300, fabric_id=seeded.fabric_id, relay_vlan_id=seeded.vlan_id))
+    foreign_dhcp.report(context, seeded.rack_id, ["eth0"], [HEARD])
+    assert [seeded.vlan_id] == [one.vlan_id for one in foreign_dhcp.find(context)]
 
 
 @pytest.mark.parametrize(

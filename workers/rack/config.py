@@ -5,13 +5,13 @@ It holds no token (those are in `<root>/secrets/`); it is 0600 all the same.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.broker import is_loopback
 from renderers.intent import RackPorts
 from workers.rack.files import write_atomically
 
@@ -106,17 +106,8 @@ def check_control_plane_url(url: str, lab: bool) -> str:
         )
     if parts.username or parts.password:
         raise ConfigError("control plane URL: it must not hold a user or a password; racks log in with their own token")
-    if parts.scheme == "http" and not lab and not _is_loopback(str(parts.hostname)):
+    if parts.scheme == "http" and not lab and not is_loopback(str(parts.hostname)):
         raise ConfigError(
             f"control plane {url}: plain http would show the rack's token to the network; use https (or --lab in a lab)"
         )
     return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -145,7 +145,9 @@ def _result(scene: Scene) -> Result:
     reason = f"step {scene.step.name} took longer than {scene.step.wait_seconds} seconds: {scene.step.failure}"
     last = _last_warning(scene) or scene.operation.progress.get("message")
     # A step that a person may take at a machine without a BMC is a boot from the network.
-    if scene.step.parameters.get("by_hand") and (other := foreign_dhcp.why(scene.session, scene.machine.id)):
+    if scene.step.parameters.get("by_hand") and (
+        other := foreign_dhcp.why(scene.context, scene.session, scene.machine.id)
+    ):
         reason = f"{reason}; {other}"
     return Failed(f"{reason} (last heard: {last})" if last else reason)
 
